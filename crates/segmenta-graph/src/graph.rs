@@ -1,0 +1,171 @@
+//! The graph itself: what engines read.
+
+use crate::error::GraphError;
+use crate::op::Op;
+use crate::parameter::{Parameter, ParameterId};
+use crate::shape::Shape;
+use crate::side::{Side, Sides};
+
+/// Index of a node in its graph. A node's inputs always stand before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Node(pub(crate) u32);
+
+impl Node {
+    /// Position in [`Graph::nodes`].
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// One node: what it computes, from what, under which name, and the shape that comes out.
+#[derive(Clone, Debug)]
+pub struct NodeData {
+    /// Name of the module in the state dict's spelling (`backbone.layer1.0.conv1`).
+    pub name: String,
+    /// What it computes.
+    pub op: Op,
+    /// The nodes whose values it reads.
+    pub inputs: Vec<Node>,
+    /// Its state-dict entries, in the order that [`Op`] documents.
+    pub parameters: Vec<ParameterId>,
+    /// Channels that come out.
+    pub channels: usize,
+    /// Height that comes out.
+    pub height: Side,
+    /// Width that comes out.
+    pub width: Side,
+}
+
+/// A named result: `out`, and `aux` where the network has an auxiliary head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// Name, as torchvision's result dictionary has it.
+    pub name: String,
+    /// The node whose value it is.
+    pub node: Node,
+}
+
+/// A network: nodes in an order in which they can be computed, parameters by name, outputs.
+#[derive(Clone, Debug)]
+pub struct Graph {
+    pub(crate) nodes: Vec<NodeData>,
+    pub(crate) parameters: Vec<Parameter>,
+    pub(crate) outputs: Vec<Output>,
+    pub(crate) sides: Sides,
+}
+
+impl Graph {
+    /// All nodes, inputs before those that read them; the first is the network's input.
+    pub fn nodes(&self) -> &[NodeData] {
+        &self.nodes
+    }
+
+    /// One node.
+    pub fn node(&self, node: Node) -> &NodeData {
+        &self.nodes[node.index()]
+    }
+
+    /// All nodes with their index.
+    pub fn iter(&self) -> impl Iterator<Item = (Node, &NodeData)> {
+        (0..).map(Node).zip(&self.nodes)
+    }
+
+    /// All state-dict entries in the order of the modules.
+    pub fn parameters(&self) -> &[Parameter] {
+        &self.parameters
+    }
+
+    /// One state-dict entry.
+    pub fn parameter(&self, id: ParameterId) -> &Parameter {
+        &self.parameters[id.index()]
+    }
+
+    /// Number of values that training changes: what PyTorch counts as parameters.
+    pub fn trainable_count(&self) -> usize {
+        let trainable = self.parameters.iter().filter(|p| p.is_trainable());
+        trainable.map(Parameter::len).sum()
+    }
+
+    /// The named results, the main one first.
+    pub fn outputs(&self) -> &[Output] {
+        &self.outputs
+    }
+
+    /// The node of a named result.
+    ///
+    /// # Errors
+    /// [`GraphError::NoOutput`] lists the names there are.
+    pub fn output(&self, name: &str) -> Result<Node, GraphError> {
+        let found = self.outputs.iter().find(|o| o.name == name);
+        found.map(|o| o.node).ok_or_else(|| GraphError::NoOutput {
+            name: name.into(),
+            known: {
+                let names: Vec<_> = self.outputs.iter().map(|o| o.name.as_str()).collect();
+                names.join(", ")
+            },
+        })
+    }
+
+    /// Channels of the network's input.
+    pub fn in_channels(&self) -> usize {
+        self.nodes[0].channels
+    }
+
+    /// Which nodes the given ones need, themselves included.
+    pub fn needed_for(&self, wanted: &[Node]) -> Vec<bool> {
+        let mut needed = vec![false; self.nodes.len()];
+        needed[0] = true;
+        for node in wanted {
+            needed[node.index()] = true;
+        }
+        for i in (0..self.nodes.len()).rev().filter(|&i| i > 0) {
+            if needed[i] {
+                for input in &self.nodes[i].inputs {
+                    needed[input.index()] = true;
+                }
+            }
+        }
+        needed
+    }
+
+    /// The symbolic height and width of a node, such as `⌈H/8⌉×⌈W/8⌉`.
+    pub fn symbolic_size(&self, node: Node) -> String {
+        let data = self.node(node);
+        format!(
+            "{}×{}",
+            self.sides.display(data.height),
+            self.sides.display(data.width)
+        )
+    }
+
+    /// The shape of every node for an input of `input`.
+    ///
+    /// # Errors
+    /// [`GraphError::Input`] for another number of channels or an empty input,
+    /// [`GraphError::TooSmall`] naming the first node that would have no pixel.
+    pub fn shapes(&self, input: Shape) -> Result<Vec<Shape>, GraphError> {
+        if input.channels != self.in_channels() || input.is_empty() {
+            return Err(GraphError::Input {
+                expected: self.in_channels(),
+                got: input.to_string(),
+            });
+        }
+        let sides = self.sides.values(input.height, input.width);
+        let shape_of = |data: &NodeData| {
+            let (h, w) = (sides[data.height.index()], sides[data.width.index()]);
+            match (usize::try_from(h), usize::try_from(w)) {
+                (Ok(h), Ok(w)) if h > 0 && w > 0 => {
+                    Ok(Shape::new(input.batch, data.channels, h, w))
+                }
+                _ => Err(GraphError::TooSmall {
+                    node: data.name.clone(),
+                    op: data.op.kind(),
+                    height: input.height,
+                    width: input.width,
+                    got: format!("{h}×{w}"),
+                }),
+            }
+        };
+        self.nodes.iter().map(shape_of).collect()
+    }
+}

@@ -1,0 +1,113 @@
+//! What a network costs for one input: shapes, parameters, multiply-adds, bytes.
+
+use crate::error::GraphError;
+use crate::graph::{Graph, NodeData};
+use crate::op::Op;
+use crate::shape::Shape;
+
+/// One node of a [`Summary`].
+#[derive(Clone, Debug)]
+pub struct SummaryRow {
+    /// The node's name.
+    pub name: String,
+    /// Its kind, with window, stride, dilation and groups where it has them.
+    pub kind: String,
+    /// The shape that comes out.
+    pub shape: Shape,
+    /// Trainable values.
+    pub parameters: usize,
+    /// Multiplications followed by an addition; what the field calls MACs, half its FLOPs.
+    pub multiply_adds: u64,
+}
+
+/// A network's cost for one input size.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// A row a node, in the order of computation.
+    pub rows: Vec<SummaryRow>,
+    /// Trainable values.
+    pub parameters: usize,
+    /// Multiply-adds of one forward pass.
+    pub multiply_adds: u64,
+    /// Bytes of all weights and statistics in f32.
+    pub weight_bytes: usize,
+    /// Bytes of all nodes' results in f32, as if each were kept.
+    pub activation_bytes: usize,
+}
+
+impl Graph {
+    /// Counts the nodes that the outputs named in `outputs` need (all, if it is empty).
+    ///
+    /// # Errors
+    /// As [`Graph::shapes`] and [`Graph::output`].
+    pub fn summary(&self, input: Shape, outputs: &[&str]) -> Result<Summary, GraphError> {
+        let shapes = self.shapes(input)?;
+        let wanted = if outputs.is_empty() {
+            self.outputs().iter().map(|o| o.node).collect()
+        } else {
+            let nodes: Result<Vec<_>, _> = outputs.iter().map(|o| self.output(o)).collect();
+            nodes?
+        };
+        let needed = self.needed_for(&wanted);
+        let mut summary = Summary {
+            rows: Vec::new(),
+            parameters: 0,
+            multiply_adds: 0,
+            weight_bytes: 0,
+            activation_bytes: 0,
+        };
+        for (node, data) in self.iter().filter(|(n, _)| needed[n.index()]) {
+            let shape = shapes[node.index()];
+            let entries = data.parameters.iter().map(|&id| self.parameter(id));
+            let (mut parameters, mut values) = (0, 0);
+            for entry in entries {
+                values += entry.len();
+                parameters += if entry.is_trainable() { entry.len() } else { 0 };
+            }
+            let input = data.inputs.first().map(|i| shapes[i.index()]);
+            let multiply_adds = multiply_adds(data, input.unwrap_or(shape), shape);
+            summary.parameters += parameters;
+            summary.multiply_adds += multiply_adds;
+            summary.weight_bytes += values * size_of::<f32>();
+            summary.activation_bytes += shape.len() * size_of::<f32>();
+            summary.rows.push(SummaryRow {
+                name: data.name.clone(),
+                kind: describe(&data.op),
+                shape,
+                parameters,
+                multiply_adds,
+            });
+        }
+        Ok(summary)
+    }
+}
+
+/// Multiply-adds of one node. Norms count one a value (they fold to a scale and a shift), a
+/// bilinear sample three; what only adds, compares or copies counts nothing.
+fn multiply_adds(data: &NodeData, input: Shape, output: Shape) -> u64 {
+    let per_value = match data.op {
+        Op::Conv2d(conv) => conv.kernel[0] * conv.kernel[1] * input.channels / conv.groups,
+        Op::BatchNorm { .. } | Op::Mul => 1,
+        Op::ResizeLike { .. } => 3,
+        _ => 0,
+    };
+    (per_value * output.len()) as u64
+}
+
+fn describe(op: &Op) -> String {
+    let mut text = op.kind().to_string();
+    let mut window = |kernel: [usize; 2], stride: usize, dilation: usize, groups: usize| {
+        text += &format!(" {}×{}", kernel[0], kernel[1]);
+        for (word, value) in [("stride", stride), ("dilation", dilation), ("groups", groups)] {
+            if value > 1 {
+                text += &format!(" {word} {value}");
+            }
+        }
+    };
+    match *op {
+        Op::Conv2d(c) => window(c.kernel, c.stride[0], c.dilation[0], c.groups),
+        Op::MaxPool2d(p) => window([p.kernel; 2], p.stride, 1, 1),
+        _ => {}
+    }
+    text
+}

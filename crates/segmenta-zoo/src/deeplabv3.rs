@@ -1,0 +1,78 @@
+//! DeepLabV3 (Chen et al. 2017, arXiv:1706.05587) as torchvision builds it: a dilated encoder,
+//! atrous spatial pyramid pooling at rates 12, 24 and 36, and logits resized to the input.
+
+use segmenta_graph::{Builder, Conv2d, Graph, GraphError, Node, Scope};
+
+use crate::fcn::{auxiliary, output};
+use crate::registry::Options;
+use crate::resnet::{self, Depth};
+use crate::{mobilenet_v3, resnet::Stages};
+
+const ATROUS_RATES: [usize; 3] = [12, 24, 36];
+const WIDTH: usize = 256;
+
+pub(crate) fn resnet50(options: &Options) -> Result<Graph, GraphError> {
+    with_resnet(options, resnet::RESNET50)
+}
+
+pub(crate) fn resnet101(options: &Options) -> Result<Graph, GraphError> {
+    with_resnet(options, resnet::RESNET101)
+}
+
+fn with_resnet(options: &Options, depth: Depth) -> Result<Graph, GraphError> {
+    build(options, |g, backbone, input| {
+        let Stages { layer3, layer4 } = resnet::dilated_bottlenecks(g, backbone, input, depth);
+        [layer3, layer4]
+    })
+}
+
+pub(crate) fn mobilenet_v3_large(options: &Options) -> Result<Graph, GraphError> {
+    build(options, |g, backbone, input| {
+        let stages = mobilenet_v3::dilated_large(g, backbone, input);
+        [stages.low, stages.high]
+    })
+}
+
+/// `encoder` gives the map for the auxiliary head and the last one.
+fn build(
+    options: &Options,
+    encoder: impl Fn(&mut Builder, &Scope, Node) -> [Node; 2],
+) -> Result<Graph, GraphError> {
+    let root = Scope::root();
+    let (mut g, input) = Builder::new(options.in_channels);
+    let [early, last] = encoder(&mut g, &(&root / "backbone"), input);
+    let logits = head(&mut g, &(&root / "classifier"), last, options.classes);
+    output(&mut g, "out", logits, input);
+    if options.aux {
+        auxiliary(&mut g, early, input, options.classes);
+    }
+    g.finish()
+}
+
+fn head(g: &mut Builder, name: &Scope, x: Node, classes: usize) -> Node {
+    let x = atrous_pyramid(g, &(name / 0), x);
+    let x = g.conv_bn_relu(x, &(name / 1), &(name / 2), Conv2d::square(3, WIDTH));
+    g.conv(x, &(name / 4), Conv2d::pointwise(classes).with_bias())
+}
+
+/// One 1×1 branch, one branch a rate, one of the whole picture; side by side, then projected.
+fn atrous_pyramid(g: &mut Builder, name: &Scope, x: Node) -> Node {
+    let convs = name / "convs";
+    let branch = |g: &mut Builder, x, i: usize, conv: Conv2d, first: usize| {
+        let module = &convs / i;
+        g.conv_bn_relu(x, &(&module / first), &(&module / (first + 1)), conv)
+    };
+    let mut parts = vec![branch(g, x, 0, Conv2d::pointwise(WIDTH), 0)];
+    for (rate, i) in ATROUS_RATES.into_iter().zip(1..) {
+        parts.push(branch(g, x, i, Conv2d::square(3, WIDTH).dilation(rate), 0));
+    }
+    let pooling = &convs / 4;
+    let mean = g.global_avg_pool(x, &(&pooling / 0));
+    let mean = branch(g, mean, 4, Conv2d::pointwise(WIDTH), 1);
+    parts.push(g.resize_like(mean, x, false, &pooling));
+
+    let y = g.concat(&parts, &convs);
+    let project = name / "project";
+    let y = g.conv_bn_relu(y, &(&project / 0), &(&project / 1), Conv2d::pointwise(WIDTH));
+    g.dropout(y, 0.5, &(&project / 3))
+}
