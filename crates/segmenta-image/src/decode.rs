@@ -1,0 +1,217 @@
+//! Bytes of a picture file to upright RGB, as Pillow's `convert("RGB")` would have it.
+
+use std::io::Cursor;
+
+use image::error::LimitErrorKind;
+use image::metadata::Orientation;
+use image::{ColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
+use rayon::prelude::*;
+
+use crate::{ErrorKind, MAX_DECODER_BYTES, Picture, PictureError, orient};
+
+const BYTES: &str = "the bytes given";
+const READABLE: &str = "convert it to JPEG or PNG (8 bits a channel)";
+
+pub(crate) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureError> {
+    let format = format_of(bytes)?;
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(MAX_DECODER_BYTES);
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    reader.limits(limits);
+    let mut decoder = reader.into_decoder().map_err(|e| explain(e, format))?;
+
+    let (width, height) = decoder.dimensions();
+    check_size(width, height, max_pixels)?;
+    // The JPEG decoder fills what is missing with grey; a network would happily label it.
+    if format == ImageFormat::Jpeg && !jpeg_ends(bytes) {
+        return Err(truncated());
+    }
+    // Damaged EXIF is no reason to refuse the picture: cameras and editors write a lot of it.
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let colour = decoder.color_type();
+    let mut samples = vec![0; decoder.total_bytes() as usize];
+    decoder
+        .read_image(&mut samples)
+        .map_err(|e| explain(e, format))?;
+
+    let pixels = to_rgb(samples, colour)?;
+    let picture = Picture::new(width as usize, height as usize, pixels);
+    Ok(orient::upright(picture, orientation))
+}
+
+fn format_of(bytes: &[u8]) -> Result<ImageFormat, PictureError> {
+    use ImageFormat::{Bmp, Gif, Jpeg, Png, Tiff, WebP};
+    match image::guess_format(bytes) {
+        Ok(format @ (Jpeg | Png | WebP | Bmp | Gif | Tiff)) => Ok(format),
+        Ok(other) => Err(unsupported(format!("{other:?} pictures are not read"))),
+        Err(_) if bytes.is_empty() => Err(PictureError::new(
+            ErrorKind::Truncated,
+            "the file is empty",
+            BYTES,
+            "copy or download it again",
+        )),
+        // ISO media files name their brand after `ftyp`: phones write HEIC so.
+        Err(_) if bytes.get(4..8) == Some(b"ftyp") => {
+            Err(unsupported("HEIC pictures are not read"))
+        }
+        Err(_) => Err(PictureError::new(
+            ErrorKind::Damaged,
+            "no picture in a known format",
+            BYTES,
+            "give a JPEG, PNG, WebP, BMP, GIF or TIFF file",
+        )),
+    }
+}
+
+fn check_size(width: u32, height: u32, max_pixels: u64) -> Result<(), PictureError> {
+    if width == 0 || height == 0 {
+        return Err(damaged(format!("a picture of {width}×{height} pixels")));
+    }
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels > max_pixels {
+        return Err(PictureError::new(
+            ErrorKind::TooLarge,
+            format!("a picture of {width}×{height} has more than {max_pixels} pixels"),
+            BYTES,
+            "shrink it or cut it into tiles first",
+        ));
+    }
+    Ok(())
+}
+
+/// Whether a JPEG's scans are followed by its end marker. Entropy-coded data escapes 0xFF, so the marker cannot
+/// occur within it; a thumbnail's lies in a segment before the first scan, and segments are stepped over.
+fn jpeg_ends(bytes: &[u8]) -> bool {
+    const START_OF_SCAN: u8 = 0xDA;
+    let mut at = 2;
+    while let Some(&[0xFF, marker, high, low]) = bytes.get(at..at + 4) {
+        match marker {
+            START_OF_SCAN => {
+                return bytes[at..]
+                    .windows(2)
+                    .rev()
+                    .any(|pair| pair == [0xFF, 0xD9]);
+            }
+            0xFF => at += 1,               // a fill byte
+            0x01 | 0xD0..=0xD8 => at += 2, // markers without a segment
+            _ => at += 2 + usize::from(u16::from_be_bytes([high, low])),
+        }
+    }
+    // An unusual order of segments: leave the judgement to the decoder.
+    at < bytes.len()
+}
+
+/// Drops alpha, repeats grey, and keeps the high byte of 16-bit samples (Pillow's `v >> 8`).
+fn to_rgb(samples: Vec<u8>, colour: ColorType) -> Result<Vec<u8>, PictureError> {
+    let high = usize::from(cfg!(target_endian = "little"));
+    match colour {
+        ColorType::Rgb8 => Ok(samples),
+        ColorType::L8 => Ok(pick::<1>(&samples, [0, 0, 0])),
+        ColorType::La8 => Ok(pick::<2>(&samples, [0, 0, 0])),
+        ColorType::Rgba8 => Ok(pick::<4>(&samples, [0, 1, 2])),
+        ColorType::L16 => Ok(pick::<2>(&samples, [high; 3])),
+        ColorType::La16 => Ok(pick::<4>(&samples, [high; 3])),
+        ColorType::Rgb16 => Ok(pick::<6>(&samples, [high, 2 + high, 4 + high])),
+        ColorType::Rgba16 => Ok(pick::<8>(&samples, [high, 2 + high, 4 + high])),
+        _ => Err(unsupported(
+            "pictures of floating-point values are not read",
+        )),
+    }
+}
+
+/// Three chosen bytes of every `N`-byte pixel.
+fn pick<const N: usize>(samples: &[u8], chosen: [usize; 3]) -> Vec<u8> {
+    let (pixels, _) = samples.as_chunks::<N>();
+    let mut rgb = vec![[0; 3]; pixels.len()];
+    rgb.par_iter_mut()
+        .with_min_len(1 << 16)
+        .zip(pixels)
+        .for_each(|(rgb, pixel)| *rgb = chosen.map(|i| pixel[i]));
+    rgb.into_flattened()
+}
+
+/// The decoders' errors in words that help; their own wording is kept where it says more.
+fn explain(error: ImageError, format: ImageFormat) -> PictureError {
+    match error {
+        ImageError::IoError(cause) if cause.kind() == std::io::ErrorKind::UnexpectedEof => {
+            truncated()
+        }
+        ImageError::Limits(limit) if limit.kind() == LimitErrorKind::InsufficientMemory => {
+            PictureError::new(
+                ErrorKind::TooLarge,
+                format!(
+                    "decoding it takes more than {} GiB",
+                    MAX_DECODER_BYTES >> 30
+                ),
+                BYTES,
+                "shrink it or save it with 8 bits a channel",
+            )
+        }
+        ImageError::Unsupported(cause) => unsupported(cause),
+        other => {
+            let text = other.to_string();
+            // Several decoders say it only in words.
+            let ends = [
+                "end of file",
+                "UnexpectedEof",
+                "fill whole buffer",
+                "No more bytes",
+                "exhausted",
+            ];
+            if ends.iter().any(|words| text.contains(words)) {
+                return truncated();
+            }
+            damaged(format!("a damaged {format:?} file ({text})"))
+        }
+    }
+}
+
+fn truncated() -> PictureError {
+    PictureError::new(
+        ErrorKind::Truncated,
+        "the file ends before the picture does",
+        BYTES,
+        "copy or download it again",
+    )
+}
+
+fn damaged(what: impl std::fmt::Display) -> PictureError {
+    PictureError::new(
+        ErrorKind::Damaged,
+        what,
+        BYTES,
+        "copy or download it again, or open and save it with another program",
+    )
+}
+
+fn unsupported(what: impl std::fmt::Display) -> PictureError {
+    PictureError::new(ErrorKind::Unsupported, what, BYTES, READABLE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sixteen_bits_keep_the_high_byte() {
+        let samples: Vec<u8> = [0x1234u16, 0xFFFF]
+            .iter()
+            .flat_map(|v| v.to_ne_bytes())
+            .collect();
+        let rgb = to_rgb(samples, ColorType::L16).unwrap();
+        assert_eq!(rgb, [0x12, 0x12, 0x12, 0xFF, 0xFF, 0xFF]);
+    }
+
+    #[test]
+    fn a_size_beyond_the_limit_is_named() {
+        let error = check_size(40_000, 30_000, crate::MAX_PIXELS).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TooLarge);
+        assert!(error.to_string().contains("40000×30000"), "{error}");
+    }
+
+    #[test]
+    fn a_phone_picture_is_named() {
+        let error = decode(b"\0\0\0\x18ftypheic\0\0\0\0", 1).unwrap_err();
+        assert!(error.to_string().contains("HEIC"), "{error}");
+    }
+}

@@ -1,0 +1,124 @@
+//! The one error of this crate, written for the person who has to do something about it.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+/// What went wrong with a picture. `Display` reads `what · where · remedy`.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} · {place} · {remedy}")]
+pub struct PictureError {
+    kind: ErrorKind,
+    what: String,
+    place: String,
+    remedy: String,
+}
+
+/// The sort of a [`PictureError`], for callers who treat sorts differently
+/// (a loader that skips damaged files, a server that blames the sender or itself).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The file could not be read or written.
+    Io,
+    /// The bytes end before the picture does.
+    Truncated,
+    /// The bytes are broken or are no picture.
+    Damaged,
+    /// A picture of a sort that is not read here.
+    Unsupported,
+    /// More pixels than may be decoded.
+    TooLarge,
+    /// Two things that should have the same size have not.
+    Mismatch,
+    /// A setting that cannot be understood.
+    Setting,
+}
+
+impl PictureError {
+    pub(crate) fn new(
+        kind: ErrorKind,
+        what: impl fmt::Display,
+        place: impl fmt::Display,
+        remedy: impl fmt::Display,
+    ) -> Self {
+        Self {
+            kind,
+            what: what.to_string(),
+            place: place.to_string(),
+            remedy: remedy.to_string(),
+        }
+    }
+
+    /// The sort of the error.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// The same error, said of the file that the bytes came from.
+    #[must_use]
+    pub fn at(mut self, path: &Path) -> Self {
+        self.place = path.display().to_string();
+        self
+    }
+
+    pub(crate) fn mismatch(
+        what: &str,
+        got: (usize, usize),
+        wanted: (usize, usize),
+        remedy: &str,
+    ) -> Self {
+        Self::new(
+            ErrorKind::Mismatch,
+            format!("{what} of different sizes"),
+            format!("{}×{} and {}×{}", got.0, got.1, wanted.0, wanted.1),
+            remedy,
+        )
+    }
+
+    pub(crate) fn read(path: &Path, cause: &io::Error) -> Self {
+        let remedy = match cause.kind() {
+            io::ErrorKind::NotFound => "check the path",
+            io::ErrorKind::PermissionDenied => "allow yourself to read it",
+            io::ErrorKind::IsADirectory => "give a file of the folder, not the folder",
+            _ => "check the disk and try again",
+        };
+        Self::new(
+            ErrorKind::Io,
+            format!("cannot read the file: {}", plain(cause)),
+            path.display(),
+            remedy,
+        )
+    }
+
+    pub(crate) fn write(path: &Path, cause: &io::Error) -> Self {
+        let remedy = match cause.kind() {
+            io::ErrorKind::NotFound => "make its folder first",
+            io::ErrorKind::NotADirectory => "a part of the path is a file: choose another folder",
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                "write to a folder that is yours"
+            }
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                "free some space on the disk"
+            }
+            io::ErrorKind::IsADirectory | io::ErrorKind::DirectoryNotEmpty => {
+                "a folder has this name: choose another"
+            }
+            _ => "check the disk and try again",
+        };
+        Self::new(
+            ErrorKind::Io,
+            format!("cannot write the file: {}", plain(cause)),
+            path.display(),
+            remedy,
+        )
+    }
+}
+
+/// An I/O error without the operating system's number, which tells a reader nothing.
+fn plain(cause: &io::Error) -> String {
+    let text = cause.to_string();
+    match text.split_once(" (os error") {
+        Some((words, _)) => words.to_lowercase(),
+        None => text,
+    }
+}

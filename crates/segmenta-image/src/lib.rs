@@ -1,0 +1,49 @@
+//! Pictures in, label maps and drawings out.
+//!
+//! In: photographs of any common format ([`Picture::open`]) and masks ([`LabelMap::open`]).
+//! On the way: [`Preprocess`] resizes, crops, pads and normalises a picture into the tensor a network reads, and
+//! remembers in a [`Geometry`] which part of the photograph the tensor shows.
+//! Out: label maps as palette PNGs ([`LabelMap::save`]), overlays ([`LabelMap::overlay`]), cut-outs ([`cutout`]),
+//! grids ([`make_grid`]), legends ([`legend`]), probabilities ([`save_probability`]).
+//!
+//! Values are Pillow's and torchvision's, pinned by the project's conformance files. Every file is written
+//! whole or not at all ([`write_atomic`]); every error says what, where and what to do ([`PictureError`]).
+//! Sizes are `(width, height)` in pixels; pictures have at least one pixel.
+
+mod cutout;
+mod decode;
+mod error;
+mod grid;
+mod label_map;
+mod legend;
+mod orient;
+mod overlay;
+mod palette;
+mod picture;
+mod preprocess;
+mod rect;
+mod resize;
+mod resize_rule;
+mod save;
+mod text;
+
+pub use cutout::cutout;
+pub use error::{ErrorKind, PictureError};
+pub use grid::{make_grid, make_grid_normalised};
+pub use label_map::LabelMap;
+pub use legend::{LegendEntry, legend};
+pub use palette::{Palette, VOC_CLASSES};
+pub use picture::{EXTENSIONS, Filter, Picture, looks_like_picture};
+pub use preprocess::{Geometry, Pad, Prepared, Preprocess};
+pub use rect::Rect;
+pub use resize_rule::Resize;
+pub use save::{save_probability, write_atomic};
+
+/// The id that marks pixels without a class: boundaries and the unlabelled, as in Pascal VOC.
+pub const VOID: u8 = 255;
+
+/// The most pixels a picture may have to be decoded: 2²⁸, a square of 16384.
+pub const MAX_PIXELS: u64 = 1 << 28;
+
+/// The most memory a decoder may take, in bytes: enough for [`MAX_PIXELS`] of 16-bit RGBA, twice.
+pub(crate) const MAX_DECODER_BYTES: u64 = 1 << 32;

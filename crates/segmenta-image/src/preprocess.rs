@@ -1,0 +1,279 @@
+//! A photograph to the tensor that a network reads, by the recipe its weights were trained with.
+
+use std::borrow::Cow;
+
+use rayon::prelude::*;
+
+use crate::{Filter, Picture, Rect, Resize};
+
+/// A recipe: resize (bilinear, antialiased), crop the centre, pad, normalise. In that order, each optional.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Preprocess {
+    /// The size first given to the picture.
+    pub resize: Resize,
+    /// `[width, height]` cut from the centre as torchvision's `CenterCrop`; where the picture is smaller, black is added.
+    pub center_crop: Option<[usize; 2]>,
+    /// What is subtracted from values in 0 to 1 (red, green, blue).
+    pub mean: [f32; 3],
+    /// What they are then divided by. `x/127.5 − 1` is a mean and deviation of 0.5.
+    pub std: [f32; 3],
+    /// The least size of the tensor.
+    pub pad: Option<Pad>,
+}
+
+/// Room added to the right of and below a picture that is smaller than `width`×`height`; a larger side stays as it is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pad {
+    /// Least width in pixels.
+    pub width: usize,
+    /// Least height in pixels.
+    pub height: usize,
+    /// The colour of the room, 0 to 255 before normalisation.
+    pub value: [f32; 3],
+}
+
+/// A picture as a network reads it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prepared {
+    /// Three planes (red, green, blue) of `height` rows of `width` normalised values.
+    pub tensor: Vec<f32>,
+    /// Columns of the tensor.
+    pub width: usize,
+    /// Rows of the tensor.
+    pub height: usize,
+    /// Which part of the photograph is where in the tensor.
+    pub geometry: Geometry,
+}
+
+/// Where a tensor's picture lies and what it shows, to bring a network's answer back to the photograph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Geometry {
+    /// The part of the tensor that holds picture rather than room.
+    pub valid: Rect,
+    /// The part of the photograph, in its own pixels (edges rounded), that `valid` shows.
+    pub covers: Rect,
+    /// The photograph's `(width, height)`.
+    pub picture: (usize, usize),
+}
+
+/// One axis of the recipe: where on the resized picture the visible part starts, where in the tensor, how long it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Axis {
+    resized: usize,
+    source: usize,
+    target: usize,
+    visible: usize,
+    length: usize,
+}
+
+impl Preprocess {
+    /// The mean of ImageNet's pictures, for values in 0 to 1.
+    pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+    /// Their standard deviation.
+    pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
+
+    /// torchvision's `SemanticSegmentation` preset: the short side resized, ImageNet's mean and deviation.
+    pub fn torchvision(short_side: usize) -> Self {
+        Self {
+            resize: Resize::ShortSide(short_side),
+            center_crop: None,
+            mean: Self::IMAGENET_MEAN,
+            std: Self::IMAGENET_STD,
+            pad: None,
+        }
+    }
+
+    /// The `(width, height)` of the tensor that a picture of `width`×`height` becomes.
+    pub fn size_of(&self, width: usize, height: usize) -> (usize, usize) {
+        let [x, y] = self.axes(width, height);
+        (x.length, y.length)
+    }
+
+    /// Prepares a picture.
+    pub fn apply(&self, picture: &Picture) -> Prepared {
+        let [x, y] = self.axes(picture.width(), picture.height());
+        let resized = match self.resize {
+            Resize::None => Cow::Borrowed(picture),
+            _ => Cow::Owned(picture.resize(x.resized, y.resized, Filter::Bilinear)),
+        };
+        let mut tensor = self.ground(x, y);
+        let tables = self.tables();
+        let (red, rest) = tensor.split_at_mut(x.length * y.length);
+        let (green, blue) = rest.split_at_mut(x.length * y.length);
+        let (pixels, _) = resized.pixels().as_chunks::<3>();
+        red.par_chunks_exact_mut(x.length)
+            .zip(green.par_chunks_exact_mut(x.length))
+            .zip(blue.par_chunks_exact_mut(x.length))
+            .skip(y.target)
+            .zip(pixels.par_chunks_exact(x.resized).skip(y.source))
+            .take(y.visible)
+            .for_each(|(((red, green), blue), row)| {
+                let seen = x.target..x.target + x.visible;
+                let planes = red[seen.clone()]
+                    .iter_mut()
+                    .zip(&mut green[seen.clone()])
+                    .zip(&mut blue[seen]);
+                for (((r, g), b), pixel) in planes.zip(&row[x.source..]) {
+                    *r = tables[0][usize::from(pixel[0])];
+                    *g = tables[1][usize::from(pixel[1])];
+                    *b = tables[2][usize::from(pixel[2])];
+                }
+            });
+        Prepared {
+            tensor,
+            width: x.length,
+            height: y.length,
+            geometry: Geometry {
+                valid: Rect::new(x.target, y.target, x.visible, y.visible),
+                covers: covered(x, y, picture.size()),
+                picture: picture.size(),
+            },
+        }
+    }
+
+    fn axes(&self, width: usize, height: usize) -> [Axis; 2] {
+        let (w, h) = self.resize.size_of(width, height);
+        let crop = self.center_crop.map_or([None; 2], |sides| sides.map(Some));
+        let least = self.pad.map_or([0; 2], |pad| [pad.width, pad.height]);
+        [
+            Axis::new(w, crop[0], least[0]),
+            Axis::new(h, crop[1], least[1]),
+        ]
+    }
+
+    /// A byte's normalised value, by channel: torchvision's two float32 steps, `v / 255` and `(v − mean) / std`.
+    fn tables(&self) -> [[f32; 256]; 3] {
+        std::array::from_fn(|c| std::array::from_fn(|v| self.normalise(c, v as f32)))
+    }
+
+    fn normalise(&self, channel: usize, value: f32) -> f32 {
+        (value / 255.0 - self.mean[channel]) / self.std[channel]
+    }
+
+    /// The tensor before the picture is in it: black where the crop reaches beyond the picture, then the pad's colour.
+    fn ground(&self, x: Axis, y: Axis) -> Vec<f32> {
+        let count = x.length * y.length;
+        if x.visible * y.visible == count {
+            return vec![0.0; count * 3];
+        }
+        let crop = self
+            .center_crop
+            .map(|[width, height]| (width.max(1), height.max(1)));
+        let pad = self.pad.map_or([0.0; 3], |pad| pad.value);
+        let mut tensor = Vec::with_capacity(count * 3);
+        for (channel, value) in pad.into_iter().enumerate() {
+            tensor.resize(tensor.len() + count, self.normalise(channel, value));
+            let Some((width, height)) = crop else {
+                continue;
+            };
+            let plane = &mut tensor[channel * count..];
+            let rows = plane.chunks_exact_mut(x.length).take(height);
+            rows.for_each(|row| row[..width].fill(self.normalise(channel, 0.0)));
+        }
+        tensor
+    }
+}
+
+impl Axis {
+    fn new(resized: usize, crop: Option<usize>, least: usize) -> Self {
+        let kept = crop.map_or(resized, |side| side.max(1));
+        let (source, target) = if kept > resized {
+            (0, (kept - resized) / 2)
+        } else {
+            // Python rounds a half to the even neighbour.
+            (
+                ((resized - kept) as f64 / 2.0).round_ties_even() as usize,
+                0,
+            )
+        };
+        Self {
+            resized,
+            source,
+            target,
+            visible: kept.min(resized),
+            length: kept.max(least),
+        }
+    }
+
+    /// The visible part on the photograph's own axis of `side` pixels: first pixel and count, edges rounded, at least one.
+    fn covers(self, side: usize) -> (usize, usize) {
+        let on_photograph =
+            |edge: usize| (edge as f64 * side as f64 / self.resized as f64).round() as usize;
+        let first = on_photograph(self.source).min(side - 1);
+        let end = on_photograph(self.source + self.visible).max(first + 1);
+        (first, end - first)
+    }
+}
+
+fn covered(x: Axis, y: Axis, (width, height): (usize, usize)) -> Rect {
+    let (left, width) = x.covers(width);
+    let (top, height) = y.covers(height);
+    Rect::new(left, top, width, height)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain() -> Preprocess {
+        Preprocess {
+            resize: Resize::None,
+            center_crop: None,
+            mean: [0.5; 3],
+            std: [0.5; 3],
+            pad: None,
+        }
+    }
+
+    #[test]
+    fn deeplab_recipe_pads_on_grey() {
+        let recipe = Preprocess {
+            resize: Resize::LongSide(513),
+            pad: Some(Pad {
+                width: 513,
+                height: 513,
+                value: [127.5; 3],
+            }),
+            ..plain()
+        };
+        let prepared = recipe.apply(&Picture::filled(500, 375, [255, 0, 255]));
+        assert_eq!((prepared.width, prepared.height), (513, 513));
+        assert_eq!(recipe.size_of(500, 375), (513, 513));
+        assert_eq!(prepared.geometry.valid, Rect::new(0, 0, 513, 384));
+        assert_eq!(prepared.geometry.covers, Rect::new(0, 0, 500, 375));
+        let plane = 513 * 513;
+        assert_eq!(prepared.tensor[513 * 383 + 512], 1.0);
+        assert_eq!(prepared.tensor[plane], -1.0);
+        assert_eq!(prepared.tensor[513 * 384], 0.0);
+    }
+
+    #[test]
+    fn a_crop_larger_than_the_picture_is_black_around_it() {
+        let recipe = Preprocess {
+            center_crop: Some([4, 2]),
+            pad: Some(Pad {
+                width: 5,
+                height: 1,
+                value: [127.5; 3],
+            }),
+            ..plain()
+        };
+        let prepared = recipe.apply(&Picture::filled(1, 4, [255; 3]));
+        assert_eq!((prepared.width, prepared.height), (5, 2));
+        assert_eq!(prepared.tensor[..5], [-1.0, 1.0, -1.0, -1.0, 0.0]);
+        assert_eq!(prepared.geometry.valid, Rect::new(1, 0, 1, 2));
+        assert_eq!(prepared.geometry.covers, Rect::new(0, 1, 1, 2));
+    }
+
+    #[test]
+    fn a_crop_is_told_in_the_photographs_pixels() {
+        let recipe = Preprocess {
+            resize: Resize::ShortSide(64),
+            center_crop: Some([56, 56]),
+            ..plain()
+        };
+        let prepared = recipe.apply(&Picture::filled(256, 128, [0; 3]));
+        assert_eq!(prepared.geometry.valid, Rect::new(0, 0, 56, 56));
+        assert_eq!(prepared.geometry.covers, Rect::new(72, 8, 112, 112));
+    }
+}

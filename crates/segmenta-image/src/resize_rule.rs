@@ -1,0 +1,159 @@
+//! The size a picture is given before a network sees it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::{ErrorKind, PictureError};
+
+/// How large a picture becomes before it is cropped, padded and normalised.
+///
+/// Written and parsed as `none`, `520` (short side), `long:513`, `512x384` (width × height).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Resize {
+    /// Its own size.
+    #[default]
+    None,
+    /// The short side becomes this, the other `int(side · long / short)`: torchvision's `Resize(side)`.
+    ShortSide(usize),
+    /// The long side becomes this: both sides are `int(length · side / long)`, as DeepLab's demo does it.
+    LongSide(usize),
+    /// Both sides are given; the proportions are not kept.
+    Exact {
+        /// Width in pixels.
+        width: usize,
+        /// Height in pixels.
+        height: usize,
+    },
+}
+
+impl Resize {
+    /// The most pixels that a rule which keeps proportions makes: 2²⁶. A picture of 1×9000 with a short side of
+    /// 520 would have 2.4 billion; it is shrunk, proportions kept, until it fits.
+    pub const MAX_PIXELS: usize = 1 << 26;
+
+    /// The size that a picture of `width`×`height` becomes, at least 1×1.
+    pub fn size_of(&self, width: usize, height: usize) -> (usize, usize) {
+        let (short, long) = (width.min(height).max(1), width.max(height).max(1));
+        let (width, height) = match *self {
+            Self::None => (width, height),
+            Self::Exact { width, height } => (width, height),
+            Self::ShortSide(side) => {
+                // As Python's int(side * long / short): exact product, one rounded division, then cut off.
+                let other = ((side as u128 * long as u128) as f64 / short as f64) as usize;
+                let (new_short, new_long) = fit(side, other);
+                if width <= height {
+                    (new_short, new_long)
+                } else {
+                    (new_long, new_short)
+                }
+            }
+            Self::LongSide(side) => {
+                let scale = side as f64 / long as f64;
+                // A scale rounded down must not cost the long side its last pixel.
+                let scaled = |length: usize| {
+                    if length == long {
+                        side
+                    } else {
+                        (length as f64 * scale) as usize
+                    }
+                };
+                fit(scaled(width), scaled(height))
+            }
+        };
+        (width.max(1), height.max(1))
+    }
+}
+
+/// Shrinks a size to [`Resize::MAX_PIXELS`], proportions kept.
+fn fit(a: usize, b: usize) -> (usize, usize) {
+    let excess = a as f64 * b as f64 / Resize::MAX_PIXELS as f64;
+    if excess <= 1.0 {
+        return (a, b);
+    }
+    let shrink = |side: usize| (side as f64 / excess.sqrt()) as usize;
+    (shrink(a), shrink(b))
+}
+
+impl FromStr for Resize {
+    type Err = PictureError;
+
+    fn from_str(text: &str) -> Result<Self, PictureError> {
+        let side = |digits: &str| digits.trim().parse().ok().filter(|&n: &usize| n > 0);
+        let lower = text.trim().to_ascii_lowercase();
+        let rule = if lower == "none" {
+            Some(Self::None)
+        } else if let Some(digits) = lower.strip_prefix("long:") {
+            side(digits).map(Self::LongSide)
+        } else if let Some(digits) = lower.strip_prefix("short:") {
+            side(digits).map(Self::ShortSide)
+        } else if let Some((width, height)) = lower.split_once(['x', '×']) {
+            let both = side(width).zip(side(height));
+            both.map(|(width, height)| Self::Exact { width, height })
+        } else {
+            side(&lower).map(Self::ShortSide)
+        };
+        rule.ok_or_else(|| {
+            PictureError::new(
+                ErrorKind::Setting,
+                format!("“{text}” is no way to resize"),
+                "the resize setting",
+                "write 520 (short side), long:513 (long side), 512x384 (width x height) or none",
+            )
+        })
+    }
+}
+
+impl fmt::Display for Resize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => write!(f, "none"),
+            Self::ShortSide(side) => write!(f, "{side}"),
+            Self::LongSide(side) => write!(f, "long:{side}"),
+            Self::Exact { width, height } => write!(f, "{width}x{height}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_those_of_the_libraries() {
+        assert_eq!(Resize::ShortSide(520).size_of(140, 90), (808, 520));
+        assert_eq!(Resize::ShortSide(520).size_of(375, 500), (520, 693));
+        assert_eq!(Resize::LongSide(513).size_of(500, 375), (513, 384));
+        assert_eq!(Resize::LongSide(513).size_of(333, 500), (341, 513));
+        assert_eq!(
+            Resize::Exact {
+                width: 3,
+                height: 0
+            }
+            .size_of(9, 9),
+            (3, 1)
+        );
+        assert_eq!(Resize::None.size_of(7, 5), (7, 5));
+    }
+
+    #[test]
+    fn thin_pictures_keep_a_side_and_fit_in_memory() {
+        assert_eq!(Resize::LongSide(513).size_of(1, 9000), (1, 513));
+        let (width, height) = Resize::ShortSide(520).size_of(1, 9000);
+        assert!(
+            width * height <= Resize::MAX_PIXELS && width > 1,
+            "{width}×{height}"
+        );
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for text in ["none", "520", "long:513", "512x384"] {
+            assert_eq!(text.parse::<Resize>().unwrap().to_string(), text);
+        }
+        assert_eq!("short:64".parse::<Resize>().unwrap(), Resize::ShortSide(64));
+        for text in ["", "0", "long:", "3x", "x", "big", "-4", "long:0", "4x0"] {
+            let error = text.parse::<Resize>().unwrap_err().to_string();
+            assert!(error.contains("long:513"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Words on pictures: DejaVu Sans, cut down to Latin, Greek and Cyrillic (`assets/README.md`).
+
+use ab_glyph::{Font, FontRef, GlyphId, PxScaleFont, ScaleFont, point};
+
+use crate::Picture;
+
+const DEJAVU_SANS: &[u8] = include_bytes!("../assets/DejaVuSans-subset.ttf");
+
+/// The font at one size. Characters that it lacks are drawn as boxes.
+pub(crate) struct Text(PxScaleFont<FontRef<'static>>);
+
+impl Text {
+    /// `height` is that of a line, from the highest to the lowest stroke, in pixels.
+    pub(crate) fn new(height: f32) -> Self {
+        let font = FontRef::try_from_slice(DEJAVU_SANS).expect("the embedded font is whole");
+        Self(font.into_scaled(height))
+    }
+
+    /// The width of a line in pixels.
+    pub(crate) fn width(&self, line: &str) -> f32 {
+        self.glyphs(line).map(|id| self.0.h_advance(id)).sum()
+    }
+
+    /// The line, or as much of its beginning as fits `width` with an ellipsis.
+    pub(crate) fn fitted(&self, line: &str, width: f32) -> String {
+        let mut kept: Vec<char> = line.chars().collect();
+        let mut fitted = line.to_owned();
+        while self.width(&fitted) > width && kept.pop().is_some() {
+            fitted = kept.iter().collect::<String>().trim_end().to_owned() + "…";
+        }
+        fitted
+    }
+
+    /// Draws a line whose box has its left edge and top at (`left`, `top`). What lies outside the picture is not drawn.
+    pub(crate) fn draw(&self, on: &mut Picture, line: &str, left: f32, top: f32, colour: [u8; 3]) {
+        let mut x = left;
+        // A baseline on a whole pixel keeps horizontal strokes sharp.
+        let baseline = (top + self.0.ascent()).round();
+        for id in self.glyphs(line) {
+            let glyph = id.with_scale_and_position(self.0.scale(), point(x, baseline));
+            x += self.0.h_advance(id);
+            let Some(outline) = self.0.outline_glyph(glyph) else {
+                continue; // a space
+            };
+            let corner = outline.px_bounds().min;
+            outline.draw(|dx, dy, cover| {
+                let (x, y) = (corner.x + dx as f32, corner.y + dy as f32);
+                on.blend(x, y, colour, cover.min(1.0));
+            });
+        }
+    }
+
+    fn glyphs<'a>(&'a self, line: &'a str) -> impl Iterator<Item = GlyphId> + 'a {
+        line.chars().map(|c| self.0.glyph_id(c))
+    }
+}
+
+impl Picture {
+    /// Moves the pixel at (`x`, `y`), if there is one, towards a colour by `share` (0 to 1).
+    fn blend(&mut self, x: f32, y: f32, colour: [u8; 3], share: f32) {
+        let (width, height) = self.size();
+        if x < 0.0 || y < 0.0 || x >= width as f32 || y >= height as f32 {
+            return;
+        }
+        let at = (y as usize * width + x as usize) * 3;
+        for (value, target) in self.pixels_mut()[at..at + 3].iter_mut().zip(colour) {
+            let mixed = f32::from(*value) + (f32::from(target) - f32::from(*value)) * share;
+            *value = mixed.round() as u8;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_font_has_the_scripts_it_promises() {
+        let text = Text::new(20.0);
+        for letter in "AzÀßŁŽΑωЯёҐ–…€%".chars() {
+            assert_ne!(text.0.glyph_id(letter), GlyphId(0), "{letter}");
+        }
+    }
+
+    #[test]
+    fn long_lines_end_in_an_ellipsis() {
+        let text = Text::new(20.0);
+        let fitted = text.fitted("a very long class name indeed", 80.0);
+        assert!(
+            fitted.ends_with('…') && text.width(&fitted) <= 80.0,
+            "{fitted}"
+        );
+        assert_eq!(text.fitted("cat", 80.0), "cat");
+    }
+}
