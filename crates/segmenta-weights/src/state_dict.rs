@@ -1,0 +1,319 @@
+//! A state dict: every tensor of a network under its name, read when it is asked for.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt, io,
+    io::Write,
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use segmenta_kernels::mapped_file::MappedFile;
+use tempfile::{NamedTempFile, TempPath};
+
+use crate::{
+    dtype::DType,
+    error::{Fault, WeightsError},
+    format::{Format, detect},
+    mismatch::{Expected, Mismatch},
+    pytorch_file, safetensors_file,
+    third_party::without_panic,
+};
+
+/// What wrappers put in front of every name: `DataParallel`, Lightning, `torch.compile`.
+const WRAPPERS: [&str; 3] = ["module.", "model.", "_orig_mod."];
+
+/// Tensors by name, in the order of their file.
+///
+/// Opening reads names, types and shapes; [`StateDict::read_f32`] reads numbers, from any thread.
+pub struct StateDict {
+    path: Option<PathBuf>,
+    format: Format,
+    metadata: BTreeMap<String, String>,
+    entries: Vec<Entry>,
+    index: HashMap<String, usize>,
+    /// Keeps the file behind [`StateDict::from_bytes`] for as long as `entries` may read it.
+    temporary: Option<TempPath>,
+}
+
+/// What is known of a tensor without reading its numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// Its state-dict name, such as `backbone.conv1.weight`.
+    pub name: String,
+    /// The number type in the file.
+    pub dtype: DType,
+    /// Extents, outermost first; empty for a scalar.
+    pub shape: Vec<usize>,
+}
+
+impl TensorInfo {
+    /// How many numbers it has.
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// A tensor in memory.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tensor {
+    shape: Vec<usize>,
+    values: Arc<[f32]>,
+}
+
+impl Tensor {
+    /// A tensor of `shape` with its row-major `values`.
+    ///
+    /// # Panics
+    ///
+    /// When there are more or fewer values than the shape has places.
+    pub fn new(shape: impl Into<Vec<usize>>, values: impl Into<Arc<[f32]>>) -> Tensor {
+        let (shape, values) = (shape.into(), values.into());
+        assert_eq!(
+            shape.iter().product::<usize>(),
+            values.len(),
+            "values of shape {shape:?}"
+        );
+        Tensor { shape, values }
+    }
+}
+
+/// A tensor of a state dict: what is known of it, and where its numbers lie.
+pub(crate) struct Entry {
+    pub(crate) info: TensorInfo,
+    pub(crate) source: Source,
+}
+
+/// Where a tensor's numbers lie.
+pub(crate) enum Source {
+    Mapped {
+        file: Arc<MappedFile>,
+        bytes: Range<usize>,
+    },
+    Pytorch(pytorch_reader::Tensor),
+    Memory(Arc<[f32]>),
+}
+
+impl StateDict {
+    /// Opens a `.pth`, `.pt`, `.safetensors` or `.safetensors.index.json`, told apart by content.
+    ///
+    /// A state dict nested in a checkpoint (`state_dict`, `model`, ...) is found; what is not a
+    /// tensor is left out; `module.`, `model.` and `_orig_mod.` go where every name has them.
+    ///
+    /// # Errors
+    ///
+    /// A file that is absent, cut short, damaged, or no weight file at all; see [`Fault`].
+    pub fn open(path: &Path) -> Result<StateDict, WeightsError> {
+        let at = |fault: Fault| fault.at(path);
+        if path.is_dir() {
+            return Err(at(Fault::Directory));
+        }
+        let file = MappedFile::open(path).map_err(Fault::from_io).map_err(at)?;
+        let format = detect(&file).map_err(at)?;
+        let mut dict = StateDict::new(format);
+        (dict.entries, dict.metadata) = match format {
+            Format::Safetensors => safetensors_file::read(&Arc::new(file)).map_err(at)?,
+            Format::SafetensorsSharded => safetensors_file::read_sharded(&file, path)?,
+            _ => {
+                let (entries, format) = pytorch_file::read(path, &file).map_err(at)?;
+                dict.format = format;
+                (entries, BTreeMap::new())
+            }
+        };
+        dict.path = Some(path.to_path_buf());
+        strip_wrappers(&mut dict.entries);
+        Ok(dict.indexed())
+    }
+
+    /// Reads the bytes of a file (one that is no index of shards), through a temporary file.
+    ///
+    /// # Errors
+    ///
+    /// As [`StateDict::open`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<StateDict, WeightsError> {
+        let memory = Path::new("<memory>");
+        let write = || -> io::Result<TempPath> {
+            let mut file = NamedTempFile::new()?;
+            file.write_all(bytes)?;
+            Ok(file.into_temp_path())
+        };
+        let temporary = write().map_err(|error| Fault::from_io(error).at(memory))?;
+        let mut dict =
+            StateDict::open(&temporary).map_err(|WeightsError { fault, .. }| fault.at(memory))?;
+        dict.path = None;
+        dict.temporary = Some(temporary);
+        Ok(dict)
+    }
+
+    /// A state dict of tensors in memory. Of two with one name the later counts.
+    pub fn from_tensors(tensors: impl IntoIterator<Item = (String, Tensor)>) -> StateDict {
+        let entry = |(name, Tensor { shape, values })| Entry {
+            info: TensorInfo {
+                name,
+                dtype: DType::F32,
+                shape,
+            },
+            source: Source::Memory(values),
+        };
+        let mut dict = StateDict::new(Format::Memory);
+        dict.entries = tensors.into_iter().map(entry).collect();
+        dict.indexed()
+    }
+
+    fn new(format: Format) -> StateDict {
+        StateDict {
+            path: None,
+            format,
+            metadata: BTreeMap::new(),
+            entries: Vec::new(),
+            index: HashMap::new(),
+            temporary: None,
+        }
+    }
+
+    /// Makes names findable, and drops all but the last tensor of each name.
+    fn indexed(mut self) -> StateDict {
+        let last: HashMap<String, usize> = self
+            .entries
+            .iter()
+            .enumerate()
+            .map(|(i, e)| (e.info.name.clone(), i))
+            .collect();
+        let mut at = 0..;
+        self.entries
+            .retain(|entry| at.next() == last.get(&entry.info.name).copied());
+        let names = self.entries.iter().map(|entry| entry.info.name.clone());
+        self.index = names.zip(0..).collect();
+        self
+    }
+
+    /// Where it comes from.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// The file; `None` for one in memory.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// The `__metadata__` of safetensors; empty for other formats.
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.metadata
+    }
+
+    /// The names, in the order of the file.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.iter().map(|info| info.name.as_str())
+    }
+
+    /// What is known of each tensor, in the order of the file.
+    pub fn iter(&self) -> impl Iterator<Item = &TensorInfo> {
+        self.entries.iter().map(|entry| &entry.info)
+    }
+
+    /// How many tensors there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// What is known of the tensor `name`, without reading it.
+    pub fn get(&self, name: &str) -> Option<&TensorInfo> {
+        self.entry(name).map(|entry| &entry.info)
+    }
+
+    fn entry(&self, name: &str) -> Option<&Entry> {
+        self.index.get(name).map(|&i| &self.entries[i])
+    }
+
+    /// Reads the tensor `name` as row-major `f32`, whatever its number type in the file.
+    ///
+    /// # Errors
+    ///
+    /// No such tensor; a number type that cannot be read; bytes that are not there.
+    pub fn read_f32(&self, name: &str) -> Result<Vec<f32>, WeightsError> {
+        let read = || {
+            let entry = self
+                .entry(name)
+                .ok_or_else(|| Fault::NoSuchTensor(name.into()))?;
+            let info = &entry.info;
+            let values = match &entry.source {
+                Source::Memory(values) => Some(values.to_vec()),
+                Source::Mapped { file, bytes } => file
+                    .get(bytes.clone())
+                    .ok_or_else(|| Fault::Damaged(format!("`{name}` lies beyond its end")))
+                    .map(|bytes| info.dtype.to_f32(bytes))?,
+                Source::Pytorch(tensor) => {
+                    let bytes = without_panic(|| tensor.read()).map_err(Fault::Damaged)?;
+                    info.dtype.to_f32(&bytes.map_err(read_fault)?)
+                }
+            };
+            let unread = || Fault::NumberType {
+                name: name.into(),
+                dtype: info.dtype.to_string(),
+            };
+            values.ok_or_else(unread)
+        };
+        read().map_err(|fault: Fault| fault.at(self.where_from()))
+    }
+
+    /// Compares names and shapes with what a network expects.
+    ///
+    /// Counters named `num_batches_tracked` are never asked for and never in the way.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is missing, unexpected or of another shape, in one [`Mismatch`].
+    pub fn check(&self, expected: &[Expected]) -> Result<(), Mismatch> {
+        Mismatch::between(self, expected)
+    }
+
+    /// The path, or words for having none.
+    pub(crate) fn where_from(&self) -> &Path {
+        self.path().unwrap_or(Path::new("<memory>"))
+    }
+}
+
+impl fmt::Debug for StateDict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "StateDict({}, {}, {} tensors)",
+            self.where_from().display(),
+            self.format,
+            self.len()
+        )
+    }
+}
+
+/// A file that disagrees with itself is damaged; anything else is the system's refusal.
+fn read_fault(error: io::Error) -> Fault {
+    match error.kind() {
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+            Fault::Damaged(error.to_string())
+        }
+        _ => Fault::from_io(error),
+    }
+}
+
+/// Takes a wrapper's prefix off while every name has it.
+fn strip_wrappers(entries: &mut [Entry]) {
+    let shared = |entries: &[Entry]| {
+        let everywhere = |prefix: &&str| entries.iter().all(|e| e.info.name.starts_with(*prefix));
+        WRAPPERS
+            .into_iter()
+            .find(everywhere)
+            .filter(|_| !entries.is_empty())
+    };
+    while let Some(prefix) = shared(entries) {
+        for entry in &mut *entries {
+            entry.info.name.drain(..prefix.len());
+        }
+    }
+}
