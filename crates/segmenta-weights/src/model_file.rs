@@ -1,0 +1,324 @@
+//! The model file: safetensors whose metadata holds all that is needed to build the network, feed it
+//! and name what it says.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The metadata key that a card is kept under, as JSON.
+pub const CARD_KEY: &str = "segmenta.card";
+
+/// The newest version of the card that is written and read.
+pub const CARD_VERSION: u32 = 1;
+
+/// What a model is, beside its weights.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ModelCard {
+    /// [`CARD_VERSION`] of the program that wrote it.
+    pub format_version: u32,
+    /// The architecture, by its name in the registry (`unet`, `deeplabv3`, ...).
+    pub architecture: String,
+    /// The encoder, for architectures that take one.
+    #[serde(default)]
+    pub encoder: Option<String>,
+    /// The architecture's options that are not as by default, by name.
+    #[serde(default)]
+    pub options: BTreeMap<String, String>,
+    /// The classes' names; the place of a name is the class's id.
+    pub classes: Vec<String>,
+    /// The classes' colours, as red, green and blue.
+    #[serde(default)]
+    pub palette: Option<Vec<[u8; 3]>>,
+    /// Channels of the input: 3 for colour pictures.
+    pub in_channels: usize,
+    /// How a picture becomes the input.
+    pub preprocessing: Preprocessing,
+    /// The training's own record, free in form.
+    #[serde(default)]
+    pub training: Option<serde_json::Value>,
+    /// Where the weights come from.
+    #[serde(default)]
+    pub source: Option<String>,
+    /// The licence that the weights are under.
+    #[serde(default)]
+    pub licence: Option<String>,
+}
+
+/// How a picture becomes a network's input: resized, cropped, normalised, padded, in this order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Preprocessing {
+    /// To which size.
+    pub resize: Resize,
+    /// How pixels are found between pixels.
+    #[serde(default)]
+    pub filter: Filter,
+    /// The middle that is kept after resizing: `(width, height)` in pixels.
+    #[serde(default)]
+    pub center_crop: Option<(usize, usize)>,
+    /// What is taken off each channel, of values scaled to 0..1.
+    pub mean: Vec<f32>,
+    /// What each channel is divided by afterwards, of values scaled to 0..1.
+    pub std: Vec<f32>,
+    /// The canvas that the picture is placed on, at its top left.
+    #[serde(default)]
+    pub pad: Option<Pad>,
+}
+
+/// The size that a picture is resized to. Sides are in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Resize {
+    /// As it is.
+    None,
+    /// Its shorter side becomes `side`, the other in proportion.
+    ShortSide {
+        /// The shorter side.
+        side: usize,
+    },
+    /// Its longer side becomes `side`, the other in proportion, so that it fits inside a square.
+    LongSide {
+        /// The longer side.
+        side: usize,
+    },
+    /// `width` by `height`, whatever its proportions.
+    Exact {
+        /// Pixels across.
+        width: usize,
+        /// Pixels down.
+        height: usize,
+    },
+}
+
+/// How pixels are found between pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Filter {
+    /// The nearest one.
+    Nearest,
+    /// Linear in both directions; with `antialias`, over the whole area that a new pixel covers.
+    Bilinear {
+        /// As Pillow does, and torchvision by default.
+        antialias: bool,
+    },
+    /// Cubic in both directions; with `antialias`, over the whole area that a new pixel covers.
+    Bicubic {
+        /// As Pillow does, and torchvision by default.
+        antialias: bool,
+    },
+}
+
+impl Default for Filter {
+    /// Bilinear with antialiasing, as torchvision's segmentation presets.
+    fn default() -> Filter {
+        Filter::Bilinear { antialias: true }
+    }
+}
+
+/// A canvas that a picture is placed on, at its top left.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Pad {
+    /// Pixels across.
+    pub width: usize,
+    /// Pixels down.
+    pub height: usize,
+    /// The canvas's colour, a value in 0..255 for each channel; it is normalised like a pixel.
+    pub value: Vec<f32>,
+}
+
+/// A card that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CardError {
+    /// Written by a newer program.
+    #[error(
+        "the model file is of version {found} · metadata `{CARD_KEY}`, of which {CARD_VERSION} is \
+         the newest known here · use a newer Segmenta"
+    )]
+    Newer {
+        /// The file's version.
+        found: u64,
+    },
+    /// No valid JSON, a field that is lacking or not known, or fields that contradict each other.
+    #[error(
+        "the model's description is wrong: {0} · metadata `{CARD_KEY}` · save the model again, or \
+         get the file again"
+    )]
+    Invalid(String),
+}
+
+impl ModelCard {
+    /// The card of a file with this metadata; `None` when it has none (a plain state dict).
+    ///
+    /// # Errors
+    ///
+    /// A newer version, unknown fields (they are named), or fields that contradict each other.
+    pub fn from_metadata(metadata: &BTreeMap<String, String>) -> Result<Option<Self>, CardError> {
+        let Some(text) = metadata.get(CARD_KEY) else {
+            return Ok(None);
+        };
+        let invalid = |error: serde_json::Error| CardError::Invalid(error.to_string());
+        let json: serde_json::Value = serde_json::from_str(text).map_err(invalid)?;
+        // The version first: what else a newer card says would only be called unknown.
+        match json
+            .get("format-version")
+            .and_then(serde_json::Value::as_u64)
+        {
+            Some(found) if found > u64::from(CARD_VERSION) => Err(CardError::Newer { found }),
+            _ => {
+                let card: ModelCard = serde_json::from_value(json).map_err(invalid)?;
+                card.check().map_err(CardError::Invalid)?;
+                Ok(Some(card))
+            }
+        }
+    }
+
+    /// The card as metadata for [`save`](crate::save).
+    ///
+    /// # Errors
+    ///
+    /// Fields that contradict each other.
+    pub fn to_metadata(&self) -> Result<BTreeMap<String, String>, CardError> {
+        self.check().map_err(CardError::Invalid)?;
+        let text =
+            serde_json::to_string(self).map_err(|error| CardError::Invalid(error.to_string()))?;
+        Ok(BTreeMap::from([(CARD_KEY.to_string(), text)]))
+    }
+
+    /// Whether the fields agree with each other; the text says where they do not.
+    fn check(&self) -> Result<(), String> {
+        let Preprocessing { mean, std, pad, .. } = &self.preprocessing;
+        let per_channel = [("mean", mean.len()), ("std", std.len())]
+            .into_iter()
+            .chain(pad.iter().map(|pad| ("pad value", pad.value.len())));
+        for (name, count) in per_channel {
+            if count != self.in_channels {
+                return Err(format!(
+                    "{count} numbers of {name} for {} channels",
+                    self.in_channels
+                ));
+            }
+        }
+        if !std.iter().all(|std| std.is_normal() && *std > 0.0) {
+            return Err(format!("std {std:?} is not positive"));
+        }
+        if self.in_channels == 0 || self.classes.is_empty() {
+            return Err("no channels or no classes".into());
+        }
+        match &self.palette {
+            Some(palette) if palette.len() != self.classes.len() => Err(format!(
+                "{} colours for {} classes",
+                palette.len(),
+                self.classes.len()
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn card() -> ModelCard {
+        ModelCard {
+            format_version: CARD_VERSION,
+            architecture: "unet".into(),
+            encoder: Some("resnet34".into()),
+            options: BTreeMap::from([("decoder".into(), "scse".into())]),
+            classes: vec!["background".into(), "cat".into()],
+            palette: Some(vec![[0, 0, 0], [128, 0, 0]]),
+            in_channels: 3,
+            preprocessing: Preprocessing {
+                resize: Resize::LongSide { side: 513 },
+                filter: Filter::default(),
+                center_crop: Some((512, 480)),
+                mean: vec![0.485, 0.456, 0.406],
+                std: vec![0.229, 0.224, 0.225],
+                pad: Some(Pad {
+                    width: 513,
+                    height: 513,
+                    value: vec![127.5; 3],
+                }),
+            },
+            training: Some(serde_json::json!({"epochs": 3, "mIoU": 0.5})),
+            source: Some("my pictures".into()),
+            licence: None,
+        }
+    }
+
+    fn read(text: &str) -> Result<Option<ModelCard>, String> {
+        let metadata = BTreeMap::from([(CARD_KEY.to_string(), text.to_string())]);
+        ModelCard::from_metadata(&metadata).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn comes_back_as_it_went() {
+        for resize in [
+            Resize::None,
+            Resize::ShortSide { side: 520 },
+            Resize::Exact {
+                width: 2,
+                height: 3,
+            },
+        ] {
+            let mut card = card();
+            card.preprocessing.resize = resize;
+            let metadata = card.to_metadata().unwrap();
+            assert_eq!(ModelCard::from_metadata(&metadata).unwrap(), Some(card));
+        }
+        assert_eq!(ModelCard::from_metadata(&BTreeMap::new()).unwrap(), None);
+    }
+
+    #[test]
+    fn the_json_is_as_documented() {
+        let json = serde_json::to_value(card()).unwrap();
+        assert_eq!(json["format-version"], 1);
+        assert_eq!(
+            json["preprocessing"]["resize"],
+            serde_json::json!({"long-side": {"side": 513}})
+        );
+        let filter = serde_json::json!({"bilinear": {"antialias": true}});
+        assert_eq!(json["preprocessing"]["filter"], filter);
+    }
+
+    #[test]
+    fn a_newer_version_is_named_before_its_unknown_fields() {
+        let error = read(r#"{"format-version": 7, "holograms": true}"#).unwrap_err();
+        assert!(
+            error.contains("version 7") && error.contains("newer Segmenta"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn unknown_fields_are_named_at_every_depth() {
+        let mut json = serde_json::to_value(card()).unwrap();
+        json["preprocessing"]["resize"] = serde_json::json!({"long-side": {"side": 1, "edge": 2}});
+        assert!(read(&json.to_string()).unwrap_err().contains("`edge`"));
+        let mut json = serde_json::to_value(card()).unwrap();
+        json["colour"] = true.into();
+        assert!(read(&json.to_string()).unwrap_err().contains("`colour`"));
+        assert!(read("{").unwrap_err().contains(CARD_KEY));
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let contradict = |change: fn(&mut ModelCard)| {
+            let mut card = card();
+            change(&mut card);
+            let text = serde_json::to_string(&card).unwrap();
+            assert!(card.to_metadata().is_err());
+            read(&text).unwrap_err()
+        };
+        assert!(contradict(|card| card.in_channels = 4).contains("3 numbers of mean"));
+        assert!(contradict(|card| card.preprocessing.std[1] = 0.0).contains("not positive"));
+        assert!(contradict(|card| card.classes.push("dog".into())).contains("2 colours for 3"));
+        assert!(
+            contradict(|card| card.preprocessing.pad.as_mut().unwrap().value.clear())
+                .contains("0 numbers of pad")
+        );
+    }
+}

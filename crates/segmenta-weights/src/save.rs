@@ -1,0 +1,170 @@
+//! Writing a state dict, as safetensors of `f32`.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    io::{self, Write},
+    path::Path,
+};
+
+use safetensors::{
+    Dtype,
+    tensor::{Metadata, TensorInfo},
+};
+
+use crate::{
+    atomic,
+    error::{Fault, WeightsError},
+    format::MAX_HEADER,
+};
+
+/// A tensor to save: its name, its shape, and its row-major values.
+pub type TensorView<'a> = (&'a str, &'a [usize], &'a [f32]);
+
+/// Writes `tensors` and `metadata` to `path`, in the order given.
+///
+/// The file is complete or not there: it is written beside `path`, synchronised, then renamed.
+///
+/// # Errors
+///
+/// The system's refusal, for a full disk with the bytes that are needed; names that come twice; values
+/// that do not fill their shape. `path` then is what it was before.
+pub fn save(
+    path: &Path,
+    tensors: &[TensorView],
+    metadata: &BTreeMap<String, String>,
+) -> Result<(), WeightsError> {
+    let header = header(tensors, metadata).map_err(|why| Fault::Unsavable(why).at(path))?;
+    let numbers: usize = tensors
+        .iter()
+        .map(|(_, _, values)| size_of_val(*values))
+        .sum();
+    let needed = (8 + header.len() + numbers) as u64;
+    let fill = |sink: &mut dyn Write| {
+        sink.write_all(&(header.len() as u64).to_le_bytes())?;
+        sink.write_all(&header)?;
+        tensors
+            .iter()
+            .try_for_each(|(_, _, values)| sink.write_all(bytemuck::cast_slice(values)))
+    };
+    atomic::write(path, fill).map_err(|error| fault(error, needed).at(path))
+}
+
+/// Puts a name to what the system refused while `needed` bytes were written.
+fn fault(error: io::Error, needed: u64) -> Fault {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Fault::DiskFull { needed },
+        _ => Fault::from_io(error),
+    }
+}
+
+/// The JSON header, padded with spaces so that the numbers after it are aligned.
+fn header(tensors: &[TensorView], metadata: &BTreeMap<String, String>) -> Result<Vec<u8>, String> {
+    let mut taken = HashSet::from(["__metadata__"]);
+    let mut end = 0;
+    let mut infos = Vec::with_capacity(tensors.len());
+    for &(name, shape, values) in tensors {
+        if !taken.insert(name) {
+            return Err(format!("the name `{name}` is taken"));
+        }
+        if shape.iter().product::<usize>() != values.len() {
+            return Err(format!(
+                "`{name}` of shape {shape:?} has {} values",
+                values.len()
+            ));
+        }
+        let start = end;
+        end += size_of_val(values);
+        let (shape, data_offsets) = (shape.to_vec(), (start, end));
+        infos.push((
+            name.to_string(),
+            TensorInfo {
+                dtype: Dtype::F32,
+                shape,
+                data_offsets,
+            },
+        ));
+    }
+    let metadata = metadata
+        .iter()
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    let header = Metadata::new(Some(metadata), infos).map_err(|error| error.to_string())?;
+    let mut header = serde_json::to_vec(&header).map_err(|error| error.to_string())?;
+    header.resize(header.len().next_multiple_of(8), b' ');
+    if header.len() as u64 > MAX_HEADER {
+        return Err(format!(
+            "its header of {} bytes is above the format's limit",
+            header.len()
+        ));
+    }
+    Ok(header)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::StateDict;
+
+    #[test]
+    fn what_is_saved_is_read_back_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let metadata = BTreeMap::from([("key".to_string(), "value \u{e9}\n".to_string())]);
+        let tensors: [TensorView; 3] = [
+            ("z", &[2, 1], &[1.5, -0.0]),
+            ("a", &[], &[f32::MAX]),
+            ("empty", &[0, 3], &[]),
+        ];
+        save(&path, &tensors, &metadata).unwrap();
+        let dict = StateDict::open(&path).unwrap();
+        assert_eq!(dict.metadata(), &metadata);
+        assert!(
+            dict.names().take(1).eq(["z"]),
+            "{:?}",
+            dict.names().collect::<Vec<_>>()
+        );
+        for (name, shape, values) in tensors {
+            assert_eq!(dict.get(name).unwrap().shape, shape);
+            assert_eq!(dict.read_f32(name).unwrap(), values);
+        }
+        // The library of the format itself agrees.
+        let bytes = std::fs::read(&path).unwrap();
+        assert_eq!(
+            safetensors::SafeTensors::deserialize(&bytes).unwrap().len(),
+            3
+        );
+    }
+
+    #[test]
+    fn contradictions_are_refused_and_nothing_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let cases: [&[TensorView]; 3] = [
+            &[("a", &[1], &[0.0]), ("a", &[1], &[0.0])],
+            &[("a", &[2], &[0.0])],
+            &[("__metadata__", &[1], &[0.0])],
+        ];
+        for tensors in cases {
+            let error = save(&path, tensors, &BTreeMap::new()).unwrap_err();
+            assert!(matches!(error.fault, Fault::Unsavable(_)), "{error}");
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn refusals_name_the_path_and_a_full_disk_the_bytes() {
+        let path = Path::new("no/such/folder/model.safetensors");
+        let error = save(path, &[], &BTreeMap::new()).unwrap_err().to_string();
+        assert!(
+            error.contains("no/such/folder/model.safetensors"),
+            "{error}"
+        );
+        let full = fault(io::ErrorKind::StorageFull.into(), 123)
+            .at(path)
+            .to_string();
+        assert!(
+            full.starts_with("the disk is full: 123 bytes are needed · no/such"),
+            "{full}"
+        );
+    }
+}
