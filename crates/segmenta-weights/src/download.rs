@@ -1,0 +1,163 @@
+//! One request for one file: from the start, or from where an earlier one was cut.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Write},
+    path::Path,
+    time::Duration,
+};
+
+use ureq::{
+    Agent, Body,
+    http::{
+        Response,
+        header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE},
+    },
+};
+
+use crate::{hub::Progress, hub_error::HubFault};
+
+/// How long a server may stay silent before it counts as lost.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// An HTTP client that follows redirects, takes proxies from the environment, and does not wait for ever.
+pub(crate) fn agent() -> Agent {
+    Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_connect(Some(SILENCE))
+        .timeout_recv_response(Some(SILENCE))
+        .timeout_per_read(Some(SILENCE))
+        .user_agent(concat!("segmenta/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .into()
+}
+
+/// A file that is to come from `url` to `part`.
+pub(crate) struct Download<'a> {
+    pub(crate) agent: Agent,
+    pub(crate) url: &'a str,
+    pub(crate) part: &'a Path,
+    /// The length that was published.
+    pub(crate) bytes: Option<u64>,
+}
+
+impl Download<'_> {
+    /// Completes `part`. Gives whether its beginning came with an earlier request.
+    ///
+    /// # Errors
+    ///
+    /// Whatever stopped it; `part` then keeps what is worth going on with.
+    pub(crate) fn run(&self, progress: &mut dyn FnMut(Progress)) -> Result<bool, HubFault> {
+        let disk = |error| HubFault::disk(error, self.bytes);
+        let mut part = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.part)
+            .map_err(disk)?;
+        let mut done = part.metadata().map_err(disk)?.len();
+        if self.bytes == Some(done) {
+            return Ok(true);
+        }
+        if self.bytes.is_some_and(|bytes| bytes < done) {
+            part.set_len(0).map_err(disk)?;
+            done = 0;
+        }
+
+        let mut request = self.agent.get(self.url);
+        if done > 0 {
+            request = request.header(RANGE, format!("bytes={done}-"));
+        }
+        let response = request.call().map_err(|error| network(&error))?;
+        let total = match response.status().as_u16() {
+            // The whole file, because it was asked for or because the server knows no ranges.
+            200 => {
+                if done > 0 {
+                    part.set_len(0).map_err(disk)?;
+                    done = 0;
+                }
+                number(&response, CONTENT_LENGTH, |text| text)
+            }
+            206 if starts_at(&response, done) => number(&response, CONTENT_RANGE, |text| {
+                text.rsplit('/').next().unwrap_or("")
+            }),
+            // What is here is not the beginning of what is there: from the start, next time.
+            206 | 416 if done > 0 => {
+                part.set_len(0).map_err(disk)?;
+                return Err(HubFault::Status(416));
+            }
+            status => return Err(HubFault::Status(status)),
+        };
+        if let (Some(expected), Some(found)) = (self.bytes, total)
+            && expected != found
+        {
+            drop(part);
+            fs::remove_file(self.part).map_err(disk)?;
+            return Err(HubFault::WrongLength { expected, found });
+        }
+
+        let resumed = done > 0;
+        if resumed {
+            progress(Progress::Resuming { from: done });
+        }
+        let total = total.or(self.bytes);
+        done = receive(response, &mut part, done, total, progress)?;
+        match total {
+            Some(total) if done < total => Err(HubFault::Cut { done, total }),
+            _ => Ok(resumed),
+        }
+    }
+}
+
+/// Appends a body to `part`, which has `done` bytes; gives its length at the end.
+fn receive(
+    response: Response<Body>,
+    part: &mut File,
+    mut done: u64,
+    total: Option<u64>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<u64, HubFault> {
+    let mut body = response.into_body().into_reader();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        progress(Progress::Downloading { done, total });
+        let count = match body.read(&mut buffer) {
+            Ok(0) => return Ok(done),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            // Whatever ended it, the next request goes on from here.
+            Err(error) => match total {
+                Some(total) => return Err(HubFault::Cut { done, total }),
+                None => return Err(HubFault::Network(error.to_string())),
+            },
+        };
+        let missing = total.map(|total| total.saturating_sub(done));
+        part.write_all(&buffer[..count])
+            .map_err(|error| HubFault::disk(error, missing))?;
+        done += count as u64;
+    }
+}
+
+/// Whether a partial answer begins at byte `start`.
+fn starts_at(response: &Response<Body>, start: u64) -> bool {
+    let first = |text: &str| text.strip_prefix("bytes ")?.split('-').next()?.parse().ok();
+    header(response, CONTENT_RANGE).and_then(first) == Some(start)
+}
+
+/// The number in the part of a header that `part` picks.
+fn number(
+    response: &Response<Body>,
+    name: ureq::http::HeaderName,
+    part: fn(&str) -> &str,
+) -> Option<u64> {
+    header(response, name).and_then(|text| part(text).trim().parse().ok())
+}
+
+/// A header's text.
+fn header(response: &Response<Body>, name: ureq::http::HeaderName) -> Option<&str> {
+    response.headers().get(name)?.to_str().ok()
+}
+
+/// Says why there was no answer.
+fn network(error: &ureq::Error) -> HubFault {
+    HubFault::Network(error.to_string())
+}

@@ -1,0 +1,137 @@
+//! What can go wrong on the way to a published file.
+
+use std::{io, path::PathBuf};
+
+/// A file that could not be pulled.
+///
+/// Its `Display` is one line, `what · where · how to mend`.
+#[derive(Debug, thiserror::Error)]
+#[error("{fault} · {place} · {}", self.remedy())]
+pub struct HubError {
+    /// What went wrong.
+    #[source]
+    pub fault: HubFault,
+    /// From where the file was to be downloaded.
+    pub url: String,
+    /// Where it was to be put.
+    pub path: PathBuf,
+    /// The URL or the path, whichever the fault lies at.
+    place: String,
+}
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HubFault {
+    /// There is no folder to keep files in.
+    #[error("there is no folder for downloaded weights")]
+    NoHome,
+    /// The file is not in the cache and the network is not to be used.
+    #[error("the file is not in the cache and SEGMENTA_OFFLINE is set")]
+    Offline,
+    /// The server cannot be reached, or was lost on the way.
+    #[error("the download failed: {0}")]
+    Network(String),
+    /// The connection ended before the file did.
+    #[error("the download was cut after {done} of {total} bytes")]
+    Cut {
+        /// Bytes that came.
+        done: u64,
+        /// Bytes of the whole file.
+        total: u64,
+    },
+    /// The server refuses; the number is HTTP's.
+    #[error("the server answers {0}")]
+    Status(u16),
+    /// The server's file is not as long as the published one.
+    #[error("the server has a file of {found} bytes, but {expected} were published")]
+    WrongLength {
+        /// The published length.
+        expected: u64,
+        /// The server's.
+        found: u64,
+    },
+    /// The server's file is not the published one.
+    #[error("the file's SHA-256 is wrong: {expected} expected, {found} found; nothing was kept")]
+    WrongDigest {
+        /// The published digest or its beginning.
+        expected: String,
+        /// The digest of what came.
+        found: String,
+    },
+    /// The disk is full.
+    #[error("the disk is full{}", .needed.map_or_else(String::new, |n| format!(": {n} more bytes are needed")))]
+    DiskFull {
+        /// Bytes that were still to come, where that is known.
+        needed: Option<u64>,
+    },
+    /// Any other refusal of the disk.
+    #[error("the cache cannot be written: {0}")]
+    Disk(io::Error),
+}
+
+impl HubFault {
+    /// Puts a name to what the disk refused while `needed` bytes were to come.
+    pub(crate) fn disk(error: io::Error, needed: Option<u64>) -> HubFault {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                HubFault::DiskFull { needed }
+            }
+            _ => HubFault::Disk(error),
+        }
+    }
+
+    /// Whether the same request may well succeed in a moment.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            HubFault::Cut { .. } | HubFault::Status(408 | 416 | 429 | 500 | 502 | 503 | 504)
+        )
+    }
+}
+
+impl HubError {
+    pub(crate) fn new(fault: HubFault, url: String, path: PathBuf) -> HubError {
+        let place = match fault {
+            HubFault::DiskFull { .. } | HubFault::Disk(_) => path.display().to_string(),
+            _ => url.clone(),
+        };
+        HubError {
+            fault,
+            url,
+            path,
+            place,
+        }
+    }
+
+    pub(crate) fn no_home() -> HubError {
+        HubError {
+            fault: HubFault::NoHome,
+            url: String::new(),
+            path: PathBuf::new(),
+            place: "neither SEGMENTA_HOME nor a home folder is set".into(),
+        }
+    }
+
+    fn remedy(&self) -> String {
+        let path = self.path.display();
+        match &self.fault {
+            HubFault::NoHome => "set SEGMENTA_HOME to a folder".into(),
+            HubFault::Offline | HubFault::Network(_) | HubFault::Status(_) => {
+                format!("try again later, or download it by other means and put it at {path}")
+            }
+            HubFault::Cut { .. } => "try again: what has come is kept and gone on with".into(),
+            HubFault::WrongLength { .. } | HubFault::WrongDigest { .. } => {
+                "check the network (a proxy may answer in the server's place) and SEGMENTA_HUB, \
+                 then try again"
+                    .into()
+            }
+            HubFault::DiskFull { .. } => {
+                "make room and try again (what has come is kept), or set SEGMENTA_HOME to a folder \
+                 on another disk"
+                    .into()
+            }
+            HubFault::Disk(_) => "check who may write there, or set SEGMENTA_HOME".into(),
+        }
+    }
+}
