@@ -1,0 +1,281 @@
+//! Every form in which PyTorch writes a state dict, read back number by number.
+
+use std::path::{Path, PathBuf};
+
+use segmenta_weights::{DType, Fault, Format, StateDict};
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(name)
+}
+
+fn open(name: &str) -> StateDict {
+    StateDict::open(&fixture(name)).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn names(dict: &StateDict) -> Vec<&str> {
+    dict.names().collect()
+}
+
+/// `make_fixtures.py`'s `base`: 24 quarters from -1, in 4 rows of 6.
+fn base(row: usize, column: usize) -> f32 {
+    (row * 6 + column) as f32 / 4.0 - 1.0
+}
+
+fn grid(rows: usize, columns: usize, value: impl Fn(usize, usize) -> f32) -> Vec<f32> {
+    (0..rows * columns)
+        .map(|i| value(i / columns, i % columns))
+        .collect()
+}
+
+/// Name, number type, shape and values of `make_fixtures.py`'s `tensors`, in their order.
+fn tensors() -> Vec<(&'static str, DType, Vec<usize>, Vec<f32>)> {
+    vec![
+        ("stem.weight", DType::F32, vec![4, 6], grid(4, 6, base)),
+        ("stem.bias", DType::F32, vec![3], vec![0.5, -0.25, 3.0]),
+        (
+            "transposed",
+            DType::F32,
+            vec![6, 4],
+            grid(6, 4, |r, c| base(c, r)),
+        ),
+        (
+            "every.other",
+            DType::F32,
+            vec![4, 3],
+            grid(4, 3, |r, c| base(r, 2 * c)),
+        ),
+        (
+            "tail.of.shared",
+            DType::F32,
+            vec![2, 6],
+            grid(2, 6, |r, c| base(r + 2, c)),
+        ),
+        (
+            "expanded",
+            DType::F32,
+            vec![2, 3],
+            vec![1.0, 1.0, 1.0, 2.0, 2.0, 2.0],
+        ),
+        ("half", DType::F16, vec![3], vec![1.5, -0.125, 65504.0]),
+        (
+            "brain",
+            DType::BF16,
+            vec![3],
+            vec![1.5, -3.0, half::bf16::from_f32(1e30).to_f32()],
+        ),
+        ("double", DType::F64, vec![2], vec![0.1, -1e-3]),
+        ("scalar", DType::F32, vec![], vec![7.25]),
+        ("empty", DType::F32, vec![0, 3], vec![]),
+        ("bytes", DType::U8, vec![2], vec![0.0, 200.0]),
+        ("flags", DType::Bool, vec![2], vec![1.0, 0.0]),
+        ("bn.num_batches_tracked", DType::I64, vec![], vec![12345.0]),
+    ]
+}
+
+/// Whether every tensor of `dict` is as in [`tensors`].
+fn assert_tensors(dict: &StateDict) {
+    for name in dict.names() {
+        let (_, dtype, shape, values) = tensors()
+            .into_iter()
+            .find(|(known, ..)| *known == name)
+            .expect(name);
+        let info = dict.get(name).unwrap();
+        assert_eq!((&info.dtype, &info.shape), (&dtype, &shape), "{name}");
+        assert_eq!(dict.read_f32(name).unwrap(), values, "{name}");
+    }
+}
+
+#[test]
+fn zip_and_legacy_files_hold_every_layout_and_type_in_order() {
+    for (name, format) in [
+        ("zip.pth", Format::PytorchZip),
+        ("legacy.pth", Format::PytorchLegacy),
+    ] {
+        let dict = open(name);
+        assert_eq!(dict.format(), format);
+        assert!(
+            dict.names().eq(tensors().iter().map(|tensor| tensor.0)),
+            "{:?}",
+            names(&dict)
+        );
+        assert_tensors(&dict);
+    }
+}
+
+#[test]
+fn tar_files_of_the_earliest_pytorch_are_read() {
+    let dict = open("tar.pth");
+    assert_eq!(dict.format(), Format::PytorchTar);
+    let expected = [
+        "stem.weight",
+        "stem.bias",
+        "transposed",
+        "tail.of.shared",
+        "double",
+        "bn.num_batches_tracked",
+    ];
+    assert_eq!(names(&dict), expected);
+    assert_tensors(&dict);
+}
+
+#[test]
+fn safetensors_whole_and_in_shards() {
+    let whole = open("single.safetensors");
+    assert_eq!(whole.format(), Format::Safetensors);
+    assert_eq!(whole.metadata()["origin"], "make_fixtures.py");
+    let sharded = open("shards.safetensors.index.json");
+    assert_eq!(sharded.format(), Format::SafetensorsSharded);
+    for dict in [whole, sharded] {
+        assert_eq!(dict.len(), tensors().len());
+        assert_tensors(&dict);
+    }
+}
+
+#[test]
+fn state_dicts_are_found_in_checkpoints_and_unwrapped() {
+    for name in [
+        "checkpoint.pth",
+        "checkpoint_model.pth",
+        "checkpoint_deep.pth",
+        "data_parallel.pth",
+        "compiled.pth",
+        "evil.pth",
+    ] {
+        let dict = open(name);
+        assert_eq!(
+            names(&dict),
+            ["stem.weight", "stem.bias", "bn.num_batches_tracked"],
+            "{name}"
+        );
+        assert_tensors(&dict);
+    }
+}
+
+#[test]
+fn a_part_that_is_named_like_a_key_is_no_wrapper() {
+    for name in ["own_model.pth", "whole_module.pth"] {
+        let dict = open(name);
+        let mut names = names(&dict);
+        names.sort_unstable();
+        assert_eq!(
+            names,
+            ["head.bias", "head.weight", "model.bias", "model.weight"],
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn nothing_in_a_pickle_is_executed() {
+    open("evil.pth");
+    assert!(!Path::new("executed-by-the-pickle").exists());
+}
+
+#[test]
+fn files_without_tensors_say_so() {
+    for name in ["no_tensors.pth", "plain.pkl"] {
+        let error = StateDict::open(&fixture(name)).unwrap_err();
+        assert!(matches!(error.fault, Fault::NoTensors), "{name}: {error}");
+        assert!(
+            error.to_string().contains("torch.save(model.state_dict()"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_file_cut_anywhere_is_an_error_that_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cut");
+    for name in ["zip.pth", "legacy.pth", "tar.pth", "single.safetensors"] {
+        let bytes = std::fs::read(fixture(name)).unwrap();
+        for part in [1, 9, bytes.len() / 3, bytes.len() / 2, bytes.len() * 7 / 8] {
+            std::fs::write(&path, &bytes[..part]).unwrap();
+            // A tar archive may end in blocks of zeros, which are not missed.
+            match StateDict::open(&path) {
+                Err(error) => {
+                    let text = error.to_string();
+                    assert!(
+                        text.contains(path.to_str().unwrap()),
+                        "{name} at {part}: {text}"
+                    );
+                    assert_eq!(text.matches(" · ").count(), 2, "{name} at {part}: {text}");
+                }
+                Ok(dict) => assert_tensors(&dict),
+            }
+        }
+    }
+    std::fs::write(
+        &path,
+        &std::fs::read(fixture("single.safetensors")).unwrap()[..1000],
+    )
+    .unwrap();
+    let fault = StateDict::open(&path).unwrap_err().fault;
+    assert!(
+        matches!(
+            fault,
+            Fault::Truncated {
+                expected: 1328,
+                found: 1000
+            }
+        ),
+        "{fault}"
+    );
+}
+
+#[test]
+fn paths_that_are_no_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let fault = |path: &Path| StateDict::open(path).unwrap_err().fault;
+    assert!(matches!(fault(folder.path()), Fault::Directory));
+    assert!(matches!(
+        fault(&folder.path().join("absent")),
+        Fault::NotFound
+    ));
+}
+
+#[test]
+fn shards_cannot_lead_out_of_their_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let inside = folder.path().join("inside");
+    std::fs::create_dir(&inside).unwrap();
+    std::fs::copy(fixture("single.safetensors"), folder.path().join("secret")).unwrap();
+    let index = inside.join("model.safetensors.index.json");
+    let absolute = folder.path().join("secret");
+    for shard in ["../secret", ".", "..", "", absolute.to_str().unwrap()] {
+        let json = serde_json::json!({"weight_map": {"stem.bias": shard}}).to_string();
+        std::fs::write(&index, json).unwrap();
+        let error = StateDict::open(&index).unwrap_err();
+        assert!(matches!(error.fault, Fault::Index(_)), "{shard}: {error}");
+    }
+    // A shard that is not there, and one that lacks what the index says it has.
+    std::fs::write(&index, r#"{"weight_map": {"stem.bias": "absent"}}"#).unwrap();
+    let error = StateDict::open(&index).unwrap_err();
+    assert!(
+        matches!(error.fault, Fault::NotFound) && error.path.ends_with("absent"),
+        "{error}"
+    );
+    std::fs::copy(&absolute, inside.join("shard")).unwrap();
+    std::fs::write(&index, r#"{"weight_map": {"nowhere": "shard"}}"#).unwrap();
+    let error = StateDict::open(&index).unwrap_err().to_string();
+    assert!(
+        error.contains("`nowhere` is not in its shard `shard`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn bytes_are_read_like_files() {
+    for name in ["zip.pth", "legacy.pth", "tar.pth", "single.safetensors"] {
+        let dict = StateDict::from_bytes(&std::fs::read(fixture(name)).unwrap()).unwrap();
+        assert_eq!(dict.path(), None);
+        assert_tensors(&dict);
+    }
+    let error = StateDict::from_bytes(b"<html>").unwrap_err().to_string();
+    assert!(
+        error.contains("web page, not a weight file · <memory>"),
+        "{error}"
+    );
+}
