@@ -1,0 +1,252 @@
+//! Every convolution kernel, on every instruction set of this machine, against the reference.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::buffer::Buffer;
+use crate::layout::{blocked, to_planar};
+use crate::reference;
+use crate::threads::Threads;
+
+/// Of the root mean square of the expected values: what f32 sums in another order may differ by.
+const TOLERANCE: f32 = 2e-5;
+
+/// Deterministic values in −1..1, never all alike.
+fn values(len: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+#[derive(Clone, Debug)]
+struct Case {
+    spec: ConvSpec,
+    shape: MapShape,
+    activation: Activation,
+    residual: bool,
+    threads: usize,
+}
+
+/// Runs a case as the plan would, by the blocked or depthwise kernel, or by the planar one.
+fn run(case: &Case, isa: Isa, on_picture: bool) -> Option<Vec<f32>> {
+    let Case { spec, shape, .. } = case;
+    let input = values(shape.batch * shape.planar_len(), 1);
+    let (weights, bias) = numbers(spec);
+    let kernel = Kernel2d {
+        weights: &weights,
+        bias: &bias,
+    };
+    let out = spec.output(*shape)?;
+    let mut output = Buffer::zeros(out.blocked_len(isa));
+    // What was there before must not matter.
+    output.fill(f32::NAN);
+    Threads::new(case.threads).unwrap().run(|| {
+        if on_picture {
+            let conv = Convolution::on_picture(isa, *spec, kernel, case.activation)?;
+            let mut scratch = vec![f32::NAN; conv.scratch_len(*shape)];
+            let output = MapMut::whole(isa, out, &mut output);
+            conv.run_on_picture(&input, *shape, &mut scratch, output);
+        } else {
+            let conv = Convolution::new(isa, *spec, kernel, case.activation);
+            let residual = blocked(isa, out, &values(out.batch * out.planar_len(), 9));
+            let residual = case.residual.then(|| Map::whole(isa, out, &residual));
+            let input = blocked(isa, *shape, &input);
+            let output = MapMut::whole(isa, out, &mut output);
+            conv.run(Map::whole(isa, *shape, &input), output, residual);
+        }
+        let mut planar = vec![0.0; out.batch * out.planar_len()];
+        to_planar(Map::whole(isa, out, &output), &mut planar);
+        Some(planar)
+    })
+}
+
+fn numbers(spec: &ConvSpec) -> (Vec<f32>, Vec<f32>) {
+    (values(spec.weights_len(), 3), values(spec.out_channels, 4))
+}
+
+fn expected(case: &Case) -> Vec<f32> {
+    let input = values(case.shape.batch * case.shape.planar_len(), 1);
+    let (weights, bias) = numbers(&case.spec);
+    let kernel = Kernel2d {
+        weights: &weights,
+        bias: &bias,
+    };
+    let (mut expected, out) = reference::convolution(&case.spec, kernel, &input, case.shape);
+    if case.residual {
+        let residual = values(out.batch * out.planar_len(), 9);
+        expected.iter_mut().zip(residual).for_each(|(e, r)| *e += r);
+    }
+    expected.iter_mut().for_each(|e| *e = case.activation.scalar(*e));
+    expected
+}
+
+fn compare(got: &[f32], expected: &[f32], what: &str) -> Result<(), TestCaseError> {
+    let rms = (expected.iter().map(|e| e * e).sum::<f32>() / expected.len() as f32).sqrt();
+    for (i, (g, e)) in got.iter().zip(expected).enumerate() {
+        let close = (g - e).abs() <= TOLERANCE * rms.max(1.0);
+        prop_assert!(close, "{what}: value {i} is {g}, expected {e} (rms {rms})");
+    }
+    Ok(())
+}
+
+fn check_everywhere(case: &Case, on_picture: bool) -> Result<(), TestCaseError> {
+    for isa in Isa::available() {
+        let Some(got) = run(case, isa, on_picture) else {
+            continue;
+        };
+        compare(&got, &expected(case), &isa.to_string())?;
+    }
+    Ok(())
+}
+
+fn activations() -> impl Strategy<Value = Activation> {
+    use Activation::{Hardsigmoid, Hardswish, None, Relu, Relu6, Sigmoid};
+    prop::sample::select(vec![None, Relu, Relu6, Hardswish, Hardsigmoid, Sigmoid])
+}
+
+prop_compose! {
+    fn windows()(
+        kernel in [1_usize..6, 1_usize..6],
+        stride in [1_usize..4, 1_usize..4],
+        padding in [0_usize..4, 0_usize..4],
+        dilation in [1_usize..4, 1_usize..4],
+    ) -> [[usize; 2]; 4] {
+        [kernel, stride, padding, dilation]
+    }
+}
+
+prop_compose! {
+    fn cases(channels: std::ops::Range<usize>, groups: bool)(
+        ins in channels.clone(),
+        outs in channels.clone(),
+        groups in if groups { 1_usize..5 } else { 1..2 },
+        [kernel, stride, padding, dilation] in windows(),
+        size in [1_usize..20, 1_usize..40],
+        batch in 1_usize..3,
+        activation in activations(),
+        residual: bool,
+        threads in 1_usize..4,
+    ) -> Case {
+        let spec = ConvSpec {
+            in_channels: ins * groups,
+            out_channels: outs * groups,
+            kernel, stride, padding, dilation, groups,
+        };
+        let shape = MapShape::new(batch, ins * groups, size[0], size[1]);
+        Case { spec, shape, activation, residual, threads }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn any_window(case in cases(1..40, false)) {
+        check_everywhere(&case, false)?;
+    }
+
+    #[test]
+    fn groups(case in cases(1..12, true)) {
+        check_everywhere(&case, false)?;
+    }
+
+    #[test]
+    fn depthwise(case in cases(1..2, false), channels in 2_usize..50) {
+        let mut case = case;
+        case.spec = ConvSpec {
+            in_channels: channels, out_channels: channels, groups: channels, ..case.spec
+        };
+        case.shape.channels = channels;
+        check_everywhere(&case, false)?;
+    }
+
+    #[test]
+    fn on_pictures(case in cases(1..5, false), outs in 1_usize..100) {
+        let mut case = Case { residual: false, ..case };
+        case.spec.out_channels = outs;
+        check_everywhere(&case, true)?;
+    }
+}
+
+/// Every width of panel, with a reduction that is cut in several parts.
+#[test]
+fn wide_and_deep() {
+    for (ins, outs, side) in [(600, 16, 1), (300, 32, 1), (300, 48, 1), (300, 64, 1), (300, 80, 1), (70, 208, 3)] {
+        let spec = ConvSpec {
+            in_channels: ins,
+            out_channels: outs,
+            kernel: [side; 2],
+            stride: [1; 2],
+            padding: [side / 2; 2],
+            dilation: [1; 2],
+            groups: 1,
+        };
+        let shape = MapShape::new(2, ins, 11, 13);
+        let case = Case {
+            spec,
+            shape,
+            activation: Activation::Relu,
+            residual: true,
+            threads: 2,
+        };
+        check_everywhere(&case, false).unwrap();
+    }
+}
+
+#[test]
+fn results_do_not_depend_on_the_number_of_threads() {
+    let spec = ConvSpec {
+        in_channels: 130,
+        out_channels: 70,
+        kernel: [3; 2],
+        stride: [1; 2],
+        padding: [2; 2],
+        dilation: [2; 2],
+        groups: 1,
+    };
+    let case = Case {
+        spec,
+        shape: MapShape::new(1, 130, 33, 29),
+        activation: Activation::None,
+        residual: false,
+        threads: 1,
+    };
+    for isa in Isa::available() {
+        let one = run(&case, isa, false).unwrap();
+        for threads in [2, 3, 5] {
+            let many = run(&Case { threads, ..case.clone() }, isa, false).unwrap();
+            assert!(one == many, "{isa}, {threads} threads");
+        }
+    }
+}
+
+#[test]
+fn nan_is_not_swallowed() {
+    let spec = ConvSpec {
+        in_channels: 1,
+        out_channels: 1,
+        kernel: [1; 2],
+        stride: [1; 2],
+        padding: [0; 2],
+        dilation: [1; 2],
+        groups: 1,
+    };
+    let shape = MapShape::new(1, 1, 1, 1);
+    let kernel = Kernel2d {
+        weights: &[1.0],
+        bias: &[],
+    };
+    for isa in Isa::available() {
+        let conv = Convolution::new(isa, spec, kernel, Activation::Relu);
+        let input = blocked(isa, shape, &[f32::NAN]);
+        let mut output = Buffer::zeros(shape.blocked_len(isa));
+        let to = MapMut::whole(isa, shape, &mut output);
+        conv.run(Map::whole(isa, shape, &input), to, None);
+        assert!(output[0].is_nan(), "{isa}");
+    }
+}

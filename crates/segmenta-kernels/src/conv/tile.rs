@@ -1,0 +1,122 @@
+//! The register tile: `PIXELS` output pixels by `VECTORS` vectors of output channels, which stay in
+//! registers while the reduction runs.
+//!
+//! Contract: for each step of the reduction it reads one value a pixel (broadcast) and one row of
+//! the weight panel, both in the order they lie in memory, and at the end reads bias, residual and
+//! (when it continues a sum) the output, and writes the output. Pixels beyond [`Store::count`] are
+//! computed and thrown away.
+
+use crate::activation::{Activation, clamp};
+use crate::simd::Simd;
+
+/// What happens to a finished tile.
+#[derive(Clone, Copy)]
+pub(crate) struct Store {
+    /// First pixel, first block of the panel.
+    pub(crate) out: *mut f32,
+    /// Values from one block of output channels to the next.
+    pub(crate) out_plane: usize,
+    /// Pixels that exist.
+    pub(crate) count: usize,
+    /// Whether the output already holds part of the sum.
+    pub(crate) continues: bool,
+    /// Set on the last part of the sum.
+    pub(crate) finish: Option<Finish>,
+}
+
+/// What the last part of a sum adds and applies.
+#[derive(Clone, Copy)]
+pub(crate) struct Finish {
+    /// Bias of the panel's first channel.
+    pub(crate) bias: *const f32,
+    /// Same place as `out` in a map to add; null for none.
+    pub(crate) residual: *const f32,
+    /// Values from one block of the residual to the next.
+    pub(crate) residual_plane: usize,
+    pub(crate) activation: Activation,
+}
+
+pub(crate) type Sums<V, const PIXELS: usize, const VECTORS: usize> = [[V; VECTORS]; PIXELS];
+
+/// One block of input channels: `LANES` steps of the reduction. `pixel(m)` is where pixel `m` has
+/// them; `weights` is moved on.
+#[inline(always)]
+pub(crate) unsafe fn reduce_block<S: Simd, const PIXELS: usize, const VECTORS: usize>(
+    sums: &mut Sums<S::V, PIXELS, VECTORS>,
+    pixels: [*const f32; PIXELS],
+    weights: &mut *const f32,
+) {
+    let mut step = 0;
+    while step < S::LANES {
+        // Four at a time: enough to hide the loop, small enough for the instruction cache.
+        for k in 0..4 {
+            reduce_step::<S, PIXELS, VECTORS>(sums, pixels, step + k, *weights);
+            *weights = weights.add(VECTORS * S::LANES);
+        }
+        step += 4;
+    }
+}
+
+/// One step of the reduction: value `k` of each pixel times one row of weights.
+#[inline(always)]
+pub(crate) unsafe fn reduce_step<S: Simd, const PIXELS: usize, const VECTORS: usize>(
+    sums: &mut Sums<S::V, PIXELS, VECTORS>,
+    pixels: [*const f32; PIXELS],
+    k: usize,
+    weights: *const f32,
+) {
+    let mut row = [S::zero(); VECTORS];
+    for (v, row) in row.iter_mut().enumerate() {
+        *row = S::load(weights.add(v * S::LANES));
+    }
+    for m in 0..PIXELS {
+        let x = S::splat(*pixels[m].add(k));
+        for v in 0..VECTORS {
+            sums[m][v] = S::mul_add(x, row[v], sums[m][v]);
+        }
+    }
+}
+
+/// Writes a tile out.
+#[inline(always)]
+pub(crate) unsafe fn store<S: Simd, const PIXELS: usize, const VECTORS: usize>(
+    sums: &Sums<S::V, PIXELS, VECTORS>,
+    store: &Store,
+) {
+    let count = store.count.min(PIXELS);
+    for v in 0..VECTORS {
+        let out = store.out.add(v * store.out_plane);
+        let Some(finish) = store.finish else {
+            for m in 0..PIXELS {
+                if m < count {
+                    let at = out.add(m * S::LANES);
+                    let sum = sums[m][v];
+                    let sum = if store.continues { S::add(sum, S::load(at)) } else { sum };
+                    S::store(at, sum);
+                }
+            }
+            continue;
+        };
+        let bounds = finish.activation.bounds();
+        let [low, high] = bounds.unwrap_or([f32::NEG_INFINITY, f32::INFINITY]);
+        let (low, high) = (S::splat(low), S::splat(high));
+        let bias = S::load(finish.bias.add(v * S::LANES));
+        let residual = finish.residual.wrapping_add(v * finish.residual_plane);
+        for m in 0..PIXELS {
+            if m < count {
+                let at = out.add(m * S::LANES);
+                let mut sum = S::add(sums[m][v], bias);
+                if store.continues {
+                    sum = S::add(sum, S::load(at));
+                }
+                if !finish.residual.is_null() {
+                    sum = S::add(sum, S::load(residual.add(m * S::LANES)));
+                }
+                S::store(at, clamp::<S>(sum, low, high));
+            }
+        }
+        if bounds.is_none() {
+            finish.activation.in_place::<S>(out, count);
+        }
+    }
+}

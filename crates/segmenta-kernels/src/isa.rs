@@ -1,0 +1,112 @@
+//! Which instruction set to use, decided at run time.
+
+use std::fmt;
+
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{Avx2, Avx512};
+use crate::simd::{Portable, Simd};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    Scalar,
+}
+
+/// An instruction set that this processor has: a value of this type is the proof.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Isa(Kind);
+
+/// A loop nest written once for every instruction set.
+pub(crate) trait Kernel {
+    type Output;
+    /// Does the work with vectors of `S`; must be `#[inline(always)]`.
+    ///
+    /// # Safety
+    /// The processor must have the instruction set of `S`.
+    unsafe fn run<S: Simd>(self) -> Self::Output;
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+unsafe fn enter_avx512<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run::<Avx512>()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn enter_avx2<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run::<Avx2>()
+}
+
+impl Isa {
+    /// Plain Rust: on every processor.
+    pub const SCALAR: Self = Self(Kind::Scalar);
+
+    /// All that this processor has, the fastest first.
+    pub fn available() -> Vec<Self> {
+        let mut all = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx512f") {
+                all.push(Self(Kind::Avx512));
+            }
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                all.push(Self(Kind::Avx2));
+            }
+        }
+        all.push(Self::SCALAR);
+        all
+    }
+
+    /// The fastest that this processor has.
+    pub fn fastest() -> Self {
+        Self::available()[0]
+    }
+
+    /// The one of that name (`avx512`, `avx2`, `scalar`), if this processor has it.
+    pub fn named(name: &str) -> Option<Self> {
+        let all = Self::available();
+        all.into_iter().find(|isa| isa.to_string() == name)
+    }
+
+    /// Values in a vector: the block of channels of the layout.
+    pub fn lanes(self) -> usize {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => Avx512::LANES,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => Avx2::LANES,
+            Kind::Scalar => Portable::LANES,
+        }
+    }
+
+    /// Runs a kernel with this instruction set.
+    pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        // SAFETY: an `Isa` other than SCALAR comes only from `available`, which found the
+        // features on this processor; SCALAR needs none.
+        unsafe {
+            match self.0 {
+                #[cfg(target_arch = "x86_64")]
+                Kind::Avx512 => enter_avx512(kernel),
+                #[cfg(target_arch = "x86_64")]
+                Kind::Avx2 => enter_avx2(kernel),
+                Kind::Scalar => kernel.run::<Portable>(),
+            }
+        }
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => "avx2",
+            Kind::Scalar => "scalar",
+        })
+    }
+}

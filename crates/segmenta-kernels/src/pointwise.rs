@@ -1,0 +1,191 @@
+//! Maps added, multiplied, scaled: one pass over memory each, split by blocks of channels.
+
+use crate::activation::Activation;
+use crate::buffer::Buffer;
+use crate::isa::{Isa, Kernel};
+use crate::map::{Map, MapMut, assert_same};
+use crate::shared::in_parallel;
+use crate::simd::Simd;
+
+/// What is done to the vectors of one block.
+#[derive(Clone, Copy)]
+enum With {
+    Nothing,
+    Add(*const f32),
+    Mul(*const f32),
+    /// One vector for all pixels.
+    Scale(*const f32),
+    /// `x · scale + shift`, one vector each for all pixels.
+    Affine(*const f32, *const f32),
+}
+
+struct Block {
+    from: *const f32,
+    to: *mut f32,
+    with: With,
+    vectors: usize,
+    activation: Activation,
+}
+
+impl Kernel for Block {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        // Small enough to stay in the L1 cache between the operation and the activation.
+        const STRIP: usize = 64;
+        for start in (0..self.vectors).step_by(STRIP) {
+            let strip = STRIP.min(self.vectors - start);
+            let at = |i: usize| (start + i) * S::LANES;
+            let (from, to) = (self.from, self.to);
+            macro_rules! each {
+                (|$x:ident, $i:ident| $result:expr) => {
+                    for $i in 0..strip {
+                        let $x = S::load(from.add(at($i)));
+                        S::store(to.add(at($i)), $result);
+                    }
+                };
+            }
+            match self.with {
+                With::Nothing => each!(|x, i| x),
+                With::Add(other) => each!(|x, i| S::add(x, S::load(other.add(at(i))))),
+                With::Mul(other) => each!(|x, i| S::mul(x, S::load(other.add(at(i))))),
+                With::Scale(scale) => {
+                    let scale = S::load(scale);
+                    each!(|x, i| S::mul(x, scale));
+                }
+                With::Affine(scale, shift) => {
+                    let (scale, shift) = (S::load(scale), S::load(shift));
+                    each!(|x, i| S::mul_add(x, scale, shift));
+                }
+            }
+            if self.activation != Activation::None {
+                self.activation.in_place::<S>(to.add(at(0)), strip);
+            }
+        }
+    }
+}
+
+/// Runs `with` on every block of `x`. Pointers, so that `x` and `output` may be the same memory.
+fn each_block(
+    x: Map<'_>,
+    output: &mut MapMut<'_>,
+    activation: Activation,
+    with: impl Fn(usize, usize) -> With + Sync,
+) {
+    let (isa, shape, blocks) = (x.isa(), x.shape(), x.blocks());
+    assert_same(shape, output.shape());
+    let (image_stride, plane) = (output.image_stride(), output.plane());
+    let shared = output.shared();
+    in_parallel(shape.batch * blocks, |index| {
+        let (image, block) = (index / blocks, index % blocks);
+        isa.run(Block {
+            from: x.block(image, block),
+            // SAFETY: a block of a picture is written by the one task that has its index.
+            to: unsafe { shared.at(image * image_stride + block * plane) },
+            with: with(image, block),
+            vectors: shape.pixels(),
+            activation,
+        });
+    });
+}
+
+/// `output = activation(a + b)`.
+///
+/// # Panics
+/// If the shapes differ.
+pub fn add(a: Map<'_>, b: Map<'_>, output: &mut MapMut<'_>, activation: Activation) {
+    assert_same(a.shape(), b.shape());
+    each_block(a, output, activation, |image, block| With::Add(b.block(image, block)));
+}
+
+/// `output = activation(x · by)`; `by` has the shape of `x`, or one pixel a channel.
+///
+/// # Panics
+/// If the shapes do not fit.
+pub fn mul(x: Map<'_>, by: Map<'_>, output: &mut MapMut<'_>, activation: Activation) {
+    let one_pixel = by.shape().pixels() == 1 && x.shape().pixels() != 1;
+    if one_pixel {
+        assert_eq!(
+            (x.shape().batch, x.shape().channels),
+            (by.shape().batch, by.shape().channels),
+            "a scale a channel"
+        );
+    } else {
+        assert_same(x.shape(), by.shape());
+    }
+    each_block(x, output, activation, |image, block| {
+        let by = by.block(image, block);
+        if one_pixel { With::Scale(by) } else { With::Mul(by) }
+    });
+}
+
+/// `output = activation(x)`.
+///
+/// # Panics
+/// If the shapes differ.
+pub fn apply(x: Map<'_>, output: &mut MapMut<'_>, activation: Activation) {
+    each_block(x, output, activation, |_, _| With::Nothing);
+}
+
+/// `output = activation(x · scale + shift)`, a scale and a shift a channel: a batch norm in
+/// evaluation mode that could not be folded into a convolution.
+///
+/// # Panics
+/// If there are not as many scales and shifts as channels, or the shapes differ.
+pub fn affine(
+    x: Map<'_>,
+    scale: &[f32],
+    shift: &[f32],
+    output: &mut MapMut<'_>,
+    activation: Activation,
+) {
+    let padded = |values: &[f32], isa: Isa| {
+        assert_eq!(values.len(), x.shape().channels, "one value a channel");
+        let mut padded = Buffer::zeros(values.len().next_multiple_of(isa.lanes()));
+        padded[..values.len()].copy_from_slice(values);
+        padded
+    };
+    let (scale, shift) = (padded(scale, x.isa()), padded(shift, x.isa()));
+    let lanes = x.isa().lanes();
+    each_block(x, output, activation, |_, block| {
+        let at = block * lanes;
+        With::Affine(scale[at..].as_ptr(), shift[at..].as_ptr())
+    });
+}
+
+/// Copies channels between maps whose channels lie anywhere: `x` becomes the channels from `first`
+/// on of `output`. Lanes that fill the last block of `output` up become zero with its last channel.
+///
+/// # Panics
+/// If sizes differ or the channels do not fit.
+pub fn copy(x: Map<'_>, output: &mut MapMut<'_>, first: usize) {
+    let (from, to, lanes) = (x.shape(), output.shape(), x.isa().lanes());
+    assert_eq!(
+        (from.batch, from.height, from.width),
+        (to.batch, to.height, to.width),
+        "maps side by side"
+    );
+    assert!(first + from.channels <= to.channels, "channels side by side");
+    let (image_stride, plane) = (output.image_stride(), output.plane());
+    let shared = output.shared();
+    in_parallel(from.batch * from.channels, |index| {
+        let (image, channel) = (index / from.channels, index % from.channels);
+        let target = first + channel;
+        let source = x.block_slice(image, channel / lanes);
+        let start = image * image_stride + target / lanes * plane + target % lanes;
+        for (pixel, &value) in source.iter().skip(channel % lanes).step_by(lanes).enumerate() {
+            // SAFETY: a channel of a picture is written by the one task that has its index, and
+            // the map's extents were checked when its view was made.
+            unsafe { *shared.at(start + pixel * lanes) = value }
+        }
+        if target + 1 == to.channels {
+            for lane in 1..lanes - target % lanes {
+                for pixel in 0..from.pixels() {
+                    // SAFETY: lanes beyond the last channel belong to the task of that channel.
+                    unsafe { *shared.at(start + pixel * lanes + lane) = 0.0 }
+                }
+            }
+        }
+    });
+}

@@ -1,0 +1,48 @@
+//! Vectors of `f32`, one type an instruction set.
+//!
+//! Every method is `#[inline(always)]` so that it becomes one instruction inside the
+//! `#[target_feature]` function that [`crate::isa::Isa::run`] enters.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod portable;
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx512::Avx512;
+pub(crate) use portable::Portable;
+
+/// A vector of [`Simd::LANES`] values and what is done to it.
+///
+/// # Safety
+/// All methods require that the processor has the instruction set of the implementing type; loads
+/// and stores that `LANES` values from the pointer on are readable or writable.
+pub(crate) trait Simd: Copy + Send + Sync + 'static {
+    /// The vector.
+    type V: Copy;
+    /// Values in a vector, which is also the block of channels of the layout.
+    const LANES: usize;
+    /// Registers that hold vectors.
+    const REGISTERS: usize;
+
+    unsafe fn splat(x: f32) -> Self::V;
+    unsafe fn load(from: *const f32) -> Self::V;
+    unsafe fn store(to: *mut f32, v: Self::V);
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
+    /// `a · b + c`.
+    unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// Asks for a cache line that will be read soon; any address will do.
+    unsafe fn prefetch(_at: *const f32) {}
+
+    #[inline(always)]
+    unsafe fn zero() -> Self::V {
+        Self::splat(0.0)
+    }
+}

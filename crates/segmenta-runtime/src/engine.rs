@@ -1,0 +1,316 @@
+//! A network ready to run.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use segmenta_graph::{Graph, GraphError, Parameter, Shape};
+use segmenta_kernels::{self as kernels, Arena, Isa, Logits, OutOfMemory, Threads};
+use thiserror::Error;
+
+use crate::compile::compile;
+use crate::execute::execute;
+use crate::plan::Plan;
+use crate::program::{Program, Work};
+
+/// How a network is to be run.
+#[derive(Clone, Debug, Default)]
+pub struct EngineOptions {
+    /// Threads; 0 takes one a core.
+    pub threads: usize,
+    /// Instruction set; the fastest that the processor has if `None`.
+    pub isa: Option<Isa>,
+    /// The results wanted, by name; empty for the main one alone.
+    pub outputs: Vec<String>,
+}
+
+/// Why a network could not be run.
+#[derive(Debug, Error)]
+pub enum RuntimeError {
+    /// The input does not fit the network.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// A slice that does not have the length of its shape.
+    #[error("an input of {shape} has {expected} values; {got} came")]
+    Length {
+        /// The shape given.
+        shape: Shape,
+        /// Values of that shape.
+        expected: usize,
+        /// Values given.
+        got: usize,
+    },
+    /// The intermediate maps do not fit into memory.
+    #[error("an input of {shape} needs {} MiB for its intermediate maps, which the system does not give", bytes >> 20)]
+    Memory {
+        /// Shape of the input.
+        shape: Shape,
+        /// Bytes of the arena.
+        bytes: usize,
+    },
+    /// No threads.
+    #[error("cannot start threads: {0}")]
+    Threads(#[from] std::io::Error),
+}
+
+/// Values in NCHW order and their shape.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    /// Batch, channels, height, width.
+    pub shape: Shape,
+    /// Row-major values.
+    pub data: Vec<f32>,
+}
+
+/// How long a step took.
+#[derive(Clone, Debug)]
+pub struct StepTime {
+    /// Name of the node that the step begins with.
+    pub name: String,
+    /// Its algorithm or kind.
+    pub algorithm: &'static str,
+    /// Shape of what it wrote, if it wrote a map.
+    pub shape: Option<Shape>,
+    /// Multiply-adds of its convolution, 0 for other steps.
+    pub multiply_adds: u64,
+    /// Seconds.
+    pub seconds: f64,
+}
+
+/// What a network takes in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Packed weights, shared by all input sizes.
+    pub weight_bytes: usize,
+    /// Intermediate maps for one input size.
+    pub arena_bytes: usize,
+}
+
+/// How many input sizes are remembered; a plan is small, and cheap to make anew.
+const PLANS: usize = 32;
+
+/// A network compiled for this processor. Shared between threads, it runs one input at a time for
+/// each; the memory for intermediate maps is kept and grows to the largest input seen.
+#[derive(Debug)]
+pub struct Engine {
+    graph: Graph,
+    program: Program,
+    isa: Isa,
+    threads: Threads,
+    plans: Mutex<Vec<Arc<Plan>>>,
+    arenas: Mutex<Vec<Arena>>,
+}
+
+impl Engine {
+    /// Compiles `graph`; `read` gives the values of a parameter (called from several threads, for
+    /// the parameters that the wanted results need).
+    ///
+    /// # Errors
+    /// What `read` says, an unknown result, no threads.
+    pub fn new<E>(
+        graph: Graph,
+        options: &EngineOptions,
+        read: impl Fn(&Parameter) -> Result<Vec<f32>, E> + Sync,
+    ) -> Result<Self, E>
+    where
+        E: From<RuntimeError> + Send,
+    {
+        let names = &options.outputs;
+        let wanted: Result<Vec<_>, _> = if names.is_empty() {
+            Ok(vec![graph.outputs()[0].node])
+        } else {
+            names.iter().map(|name| graph.output(name)).collect()
+        };
+        let wanted = wanted.map_err(RuntimeError::from)?;
+        let isa = options.isa.unwrap_or_else(Isa::fastest);
+        let threads = Threads::new(options.threads).map_err(RuntimeError::from)?;
+        let program = threads.run(|| compile(&graph, isa, &wanted, &read))?;
+        Ok(Self {
+            graph,
+            program,
+            isa,
+            threads,
+            plans: Mutex::default(),
+            arenas: Mutex::default(),
+        })
+    }
+
+    /// The network.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// The instruction set in use.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// Threads in use.
+    pub fn threads(&self) -> usize {
+        self.threads.count()
+    }
+
+    /// Shapes of the results for an input.
+    ///
+    /// # Errors
+    /// If the input does not fit the network.
+    pub fn result_shapes(&self, input: Shape) -> Result<Vec<Shape>, RuntimeError> {
+        Ok(self.plan(input)?.results.clone())
+    }
+
+    /// What the network takes in memory for an input.
+    ///
+    /// # Errors
+    /// If the input does not fit the network.
+    pub fn memory(&self, input: Shape) -> Result<Memory, RuntimeError> {
+        let weight_bytes = |work: &Work| match work {
+            Work::Conv(conv) | Work::ConvOnPicture(conv) => conv.weight_bytes(),
+            _ => 0,
+        };
+        Ok(Memory {
+            weight_bytes: self.program.steps.iter().map(|s| weight_bytes(&s.work)).sum(),
+            arena_bytes: self.plan(input)?.arena_len * size_of::<f32>(),
+        })
+    }
+
+    /// Runs the network on an NCHW batch and gives its results in the order asked for.
+    ///
+    /// # Errors
+    /// If the input does not fit the network, or memory is short.
+    pub fn forward(&self, input: &[f32], shape: Shape) -> Result<Vec<Tensor>, RuntimeError> {
+        let mut results: Vec<Tensor> = self
+            .result_shapes(shape)?
+            .into_iter()
+            .map(|shape| Tensor {
+                shape,
+                data: vec![0.0; shape.len()],
+            })
+            .collect();
+        let mut slices: Vec<&mut [f32]> = results.iter_mut().map(|r| &mut r.data[..]).collect();
+        self.forward_into(input, shape, &mut slices)?;
+        Ok(results)
+    }
+
+    /// As [`Engine::forward`], into memory that is there: for each result, as many values as
+    /// [`Engine::result_shapes`] says.
+    ///
+    /// # Errors
+    /// As [`Engine::forward`].
+    ///
+    /// # Panics
+    /// If `results` does not have the number of slices and the lengths that it should.
+    pub fn forward_into(
+        &self,
+        input: &[f32],
+        shape: Shape,
+        results: &mut [&mut [f32]],
+    ) -> Result<(), RuntimeError> {
+        self.run(input, shape, results, |_, _| {})
+    }
+
+    /// As [`Engine::forward`], with the time of each step instead of the results.
+    ///
+    /// # Errors
+    /// As [`Engine::forward`].
+    pub fn profile(&self, input: &[f32], shape: Shape) -> Result<Vec<StepTime>, RuntimeError> {
+        let plan = self.plan(shape)?;
+        let mut buffers: Vec<Vec<f32>> = plan.results.iter().map(|s| vec![0.0; s.len()]).collect();
+        let mut slices: Vec<&mut [f32]> = buffers.iter_mut().map(|b| &mut b[..]).collect();
+        let mut times = Vec::new();
+        self.run(input, shape, &mut slices, |index, seconds| {
+            let step = &self.program.steps[index];
+            let shape = step.output.map(|value| {
+                let s = plan.shape(value);
+                Shape::new(s.batch, s.channels, s.height, s.width)
+            });
+            let multiply_adds = match (&step.work, shape) {
+                (Work::Conv(conv) | Work::ConvOnPicture(conv), Some(shape)) => {
+                    let spec = conv.spec();
+                    (spec.weights_len() * shape.batch * shape.pixels()) as u64
+                }
+                _ => 0,
+            };
+            times.push(StepTime {
+                name: step.name.clone(),
+                algorithm: step.work.label(),
+                shape,
+                multiply_adds,
+                seconds,
+            });
+        })?;
+        Ok(times)
+    }
+
+    /// The label map of one picture's logits, resized to `height`×`width` and taken the argmax of
+    /// in one pass. See [`Logits`] for the part that counts.
+    pub fn labels(&self, logits: Logits<'_>, size: [usize; 2]) -> Vec<u8> {
+        let mut labels = vec![0; size[0] * size[1]];
+        self.threads.run(|| kernels::labels(self.isa, logits, size, &mut labels));
+        labels
+    }
+
+    /// How sure the network is of each pixel's label, 0 to 1: softmax, or sigmoid for one class.
+    pub fn winning_probability(&self, logits: Logits<'_>, size: [usize; 2]) -> Vec<f32> {
+        let mut scores = vec![0.0; size[0] * size[1]];
+        self.threads.run(|| kernels::winning_probability(self.isa, logits, size, &mut scores));
+        scores
+    }
+
+    fn run(
+        &self,
+        input: &[f32],
+        shape: Shape,
+        results: &mut [&mut [f32]],
+        timed: impl FnMut(usize, f64) + Send,
+    ) -> Result<(), RuntimeError> {
+        let plan = self.plan(shape)?;
+        if input.len() != shape.len() {
+            return Err(RuntimeError::Length {
+                shape,
+                expected: shape.len(),
+                got: input.len(),
+            });
+        }
+        let lengths: Vec<usize> = results.iter().map(|r| r.len()).collect();
+        let expected: Vec<usize> = plan.results.iter().map(Shape::len).collect();
+        assert_eq!(lengths, expected, "memory for the results");
+
+        let mut arena = self.take_arena(plan.arena_len).map_err(|short| RuntimeError::Memory {
+            shape,
+            bytes: short.bytes,
+        })?;
+        self.threads.run(|| {
+            execute(&self.program, &plan, self.isa, &mut arena, input, results, timed);
+        });
+        lock(&self.arenas).push(arena);
+        Ok(())
+    }
+
+    /// An arena that nobody uses, large enough.
+    fn take_arena(&self, len: usize) -> Result<Arena, OutOfMemory> {
+        match lock(&self.arenas).pop() {
+            Some(arena) if arena.len() >= len => Ok(arena),
+            // The one that is too small is freed before the larger one is asked for.
+            _ => Arena::new(len),
+        }
+    }
+
+    fn plan(&self, input: Shape) -> Result<Arc<Plan>, RuntimeError> {
+        let wanted = crate::plan::map_shape(input);
+        let mut plans = lock(&self.plans);
+        if let Some(at) = plans.iter().position(|p| p.input == wanted) {
+            let plan = plans.remove(at);
+            plans.push(Arc::clone(&plan));
+            return Ok(plan);
+        }
+        let plan = Arc::new(Plan::new(&self.graph, &self.program, self.isa, input)?);
+        if plans.len() == PLANS {
+            plans.remove(0);
+        }
+        plans.push(Arc::clone(&plan));
+        Ok(plan)
+    }
+}
+
+/// What a lock guards here stays whole if a thread panics while holding it.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,157 @@
+//! Runs the steps of a plan in its arena.
+
+use std::time::Instant;
+
+use segmenta_kernels as kernels;
+use segmenta_kernels::{Arena, ArenaViews, Isa, Map, MapMut};
+
+use crate::plan::Plan;
+use crate::program::{Program, Step, Value, Work};
+
+/// Runs all steps; `timed` hears of each with the seconds that it took.
+pub(crate) fn execute(
+    program: &Program,
+    plan: &Plan,
+    isa: Isa,
+    arena: &mut Arena,
+    input: &[f32],
+    results: &mut [&mut [f32]],
+    mut timed: impl FnMut(usize, f64),
+) {
+    for (index, step) in program.steps.iter().enumerate() {
+        let start = Instant::now();
+        let run = Run {
+            plan,
+            isa,
+            input,
+            step,
+        };
+        run.step(index, arena, results);
+        timed(index, start.elapsed().as_secs_f64());
+    }
+}
+
+/// One step being run.
+struct Run<'a> {
+    plan: &'a Plan,
+    isa: Isa,
+    input: &'a [f32],
+    step: &'a Step,
+}
+
+impl Run<'_> {
+    fn step(&self, index: usize, arena: &mut Arena, results: &mut [&mut [f32]]) {
+        match &self.step.work {
+            Work::Conv(conv) => match self.step.inputs.len() {
+                1 => self.unary(arena, |x, to| conv.run(x, to, None)),
+                _ => self.binary(arena, |x, other, to| conv.run(x, to, Some(other))),
+            },
+            Work::ConvOnPicture(conv) => {
+                let value = self.output();
+                let scratch = self.plan.scratch[index].clone();
+                let views = arena.views([], [self.plan.place(value), scratch]);
+                let [to, scratch] = views.writes;
+                let to = self.map_mut(value, to);
+                conv.run_on_picture(self.input, self.plan.input, scratch, to);
+            }
+            Work::Block => {
+                let value = self.output();
+                let [to] = arena.views([], [self.plan.place(value)]).writes;
+                kernels::to_blocked(self.input, &mut self.map_mut(value, to));
+            }
+            &Work::MaxPool(spec) => {
+                self.unary(arena, |x, mut to| kernels::max_pool(x, spec, &mut to));
+            }
+            Work::GlobalAvgPool => {
+                self.unary(arena, |x, mut to| kernels::global_avg_pool(x, &mut to));
+            }
+            &Work::Add(act) => {
+                self.binary(arena, |a, b, mut to| kernels::add(a, b, &mut to, act));
+            }
+            &Work::Mul(act) => {
+                self.binary(arena, |a, b, mut to| kernels::mul(a, b, &mut to, act));
+            }
+            &Work::Apply(act) => {
+                self.unary(arena, |x, mut to| kernels::apply(x, &mut to, act));
+            }
+            Work::Affine {
+                scale,
+                shift,
+                activation,
+            } => self.unary(arena, |x, mut to| {
+                kernels::affine(x, scale, shift, &mut to, *activation);
+            }),
+            Work::Copy => {
+                let value = self.output();
+                let (place, shape) = self.plan.whole(value);
+                let ArenaViews {
+                    reads: [from],
+                    writes: [to],
+                } = arena.views([self.plan.place(self.step.inputs[0])], [place]);
+                let mut to = MapMut::whole(self.isa, shape, to);
+                kernels::copy(self.map(self.step.inputs[0], from), &mut to, value.first);
+            }
+            &Work::Resize { align_corners } => self.unary(arena, |x, mut to| {
+                kernels::resize_bilinear(x, &mut to, align_corners);
+            }),
+            Work::Unblock => {
+                let place = self.plan.place(self.output());
+                let views = arena.views([self.plan.place(self.step.inputs[0])], [place]);
+                let from = self.map(self.step.inputs[0], views.reads[0]);
+                let [to] = views.writes;
+                kernels::to_planar(from, to);
+            }
+            &Work::Emit { output } => {
+                let views = arena.views::<1, 0>([self.plan.place(self.step.inputs[0])], []);
+                let from = self.map(self.step.inputs[0], views.reads[0]);
+                kernels::to_planar(from, results[output]);
+            }
+            &Work::EmitResized {
+                output,
+                align_corners,
+            } => {
+                let value = self.step.inputs[0];
+                let views = arena.views::<1, 0>([self.plan.place(value)], []);
+                let to = self.plan.results[output];
+                kernels::resize_bilinear_planar(
+                    self.isa,
+                    views.reads[0],
+                    self.plan.shape(value),
+                    results[output],
+                    [to.height, to.width],
+                    align_corners,
+                );
+            }
+        }
+    }
+
+    fn output(&self) -> Value {
+        self.step.output.expect("a step that writes a buffer")
+    }
+
+    fn unary(&self, arena: &mut Arena, work: impl FnOnce(Map<'_>, MapMut<'_>)) {
+        let (x, output) = (self.step.inputs[0], self.output());
+        let views = arena.views([self.plan.place(x)], [self.plan.place(output)]);
+        let [to] = views.writes;
+        work(self.map(x, views.reads[0]), self.map_mut(output, to));
+    }
+
+    fn binary(&self, arena: &mut Arena, work: impl FnOnce(Map<'_>, Map<'_>, MapMut<'_>)) {
+        let (a, b, output) = (self.step.inputs[0], self.step.inputs[1], self.output());
+        let reads = [self.plan.place(a), self.plan.place(b)];
+        let views = arena.views(reads, [self.plan.place(output)]);
+        let [to] = views.writes;
+        let (x, y) = (self.map(a, views.reads[0]), self.map(b, views.reads[1]));
+        work(x, y, self.map_mut(output, to));
+    }
+
+    fn map<'m>(&self, value: Value, data: &'m [f32]) -> Map<'m> {
+        let stride = self.plan.image_stride(value);
+        Map::new(self.isa, self.plan.shape(value), data, stride)
+    }
+
+    fn map_mut<'m>(&self, value: Value, data: &'m mut [f32]) -> MapMut<'m> {
+        let stride = self.plan.image_stride(value);
+        MapMut::new(self.isa, self.plan.shape(value), data, stride)
+    }
+}

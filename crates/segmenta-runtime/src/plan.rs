@@ -1,0 +1,135 @@
+//! A program for one input size: the shape and the place of every buffer.
+
+use std::ops::Range;
+
+use segmenta_graph::{Graph, GraphError, Shape};
+use segmenta_kernels::{Isa, MapShape};
+
+use crate::layout::{Demand, lay_out};
+use crate::program::{Layout, Program, Value, Work};
+
+/// Shapes and places for one input size.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) input: MapShape,
+    /// Shape of each buffer.
+    shapes: Vec<MapShape>,
+    layouts: Vec<Layout>,
+    places: Vec<Range<usize>>,
+    /// Scratch memory of each step; empty for most.
+    pub(crate) scratch: Vec<Range<usize>>,
+    pub(crate) arena_len: usize,
+    pub(crate) results: Vec<Shape>,
+    isa: Isa,
+}
+
+impl Plan {
+    pub(crate) fn new(
+        graph: &Graph,
+        program: &Program,
+        isa: Isa,
+        input: Shape,
+    ) -> Result<Self, GraphError> {
+        let nodes = graph.shapes(input)?;
+        let input = map_shape(input);
+        let shapes: Vec<MapShape> = program
+            .buffers
+            .iter()
+            .map(|buffer| MapShape {
+                channels: buffer.channels,
+                ..map_shape(nodes[buffer.size_of.index()])
+            })
+            .collect();
+        let layouts: Vec<Layout> = program.buffers.iter().map(|b| b.layout).collect();
+
+        let mut demands = demands(program, &shapes, &layouts, isa);
+        let buffers = demands.len();
+        for (index, step) in program.steps.iter().enumerate() {
+            let len = match &step.work {
+                Work::ConvOnPicture(conv) => conv.scratch_len(input),
+                _ => 0,
+            };
+            demands.push(Demand {
+                len,
+                live: index..=index,
+            });
+        }
+        let (mut places, arena_len) = lay_out(&demands);
+        let scratch = places.split_off(buffers);
+        Ok(Self {
+            input,
+            shapes,
+            layouts,
+            places,
+            scratch,
+            arena_len,
+            results: program.results.iter().map(|r| nodes[r.index()]).collect(),
+            isa,
+        })
+    }
+
+    /// The shape of a value.
+    pub(crate) fn shape(&self, value: Value) -> MapShape {
+        MapShape {
+            channels: value.channels,
+            ..self.shapes[value.buffer.0]
+        }
+    }
+
+    /// Values from one picture to the next in a value's buffer.
+    pub(crate) fn image_stride(&self, value: Value) -> usize {
+        self.shapes[value.buffer.0].image_len(self.isa)
+    }
+
+    /// Where a value lies in the arena.
+    pub(crate) fn place(&self, value: Value) -> Range<usize> {
+        let place = &self.places[value.buffer.0];
+        let buffer = self.shapes[value.buffer.0];
+        if self.layouts[value.buffer.0] == Layout::Planar || value.channels == buffer.channels {
+            return place.clone();
+        }
+        let plane = buffer.pixels() * self.isa.lanes();
+        let start = place.start + value.first / self.isa.lanes() * plane;
+        let images = (buffer.batch - 1) * self.image_stride(value);
+        start..start + images + self.shape(value).image_len(self.isa)
+    }
+
+    /// The whole buffer that a value lies in, and its shape.
+    pub(crate) fn whole(&self, value: Value) -> (Range<usize>, MapShape) {
+        (
+            self.places[value.buffer.0].clone(),
+            self.shapes[value.buffer.0],
+        )
+    }
+}
+
+pub(crate) fn map_shape(shape: Shape) -> MapShape {
+    MapShape::new(shape.batch, shape.channels, shape.height, shape.width)
+}
+
+/// How much each buffer needs and how long it lives.
+fn demands(program: &Program, shapes: &[MapShape], layouts: &[Layout], isa: Isa) -> Vec<Demand> {
+    let len = |i: usize| match layouts[i] {
+        Layout::Blocked => shapes[i].blocked_len(isa),
+        Layout::Planar => shapes[i].batch * shapes[i].planar_len(),
+    };
+    (0..shapes.len())
+        .map(|i| {
+            let uses = program.steps.iter().enumerate().filter(|(_, step)| {
+                let mut values = step.inputs.iter().chain(&step.output);
+                values.any(|value| value.buffer.0 == i)
+            });
+            let mut uses = uses.map(|(index, _)| index);
+            let first = uses.next().unwrap_or(0);
+            let last = uses.next_back().unwrap_or(first);
+            // A buffer that another took the place of is used by no step.
+            let used = program.steps.get(first).is_some_and(|step| {
+                step.inputs.iter().chain(&step.output).any(|v| v.buffer.0 == i)
+            });
+            Demand {
+                len: if used { len(i) } else { 0 },
+                live: first..=last,
+            }
+        })
+        .collect()
+}
