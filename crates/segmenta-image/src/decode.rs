@@ -1,5 +1,6 @@
 //! Bytes of a picture file to upright RGB, as Pillow's `convert("RGB")` would have it.
 
+use std::error::Error;
 use std::io::Cursor;
 
 use image::error::LimitErrorKind;
@@ -14,6 +15,9 @@ const READABLE: &str = "convert it to JPEG or PNG (8 bits a channel)";
 
 pub(crate) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureError> {
     let format = format_of(bytes)?;
+    if format == ImageFormat::WebP && webp_is_cut(bytes) {
+        return Err(truncated());
+    }
     let mut limits = Limits::default();
     limits.max_alloc = Some(MAX_DECODER_BYTES);
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
@@ -77,6 +81,13 @@ fn check_size(width: u32, height: u32, max_pixels: u64) -> Result<(), PictureErr
         ));
     }
     Ok(())
+}
+
+/// A WebP file says how long it is; its decoder takes a missing end for damage.
+fn webp_is_cut(bytes: &[u8]) -> bool {
+    let declared = bytes.get(4..8).and_then(<[u8]>::first_chunk);
+    let declared = declared.map_or(0, |&size| u64::from(u32::from_le_bytes(size)));
+    (bytes.len() as u64) < declared + 8
 }
 
 /// Whether a JPEG's scans are followed by its end marker. Entropy-coded data escapes 0xFF, so the marker cannot
@@ -149,16 +160,19 @@ fn explain(error: ImageError, format: ImageFormat) -> PictureError {
         }
         ImageError::Unsupported(cause) => unsupported(cause),
         other => {
-            let text = other.to_string();
-            // Several decoders say it only in words.
-            let ends = [
+            // The innermost error says it without the outer ones' preambles.
+            let cause = other
+                .source()
+                .map_or_else(|| other.to_string(), ToString::to_string);
+            let text = cause.trim().to_lowercase();
+            // Several decoders say in words only that bytes are missing.
+            let missing = [
                 "end of file",
-                "UnexpectedEof",
-                "fill whole buffer",
-                "No more bytes",
-                "exhausted",
+                "unexpectedeof",
+                "whole buffer",
+                "not enough bytes",
             ];
-            if ends.iter().any(|words| text.contains(words)) {
+            if missing.iter().any(|words| text.contains(words)) {
                 return truncated();
             }
             damaged(format!("a damaged {format:?} file ({text})"))
@@ -207,6 +221,17 @@ mod tests {
         let error = check_size(40_000, 30_000, crate::MAX_PIXELS).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TooLarge);
         assert!(error.to_string().contains("40000×30000"), "{error}");
+    }
+
+    #[test]
+    fn a_bare_magic_number_is_an_error() {
+        for magic in ["BM", "GIF89a", "II*\0", "MM\0*", "RIFF\0\0\0\0WEBP"] {
+            assert!(
+                decode(magic.as_bytes(), crate::MAX_PIXELS).is_err(),
+                "{magic}"
+            );
+        }
+        assert!(decode(b"\xFF\xD8\xFF", 1).is_err());
     }
 
     #[test]

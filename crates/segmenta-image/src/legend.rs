@@ -20,7 +20,7 @@ pub struct LegendEntry {
 
 /// The picture with a panel that lists the entries in the order given: swatch, name, percent.
 ///
-/// The panel stands to the right or below, whichever makes the smaller picture. Its text grows with
+/// The panel stands to the right or below, whichever keeps the long side shorter. Its text grows with
 /// the picture (12 pixels at least); names too long for it end in an ellipsis. Without entries nothing is added.
 pub fn legend(picture: &Picture, entries: &[LegendEntry]) -> Picture {
     if entries.is_empty() {
@@ -29,8 +29,8 @@ pub fn legend(picture: &Picture, entries: &[LegendEntry]) -> Picture {
     let style = Style::new(picture, entries);
     let right = style.right_of(picture.size(), entries.len());
     let below = style.below(picture.size(), entries.len());
-    let area = |layout: &Layout| layout.canvas.0 * layout.canvas.1;
-    let layout = if area(&right) < area(&below) {
+    let long_side = |layout: &Layout| layout.canvas.0.max(layout.canvas.1);
+    let layout = if long_side(&right) < long_side(&below) {
         right
     } else {
         below
@@ -69,11 +69,11 @@ struct Layout {
 impl Style {
     fn new(picture: &Picture, entries: &[LegendEntry]) -> Self {
         let short = picture.width().min(picture.height());
-        let height = (short / 22).max(12);
+        let height = (short / 24).max(12);
         let text = Text::new(height as f32);
         let longest = |widths: &mut dyn Iterator<Item = f32>| widths.fold(0.0, f32::max);
         let names = longest(&mut entries.iter().map(|e| text.width(&e.name)));
-        let name = names.min(height as f32 * 12.0).ceil();
+        let name = names.min(height as f32 * 10.0).ceil();
         let percents = longest(&mut entries.iter().map(|e| text.width(&percent(e.share))));
         let swatch = height * 4 / 5;
         Self {
