@@ -9,7 +9,7 @@
 
 use std::path::Path;
 
-use pytorch_reader::{FileFormat, PytorchError, PytorchReader, Tensor};
+use pytorch_reader::{FileFormat, PickleError, PytorchError, PytorchReader, Tensor};
 
 use crate::{
     error::Fault,
@@ -142,11 +142,20 @@ fn top(name: &str) -> &str {
 fn fault(error: PytorchError) -> Fault {
     match error {
         PytorchError::Io(error) if error.raw_os_error().is_some() => Fault::from_io(error),
-        PytorchError::Io(_) | PytorchError::Zip(_) | PytorchError::Tar(_) => {
-            Fault::Damaged(error.to_string())
-        }
-        PytorchError::Pickle(pytorch_reader::PickleError::Io(error)) => {
-            Fault::Damaged(error.to_string())
+        PytorchError::Io(_)
+        | PytorchError::Zip(_)
+        | PytorchError::Tar(_)
+        | PytorchError::Pickle(PickleError::Io(_)) => {
+            let text = error.to_string();
+            // The reader's ways of missing the end; a zip archive's is its table of contents.
+            let cut = ["EOF", "EOCD", "failed to fill"]
+                .iter()
+                .any(|sign| text.contains(sign));
+            Fault::Damaged(if cut {
+                "it ends too early".into()
+            } else {
+                text
+            })
         }
         other => Fault::Unreadable(other.to_string()),
     }

@@ -226,6 +226,76 @@ fn a_file_cut_anywhere_is_an_error_that_names_it() {
 }
 
 #[test]
+fn a_file_that_ends_too_early_says_so() {
+    for name in ["zip.pth", "legacy.pth", "tar.pth"] {
+        let bytes = std::fs::read(fixture(name)).unwrap();
+        let text = StateDict::from_bytes(&bytes[..1000])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            text.starts_with("the file is damaged: it ends too early"),
+            "{name}: {text}"
+        );
+    }
+}
+
+#[test]
+fn compressed_zips_are_read_too() {
+    assert_tensors(&open("deflated.pth"));
+}
+
+#[test]
+fn a_few_numbers_cannot_claim_gigabytes() {
+    let error = StateDict::open(&fixture("huge_view.pth")).unwrap_err();
+    assert!(
+        matches!(
+            error.fault,
+            Fault::TooLarge {
+                bytes: 4_294_967_296,
+                ..
+            }
+        ),
+        "{error}"
+    );
+
+    // A sparse member of a tar archive stretches as far as its header says.
+    let mut bytes = std::fs::read(fixture("tar.pth")).unwrap();
+    let storages = bytes
+        .windows(9)
+        .position(|window| window == b"storages\0")
+        .unwrap();
+    bytes[storages + 156] = b'S';
+    let error = StateDict::from_bytes(&bytes).unwrap_err().to_string();
+    assert!(error.contains("sparse"), "{error}");
+}
+
+#[test]
+fn scripts_are_no_state_dicts() {
+    // `torch.jit.save` keeps a program; its tensors are read if they can be, and never run.
+    match StateDict::open(&fixture("script.pt")) {
+        Ok(dict) => assert!(dict.names().all(|name| ["weight", "bias"].contains(&name))),
+        Err(error) => assert!(error.to_string().contains("state_dict()"), "{error}"),
+    }
+}
+
+#[test]
+fn a_changed_number_is_noticed_by_the_checksum() {
+    let mut bytes = std::fs::read(fixture("zip.pth")).unwrap();
+    let half = [1.5_f32, -0.125, 65504.0].map(half::f16::from_f32);
+    let half: Vec<u8> = half.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let at = bytes.windows(6).position(|window| window == half).unwrap();
+    bytes[at] ^= 1;
+    let error = StateDict::from_bytes(&bytes)
+        .unwrap()
+        .read_f32("half")
+        .unwrap_err();
+    assert!(
+        matches!(&error.fault, Fault::Damaged(why) if why.contains("checksum")),
+        "{error}"
+    );
+}
+
+#[test]
 fn paths_that_are_no_files() {
     let folder = tempfile::tempdir().unwrap();
     let fault = |path: &Path| StateDict::open(path).unwrap_err().fault;
