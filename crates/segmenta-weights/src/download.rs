@@ -127,7 +127,7 @@ fn receive(
             // Whatever ended it, the next request goes on from here.
             Err(error) => match total {
                 Some(total) => return Err(HubFault::Cut { done, total }),
-                None => return Err(HubFault::Network(error.to_string())),
+                None => return Err(HubFault::Lost(error.to_string())),
             },
         };
         let missing = total.map(|total| total.saturating_sub(done));
@@ -159,5 +159,22 @@ fn header(response: &Response<Body>, name: ureq::http::HeaderName) -> Option<&st
 
 /// Says why there was no answer.
 fn network(error: &ureq::Error) -> HubFault {
-    HubFault::Network(error.to_string())
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut, UnexpectedEof};
+    const LOST: [io::ErrorKind; 5] = [
+        BrokenPipe,
+        ConnectionAborted,
+        ConnectionReset,
+        TimedOut,
+        UnexpectedEof,
+    ];
+    let lost = match error {
+        ureq::Error::Timeout(_) => true,
+        ureq::Error::Io(error) => LOST.contains(&error.kind()),
+        _ => false,
+    };
+    if lost {
+        HubFault::Lost(error.to_string())
+    } else {
+        HubFault::Network(error.to_string())
+    }
 }

@@ -29,9 +29,12 @@ pub enum HubFault {
     /// The file is not in the cache and the network is not to be used.
     #[error("the file is not in the cache and SEGMENTA_OFFLINE is set")]
     Offline,
-    /// The server cannot be reached, or was lost on the way.
+    /// The server cannot be reached.
     #[error("the download failed: {0}")]
     Network(String),
+    /// The server was reached, and then went silent or hung up.
+    #[error("the connection was lost: {0}")]
+    Lost(String),
     /// The connection ended before the file did.
     #[error("the download was cut after {done} of {total} bytes")]
     Cut {
@@ -85,7 +88,9 @@ impl HubFault {
     pub(crate) fn may_pass(&self) -> bool {
         matches!(
             self,
-            HubFault::Cut { .. } | HubFault::Status(408 | 416 | 429 | 500 | 502 | 503 | 504)
+            HubFault::Cut { .. }
+                | HubFault::Lost(_)
+                | HubFault::Status(408 | 416 | 429 | 500 | 502 | 503 | 504)
         )
     }
 }
@@ -120,7 +125,9 @@ impl HubError {
             HubFault::Offline | HubFault::Network(_) | HubFault::Status(_) => {
                 format!("try again later, or download it by other means and put it at {path}")
             }
-            HubFault::Cut { .. } => "try again: what has come is kept and gone on with".into(),
+            HubFault::Cut { .. } | HubFault::Lost(_) => {
+                "try again: what has come is kept and gone on with".into()
+            }
             HubFault::WrongLength { .. } | HubFault::WrongDigest { .. } => {
                 "check the network (a proxy may answer in the server's place) and SEGMENTA_HUB, \
                  then try again"

@@ -32,7 +32,7 @@ const FILE: Published = Published {
     sha256: "136f334d",
 };
 
-/// What the server answers.
+/// What the server answers; without a status, it hangs up.
 struct Answer {
     status: &'static str,
     headers: String,
@@ -95,6 +95,9 @@ fn serve(
             let stream = stream.unwrap();
             let range = request(&stream);
             let answer = answer(counter.fetch_add(1, Ordering::SeqCst), range);
+            if answer.status.is_empty() {
+                continue;
+            }
             let head = format!(
                 "HTTP/1.1 {}\r\nConnection: close\r\n{}\r\n",
                 answer.status, answer.headers
@@ -276,6 +279,16 @@ fn a_busy_server_is_asked_again() {
         _ => Answer::whole(content()),
     });
     assert!(pull(&hub, &FILE).0.is_ok());
+}
+
+#[test]
+fn a_server_that_hangs_up_is_asked_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (hub, _) = serve(folder.path(), |number, _| match number {
+        0 => Answer::status(""),
+        _ => Answer::whole(content()),
+    });
+    pull(&hub, &FILE).0.unwrap();
 }
 
 #[test]
