@@ -1,0 +1,30 @@
+//! Semantic segmentation in two lines: a network gives every pixel of a picture a class.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let model = segmenta::Model::load("deeplabv3_mobilenet_v2", "voc.safetensors")?;
+//! let picture = segmenta::Picture::open("photo.jpg")?;
+//! let labels = model.segment(&picture)?;
+//! labels.overlay(&picture).save("photo.overlay.png")?;
+//! labels.save("photo.mask.png")?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! *In*: the name of an architecture and a file of weights as PyTorch writes it, or a model file
+//! that holds its own description; pictures of any size. *Out*: [`Segmentation`]s. This crate joins
+//! the rooms of the workspace and adds what needs several of them: choosing and loading a model,
+//! test-time augmentation, tiles for pictures of any size.
+
+mod describe;
+mod error;
+mod model;
+mod segmentation;
+mod tiles;
+
+pub use describe::Description;
+pub use error::Error;
+pub use model::{Model, ModelOptions};
+pub use segmenta_image::{LabelMap, Palette, Picture, Preprocess, Resize};
+pub use segmentation::{ClassShare, SegmentOptions, Segmentation, Stages};
+pub use tiles::Tiles;

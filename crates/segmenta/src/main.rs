@@ -1,0 +1,2 @@
+//! The `segmenta` command.
+fn main() {}
