@@ -76,9 +76,9 @@ impl Builder {
         }
         let [kh, kw] = conv.kernel;
         let kernel = vec![conv.out_channels, channels / groups, kh, kw];
-        let mut parameters = vec![self.parameter(name / "weight", kernel, Role::Kernel)];
+        let mut parameters = vec![self.parameter(&(name / "weight"), kernel, Role::Kernel)];
         if conv.bias {
-            parameters.push(self.parameter(name / "bias", vec![conv.out_channels], Role::Bias));
+            parameters.push(self.parameter(&(name / "bias"), vec![conv.out_channels], Role::Bias));
         }
         let sides = &mut self.graph.sides;
         let mut window = |of, axis: usize| {
@@ -106,9 +106,9 @@ impl Builder {
         ];
         let mut parameters: Vec<_> = entries
             .into_iter()
-            .map(|(leaf, role)| self.parameter(name / leaf, vec![extent.0], role))
+            .map(|(leaf, role)| self.parameter(&(name / leaf), vec![extent.0], role))
             .collect();
-        parameters.push(self.parameter(name / "num_batches_tracked", vec![], Role::Counter));
+        parameters.push(self.parameter(&(name / "num_batches_tracked"), vec![], Role::Counter));
         let op = Op::BatchNorm {
             eps: self.batch_norm_eps,
         };
@@ -143,7 +143,9 @@ impl Builder {
     pub fn add(&mut self, a: Node, b: Node, name: &Scope) -> Node {
         if !self.same_shape(a, b) {
             let shapes = (self.describe(a), self.describe(b));
-            self.fail(name, &Op::Add, || format!("{} and {} cannot be added", shapes.0, shapes.1));
+            self.fail(name, &Op::Add, || {
+                format!("{} and {} cannot be added", shapes.0, shapes.1)
+            });
         }
         let extent = self.extent(a);
         self.push(name, Op::Add, &[a, b], Vec::new(), extent)
@@ -155,9 +157,17 @@ impl Builder {
         let (channels, height, width) = self.extent(x);
         if !self.same_shape(x, by) && self.extent(by) != (channels, one, one) {
             let shapes = (self.describe(x), self.describe(by));
-            self.fail(name, &Op::Mul, || format!("{} cannot be multiplied by {}", shapes.0, shapes.1));
+            self.fail(name, &Op::Mul, || {
+                format!("{} cannot be multiplied by {}", shapes.0, shapes.1)
+            });
         }
-        self.push(name, Op::Mul, &[x, by], Vec::new(), (channels, height, width))
+        self.push(
+            name,
+            Op::Mul,
+            &[x, by],
+            Vec::new(),
+            (channels, height, width),
+        )
     }
 
     /// Maps of one size side by side along the channels.
@@ -168,10 +178,18 @@ impl Builder {
             (h, w) != (height, width)
         }) {
             let shapes = (self.describe(parts[0]), self.describe(odd));
-            self.fail(name, &Op::Concat, || format!("{} and {} differ in size", shapes.0, shapes.1));
+            self.fail(name, &Op::Concat, || {
+                format!("{} and {} differ in size", shapes.0, shapes.1)
+            });
         }
         let channels = parts.iter().map(|&p| self.channels(p)).sum();
-        self.push(name, Op::Concat, parts, Vec::new(), (channels, height, width))
+        self.push(
+            name,
+            Op::Concat,
+            parts,
+            Vec::new(),
+            (channels, height, width),
+        )
     }
 
     /// Maximum over a moving window.
@@ -257,7 +275,7 @@ impl Builder {
         Node(self.graph.nodes.len() as u32 - 1)
     }
 
-    fn parameter(&mut self, name: Scope, shape: Vec<usize>, role: Role) -> ParameterId {
+    fn parameter(&mut self, name: &Scope, shape: Vec<usize>, role: Role) -> ParameterId {
         let name = name.to_string();
         if !self.names.insert(name.clone()) {
             self.error

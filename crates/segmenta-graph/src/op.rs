@@ -154,7 +154,9 @@ impl Op {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Input => "input",
-            Self::Conv2d(c) if c.groups > 1 && c.groups == c.out_channels => "depthwise convolution",
+            Self::Conv2d(c) if c.groups > 1 && c.groups == c.out_channels => {
+                "depthwise convolution"
+            }
             Self::Conv2d(_) => "convolution",
             Self::BatchNorm { .. } => "batch norm",
             Self::Activation(a) => match a {

@@ -143,7 +143,10 @@ mod tests {
         let shortcut = sides.window(Sides::HEIGHT, 1, 2, 0, 1);
         assert_eq!(strided, shortcut);
         let dilated = sides.window(strided, 3, 1, 4, 4);
-        assert_eq!(dilated, strided, "a padded dilated convolution keeps the size");
+        assert_eq!(
+            dilated, strided,
+            "a padded dilated convolution keeps the size"
+        );
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What a network costs for one input: shapes, parameters, multiply-adds, bytes.
 
+use std::fmt::Write;
+
 use crate::error::GraphError;
 use crate::graph::{Graph, NodeData};
 use crate::op::Op;
@@ -94,13 +96,18 @@ fn multiply_adds(data: &NodeData, input: Shape, output: Shape) -> u64 {
     (per_value * output.len()) as u64
 }
 
+/// Writing to a `String` cannot fail, so what `write!` gives back is not looked at.
 fn describe(op: &Op) -> String {
     let mut text = op.kind().to_string();
     let mut window = |kernel: [usize; 2], stride: usize, dilation: usize, groups: usize| {
-        text += &format!(" {}×{}", kernel[0], kernel[1]);
-        for (word, value) in [("stride", stride), ("dilation", dilation), ("groups", groups)] {
+        let _ = write!(text, " {}×{}", kernel[0], kernel[1]);
+        for (word, value) in [
+            ("stride", stride),
+            ("dilation", dilation),
+            ("groups", groups),
+        ] {
             if value > 1 {
-                text += &format!(" {word} {value}");
+                let _ = write!(text, " {word} {value}");
             }
         }
     };

@@ -48,6 +48,10 @@ impl Buffer {
         let layout = layout(len.max(1)).ok_or(OutOfMemory { bytes })?;
         // SAFETY: the layout is not of zero size.
         let start = unsafe { alloc_zeroed(layout) };
+        #[expect(
+            clippy::cast_ptr_alignment,
+            reason = "the layout asks for more than f32 does"
+        )]
         let start = NonNull::new(start.cast::<f32>()).ok_or(OutOfMemory { bytes })?;
         #[cfg(target_os = "linux")]
         if layout.align() == HUGE_PAGE {
@@ -69,7 +73,11 @@ impl Buffer {
 
 fn layout(len: usize) -> Option<Layout> {
     let bytes = len.checked_mul(size_of::<f32>())?;
-    let align = if bytes >= HUGE_PAGE { HUGE_PAGE } else { CACHE_LINE };
+    let align = if bytes >= HUGE_PAGE {
+        HUGE_PAGE
+    } else {
+        CACHE_LINE
+    };
     Layout::from_size_align(bytes, align).ok()
 }
 
@@ -150,7 +158,10 @@ impl Arena {
         for (i, write) in writes.iter().enumerate() {
             let others = reads.iter().chain(&writes[i + 1..]);
             for other in others {
-                assert!(!overlap(write, other), "{write:?} is written while {other:?} is in use");
+                assert!(
+                    !overlap(write, other),
+                    "{write:?} is written while {other:?} is in use"
+                );
             }
         }
         let start = self.0.start.as_ptr();

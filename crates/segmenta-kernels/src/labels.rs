@@ -25,8 +25,16 @@ pub struct Logits<'a> {
 impl Logits<'_> {
     fn check(&self, output: usize, [height, width]: [usize; 2]) {
         let [left, top, columns, rows] = self.valid;
-        assert!((1..=256).contains(&self.classes), "{} classes", self.classes);
-        assert_eq!(self.values.len(), self.classes * self.height * self.width, "logits");
+        assert!(
+            (1..=256).contains(&self.classes),
+            "{} classes",
+            self.classes
+        );
+        assert_eq!(
+            self.values.len(),
+            self.classes * self.height * self.width,
+            "logits"
+        );
         assert!(columns > 0 && left + columns <= self.width, "valid columns");
         assert!(rows > 0 && top + rows <= self.height, "valid rows");
         assert_eq!(output, height * width, "labels of {height}×{width}");
@@ -48,7 +56,9 @@ impl Logits<'_> {
 /// If extents do not fit.
 pub fn labels(isa: Isa, logits: Logits<'_>, size: [usize; 2], output: &mut [u8]) {
     logits.check(output.len(), size);
-    each_row(isa, logits, size, false, output, |best, label| *label = best.class);
+    each_row(isa, logits, size, false, output, |best, label| {
+        *label = best.class;
+    });
 }
 
 /// How sure the network is of [`labels`]: the softmax (with one class, the sigmoid) of the winner
@@ -151,7 +161,8 @@ impl Kernel for Winners<'_> {
             }
         }
         if classes == 1 {
-            best.iter_mut().for_each(|b| b.class = u8::from(b.logit > 0.0));
+            best.iter_mut()
+                .for_each(|b| b.class = u8::from(b.logit > 0.0));
         }
         best
     }

@@ -11,7 +11,11 @@ use crate::shared::{Shared, in_parallel};
 /// If the slice does not have the length of the map's shape.
 pub fn to_blocked(planar: &[f32], output: &mut MapMut<'_>) {
     let (shape, lanes, blocks) = (output.shape(), output.isa().lanes(), output.blocks());
-    assert_eq!(planar.len(), shape.batch * shape.planar_len(), "a batch of {shape:?}");
+    assert_eq!(
+        planar.len(),
+        shape.batch * shape.planar_len(),
+        "a batch of {shape:?}"
+    );
     let (image_stride, plane) = (output.image_stride(), output.plane());
     let shared = output.shared();
     in_parallel(shape.batch * blocks, |index| {
@@ -30,7 +34,10 @@ pub fn to_blocked(planar: &[f32], output: &mut MapMut<'_>) {
                     *to = value;
                 }
             } else {
-                to.iter_mut().skip(lane).step_by(lanes).for_each(|to| *to = 0.0);
+                to.iter_mut()
+                    .skip(lane)
+                    .step_by(lanes)
+                    .for_each(|to| *to = 0.0);
             }
         }
     });
@@ -42,7 +49,11 @@ pub fn to_blocked(planar: &[f32], output: &mut MapMut<'_>) {
 /// If the slice does not have the length of the map's shape.
 pub fn to_planar(input: Map<'_>, planar: &mut [f32]) {
     let (shape, lanes) = (input.shape(), input.isa().lanes());
-    assert_eq!(planar.len(), shape.batch * shape.planar_len(), "a batch of {shape:?}");
+    assert_eq!(
+        planar.len(),
+        shape.batch * shape.planar_len(),
+        "a batch of {shape:?}"
+    );
     let shared = Shared::new(planar);
     let pixels = shape.pixels();
     in_parallel(shape.batch * shape.channels, |index| {
@@ -50,7 +61,10 @@ pub fn to_planar(input: Map<'_>, planar: &mut [f32]) {
         // SAFETY: a channel of a picture is written by the one task that has its index.
         let to = unsafe { std::slice::from_raw_parts_mut(shared.at(index * pixels), pixels) };
         let from = input.block_slice(image, channel / lanes);
-        for (to, &value) in to.iter_mut().zip(from.iter().skip(channel % lanes).step_by(lanes)) {
+        for (to, &value) in to
+            .iter_mut()
+            .zip(from.iter().skip(channel % lanes).step_by(lanes))
+        {
             *to = value;
         }
     });

@@ -53,13 +53,19 @@ impl MapShape {
 
     fn check(&self, isa: Isa, len: usize, image_stride: usize) {
         let image = self.image_len(isa);
-        assert!(self.batch > 0 && image > 0, "a map without values: {self:?}");
+        assert!(
+            self.batch > 0 && image > 0,
+            "a map without values: {self:?}"
+        );
         assert!(
             image_stride >= image || self.batch == 1,
             "pictures of {image} values overlap at a distance of {image_stride}"
         );
         let needed = (self.batch - 1) * image_stride + image;
-        assert!(len >= needed, "a map of {needed} values in a slice of {len}");
+        assert!(
+            len >= needed,
+            "a map of {needed} values in a slice of {len}"
+        );
     }
 }
 
@@ -99,18 +105,8 @@ macro_rules! shape_of_a_view {
             self.shape.pixels() * self.isa.lanes()
         }
 
-        /// Values from one picture of the batch to the next.
-        pub(crate) fn image_stride(&self) -> usize {
-            self.image_stride
-        }
-
         pub(crate) fn blocks(&self) -> usize {
             self.shape.blocks(self.isa)
-        }
-
-        /// Where a block of one picture starts.
-        pub(crate) fn offset(&self, image: usize, block: usize) -> usize {
-            image * self.image_stride + block * self.plane()
         }
     };
 }
@@ -139,6 +135,10 @@ impl<'a> Map<'a> {
     }
 
     shape_of_a_view!();
+
+    fn offset(&self, image: usize, block: usize) -> usize {
+        image * self.image_stride + block * self.plane()
+    }
 
     /// Address of a block of one picture; `plane()` values are there.
     pub(crate) fn block(&self, image: usize, block: usize) -> *const f32 {
@@ -177,6 +177,11 @@ impl<'a> MapMut<'a> {
     }
 
     shape_of_a_view!();
+
+    /// Values from one picture of the batch to the next.
+    pub(crate) fn image_stride(&self) -> usize {
+        self.image_stride
+    }
 
     /// For threads that each write their own part.
     pub(crate) fn shared(&mut self) -> crate::shared::Shared<'_> {

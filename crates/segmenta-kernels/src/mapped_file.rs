@@ -55,6 +55,9 @@ mod tests {
             assert_eq!(&*MappedFile::open(&path).unwrap(), bytes);
         }
         std::fs::remove_file(&path).unwrap();
-        assert_eq!(MappedFile::open(&path).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(
+            MappedFile::open(&path).unwrap_err().kind(),
+            io::ErrorKind::NotFound
+        );
     }
 }

@@ -96,7 +96,9 @@ fn each_block(
 /// If the shapes differ.
 pub fn add(a: Map<'_>, b: Map<'_>, output: &mut MapMut<'_>, activation: Activation) {
     assert_same(a.shape(), b.shape());
-    each_block(a, output, activation, |image, block| With::Add(b.block(image, block)));
+    each_block(a, output, activation, |image, block| {
+        With::Add(b.block(image, block))
+    });
 }
 
 /// `output = activation(x · by)`; `by` has the shape of `x`, or one pixel a channel.
@@ -116,7 +118,11 @@ pub fn mul(x: Map<'_>, by: Map<'_>, output: &mut MapMut<'_>, activation: Activat
     }
     each_block(x, output, activation, |image, block| {
         let by = by.block(image, block);
-        if one_pixel { With::Scale(by) } else { With::Mul(by) }
+        if one_pixel {
+            With::Scale(by)
+        } else {
+            With::Mul(by)
+        }
     });
 }
 
@@ -166,7 +172,10 @@ pub fn copy(x: Map<'_>, output: &mut MapMut<'_>, first: usize) {
         (to.batch, to.height, to.width),
         "maps side by side"
     );
-    assert!(first + from.channels <= to.channels, "channels side by side");
+    assert!(
+        first + from.channels <= to.channels,
+        "channels side by side"
+    );
     let (image_stride, plane) = (output.image_stride(), output.plane());
     let shared = output.shared();
     in_parallel(from.batch * from.channels, |index| {
@@ -174,7 +183,12 @@ pub fn copy(x: Map<'_>, output: &mut MapMut<'_>, first: usize) {
         let target = first + channel;
         let source = x.block_slice(image, channel / lanes);
         let start = image * image_stride + target / lanes * plane + target % lanes;
-        for (pixel, &value) in source.iter().skip(channel % lanes).step_by(lanes).enumerate() {
+        for (pixel, &value) in source
+            .iter()
+            .skip(channel % lanes)
+            .step_by(lanes)
+            .enumerate()
+        {
             // SAFETY: a channel of a picture is written by the one task that has its index, and
             // the map's extents were checked when its view was made.
             unsafe { *shared.at(start + pixel * lanes) = value }

@@ -35,8 +35,15 @@ impl PoolSpec {
 /// # Panics
 /// If the shapes do not fit, or a window could lie in the padding alone.
 pub fn max_pool(input: Map<'_>, spec: PoolSpec, output: &mut MapMut<'_>) {
-    assert!(2 * spec.padding <= spec.kernel, "a window of padding alone: {spec:?}");
-    assert_eq!(Some(output.shape()), spec.output(input.shape()), "output of {spec:?}");
+    assert!(
+        2 * spec.padding <= spec.kernel,
+        "a window of padding alone: {spec:?}"
+    );
+    assert_eq!(
+        Some(output.shape()),
+        spec.output(input.shape()),
+        "output of {spec:?}"
+    );
     let (isa, shape, blocks) = (input.isa(), output.shape(), output.blocks());
     let cuts = parts(shape.height, 8);
     let (image_stride, plane) = (output.image_stride(), output.plane());

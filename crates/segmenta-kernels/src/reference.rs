@@ -21,11 +21,13 @@ pub fn convolution(
         spec.out_channels / spec.groups,
     );
     let at = |n: usize, c: usize, y: isize, x: isize| {
-        let inside = (0..shape.height as isize).contains(&y) && (0..shape.width as isize).contains(&x);
+        let inside =
+            (0..shape.height as isize).contains(&y) && (0..shape.width as isize).contains(&x);
         if !inside {
             return 0.0;
         }
-        let index = ((n * shape.channels + c) * shape.height + y as usize) * shape.width + x as usize;
+        let index =
+            ((n * shape.channels + c) * shape.height + y as usize) * shape.width + x as usize;
         f64::from(input[index])
     };
     let [kh, kw] = spec.kernel;
@@ -35,8 +37,10 @@ pub fn convolution(
             let mut sum = kernel.bias.get(o).map_or(0.0, |&b| f64::from(b));
             for c in 0..ins {
                 for (ky, kx) in (0..kh).flat_map(|y| (0..kw).map(move |x| (y, x))) {
-                    let y = (oy * spec.stride[0] + ky * spec.dilation[0]) as isize - spec.padding[0] as isize;
-                    let x = (ox * spec.stride[1] + kx * spec.dilation[1]) as isize - spec.padding[1] as isize;
+                    let y = (oy * spec.stride[0] + ky * spec.dilation[0]) as isize
+                        - spec.padding[0] as isize;
+                    let x = (ox * spec.stride[1] + kx * spec.dilation[1]) as isize
+                        - spec.padding[1] as isize;
                     let weight = kernel.weights[((o * ins + c) * kh + ky) * kw + kx];
                     sum += f64::from(weight) * at(n, o / outs * ins + c, y, x);
                 }
@@ -80,7 +84,12 @@ pub fn resize_bilinear(
     let position = |i: usize, axis: usize| {
         let (from, to) = (from[axis] as f64, to[axis] as f64);
         let position = if align_corners {
-            i as f64 * if to > 1.0 { (from - 1.0) / (to - 1.0) } else { 0.0 }
+            i as f64
+                * if to > 1.0 {
+                    (from - 1.0) / (to - 1.0)
+                } else {
+                    0.0
+                }
         } else {
             ((i as f64 + 0.5) * from / to - 0.5).max(0.0)
         };

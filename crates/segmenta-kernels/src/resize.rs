@@ -20,7 +20,11 @@ impl Samples {
     /// (`area_pixel_compute_source_index`).
     pub(crate) fn new(from: usize, to: usize, align_corners: bool) -> Self {
         let scale = if align_corners {
-            if to > 1 { (from - 1) as f32 / (to - 1) as f32 } else { 0.0 }
+            if to > 1 {
+                (from - 1) as f32 / (to - 1) as f32
+            } else {
+                0.0
+            }
         } else {
             from as f32 / to as f32
         };
@@ -35,13 +39,19 @@ impl Samples {
         let low: Vec<_> = (0..to).map(|i| (position(i) as u32).min(last)).collect();
         Self {
             high: low.iter().map(|&l| (l + 1).min(last)).collect(),
-            fraction: (0..to).map(|i| (position(i) - low[i] as f32).clamp(0.0, 1.0)).collect(),
+            fraction: (0..to)
+                .map(|i| (position(i) - low[i] as f32).clamp(0.0, 1.0))
+                .collect(),
             low,
         }
     }
 
     pub(crate) fn at(&self, i: usize) -> (usize, usize, f32) {
-        (self.low[i] as usize, self.high[i] as usize, self.fraction[i])
+        (
+            self.low[i] as usize,
+            self.high[i] as usize,
+            self.fraction[i],
+        )
     }
 }
 
@@ -51,7 +61,11 @@ impl Samples {
 /// If batch or channels differ.
 pub fn resize_bilinear(input: Map<'_>, output: &mut MapMut<'_>, align_corners: bool) {
     let (from, to) = (input.shape(), output.shape());
-    assert_eq!((from.batch, from.channels), (to.batch, to.channels), "resize");
+    assert_eq!(
+        (from.batch, from.channels),
+        (to.batch, to.channels),
+        "resize"
+    );
     let (isa, blocks) = (input.isa(), input.blocks());
     let ys = &Samples::new(from.height, to.height, align_corners);
     let xs = &Samples::new(from.width, to.width, align_corners);
@@ -66,7 +80,10 @@ pub fn resize_bilinear(input: Map<'_>, output: &mut MapMut<'_>, align_corners: b
             let from = input.block_slice(image, block);
             let at = image * image_stride + block * plane + row * to.width * isa.lanes();
             isa.run(BlockedRow {
-                rows: [&from[y0 * stride..][..stride], &from[y1 * stride..][..stride]],
+                rows: [
+                    &from[y0 * stride..][..stride],
+                    &from[y1 * stride..][..stride],
+                ],
                 fraction,
                 xs,
                 // SAFETY: a row of a block is written by the one task whose part it is in.
@@ -115,7 +132,11 @@ pub fn resize_bilinear_planar(
 ) {
     let planes = from.batch * from.channels;
     assert_eq!(input.len(), planes * from.pixels(), "a batch of {from:?}");
-    assert_eq!(output.len(), planes * height * width, "resized to {height}×{width}");
+    assert_eq!(
+        output.len(),
+        planes * height * width,
+        "resized to {height}×{width}"
+    );
     let ys = &Samples::new(from.height, height, align_corners);
     let xs = &Samples::new(from.width, width, align_corners);
     let rows = output.par_chunks_mut(width).enumerate().with_min_len(16);

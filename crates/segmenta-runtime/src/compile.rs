@@ -167,7 +167,8 @@ impl<'a> Draft<'a> {
     fn conv(&mut self, node: Node, data: &NodeData) {
         let input = see_through(self.graph, data.inputs[0]);
         let Op::Conv2d(conv) = data.op else { return };
-        let on_picture = input.index() == 0 && planar_kernel_exists(&conv_spec(&conv, self.graph.in_channels()));
+        let on_picture =
+            input.index() == 0 && planar_kernel_exists(&conv_spec(&conv, self.graph.in_channels()));
         let mut tail = node;
         let mut inputs = vec![input];
         let mut norm = None;
@@ -176,7 +177,10 @@ impl<'a> Draft<'a> {
         }
         if !on_picture && let Some(sum) = self.only_reader(tail, |op| matches!(op, Op::Add)) {
             let operands = &self.graph.node(sum).inputs;
-            let other = operands.iter().map(|&o| see_through(self.graph, o)).find(|&o| o != tail);
+            let other = operands
+                .iter()
+                .map(|&o| see_through(self.graph, o))
+                .find(|&o| o != tail);
             // Only what was computed before can be added; the operand that comes last adds.
             if let Some(other) = other.filter(|o| o.index() < node.index()) {
                 inputs.push(other);
@@ -229,7 +233,9 @@ impl<'a> Draft<'a> {
     }
 
     fn is_result(&self, node: Node) -> bool {
-        self.wanted.iter().any(|&w| see_through(self.graph, w) == node)
+        self.wanted
+            .iter()
+            .any(|&w| see_through(self.graph, w) == node)
     }
 
     /// Whether a node is a result that nobody else reads, resized to the network's input.
@@ -325,7 +331,8 @@ impl<'a> Draft<'a> {
     fn can_move(&self, value: Value, place: Value, total: usize) -> bool {
         let lanes = self.isa.lanes();
         let own = self.drafts.buffers[value.buffer.0].channels == value.channels;
-        let whole_blocks = value.channels.is_multiple_of(lanes) || place.first + value.channels == total;
+        let whole_blocks =
+            value.channels.is_multiple_of(lanes) || place.first + value.channels == total;
         let reads_whole = |step: &DraftStep| {
             let writes_it = step.output.is_some_and(|o| o.buffer == value.buffer);
             writes_it && step.inputs.iter().any(|i| i.buffer == place.buffer)
@@ -474,9 +481,12 @@ fn folded_norm<E>(
     let (weight, bias, mean, variance) = (entry(0)?, entry(1)?, entry(2)?, entry(3)?);
     // In f64, so that folding adds no rounding of its own.
     let scales = weight.iter().zip(&variance);
-    let scale: Vec<f64> =
-        scales.map(|(&w, &v)| f64::from(w) / (f64::from(v) + f64::from(eps)).sqrt()).collect();
+    let scale: Vec<f64> = scales
+        .map(|(&w, &v)| f64::from(w) / (f64::from(v) + f64::from(eps)).sqrt())
+        .collect();
     let shifts = bias.iter().zip(&mean).zip(&scale);
-    let shift = shifts.map(|((&b, &m), s)| (f64::from(b) - f64::from(m) * s) as f32).collect();
+    let shift = shifts
+        .map(|((&b, &m), s)| (f64::from(b) - f64::from(m) * s) as f32)
+        .collect();
     Ok((scale.into_iter().map(|s| s as f32).collect(), shift))
 }

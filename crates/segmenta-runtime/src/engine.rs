@@ -166,7 +166,12 @@ impl Engine {
             _ => 0,
         };
         Ok(Memory {
-            weight_bytes: self.program.steps.iter().map(|s| weight_bytes(&s.work)).sum(),
+            weight_bytes: self
+                .program
+                .steps
+                .iter()
+                .map(|s| weight_bytes(&s.work))
+                .sum(),
             arena_bytes: self.plan(input)?.arena_len * size_of::<f32>(),
         })
     }
@@ -243,14 +248,16 @@ impl Engine {
     /// in one pass. See [`Logits`] for the part that counts.
     pub fn labels(&self, logits: Logits<'_>, size: [usize; 2]) -> Vec<u8> {
         let mut labels = vec![0; size[0] * size[1]];
-        self.threads.run(|| kernels::labels(self.isa, logits, size, &mut labels));
+        self.threads
+            .run(|| kernels::labels(self.isa, logits, size, &mut labels));
         labels
     }
 
     /// How sure the network is of each pixel's label, 0 to 1: softmax, or sigmoid for one class.
     pub fn winning_probability(&self, logits: Logits<'_>, size: [usize; 2]) -> Vec<f32> {
         let mut scores = vec![0.0; size[0] * size[1]];
-        self.threads.run(|| kernels::winning_probability(self.isa, logits, size, &mut scores));
+        self.threads
+            .run(|| kernels::winning_probability(self.isa, logits, size, &mut scores));
         scores
     }
 
@@ -273,12 +280,22 @@ impl Engine {
         let expected: Vec<usize> = plan.results.iter().map(Shape::len).collect();
         assert_eq!(lengths, expected, "memory for the results");
 
-        let mut arena = self.take_arena(plan.arena_len).map_err(|short| RuntimeError::Memory {
-            shape,
-            bytes: short.bytes,
-        })?;
+        let mut arena = self
+            .take_arena(plan.arena_len)
+            .map_err(|short| RuntimeError::Memory {
+                shape,
+                bytes: short.bytes,
+            })?;
         self.threads.run(|| {
-            execute(&self.program, &plan, self.isa, &mut arena, input, results, timed);
+            execute(
+                &self.program,
+                &plan,
+                self.isa,
+                &mut arena,
+                input,
+                results,
+                timed,
+            );
         });
         lock(&self.arenas).push(arena);
         Ok(())

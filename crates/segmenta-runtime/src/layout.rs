@@ -74,7 +74,12 @@ mod tests {
 
     #[test]
     fn a_chain_needs_two_neighbours_at_a_time() {
-        let chain: Vec<_> = (0..10).map(|i| Demand { len: 160, live: i..=i + 1 }).collect();
+        let chain: Vec<_> = (0..10)
+            .map(|i| Demand {
+                len: 160,
+                live: i..=i + 1,
+            })
+            .collect();
         assert_eq!(lay_out(&chain).1, 320);
     }
 }

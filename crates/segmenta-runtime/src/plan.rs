@@ -124,7 +124,10 @@ fn demands(program: &Program, shapes: &[MapShape], layouts: &[Layout], isa: Isa)
             let last = uses.next_back().unwrap_or(first);
             // A buffer that another took the place of is used by no step.
             let used = program.steps.get(first).is_some_and(|step| {
-                step.inputs.iter().chain(&step.output).any(|v| v.buffer.0 == i)
+                step.inputs
+                    .iter()
+                    .chain(&step.output)
+                    .any(|v| v.buffer.0 == i)
             });
             Demand {
                 len: if used { len(i) } else { 0 },

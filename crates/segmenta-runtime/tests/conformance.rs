@@ -39,14 +39,19 @@ impl Case {
         let metadata = header.metadata().clone().unwrap();
         let spec: Value = serde_json::from_str(&metadata["spec"]).unwrap();
         let floats = |data: &[u8]| {
-            data.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+            data.chunks_exact(4)
+                .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
+                .collect()
         };
         let tensors = SafeTensors::deserialize(&bytes).unwrap();
         Self {
             name: spec["name"].as_str().unwrap().into(),
             state_dict: serde_json::from_str(&metadata["state_dict"]).unwrap(),
             parameters: metadata["parameters"].parse().unwrap(),
-            expected: tensors.iter().map(|(name, t)| (name.to_string(), floats(t.data()))).collect(),
+            expected: tensors
+                .iter()
+                .map(|(name, t)| (name.to_string(), floats(t.data())))
+                .collect(),
             spec,
         }
     }
@@ -78,21 +83,40 @@ impl Case {
         let engine = Engine::new(graph, &options, |parameter| {
             Ok::<_, RuntimeError>(formula::weight(&parameter.name, &parameter.shape))
         })?;
-        engine.forward(&formula::image(&self.name, self.input().len()), self.input())
+        engine.forward(
+            &formula::image(&self.name, self.input().len()),
+            self.input(),
+        )
     }
 
     fn check(&self, graph: &Graph) {
-        let built: BTreeMap<_, _> =
-            graph.parameters().iter().map(|p| (p.name.clone(), p.shape.clone())).collect();
+        let built: BTreeMap<_, _> = graph
+            .parameters()
+            .iter()
+            .map(|p| (p.name.clone(), p.shape.clone()))
+            .collect();
         assert_eq!(built, self.state_dict, "{}: state dict", self.name);
-        assert_eq!(graph.trainable_count(), self.parameters, "{}: parameters", self.name);
+        assert_eq!(
+            graph.trainable_count(),
+            self.parameters,
+            "{}: parameters",
+            self.name
+        );
 
         for isa in Isa::available() {
             let results = self.run(graph.clone(), isa).unwrap();
             for (output, result) in graph.outputs().iter().zip(results) {
                 let error = relative_error(&result.data, &self.expected[&output.name]);
-                println!("{} {} on {isa}: largest error {error:.1e}", self.name, output.name);
-                assert!(error <= TOLERANCE, "{}: {} differs by {error}", self.name, output.name);
+                println!(
+                    "{} {} on {isa}: largest error {error:.1e}",
+                    self.name, output.name
+                );
+                assert!(
+                    error <= TOLERANCE,
+                    "{}: {} differs by {error}",
+                    self.name,
+                    output.name
+                );
             }
         }
     }
@@ -104,7 +128,10 @@ fn relative_error(got: &[f32], expected: &[f32]) -> f32 {
     let square: f64 = expected.iter().map(|&e| f64::from(e).powi(2)).sum();
     let rms = (square / expected.len() as f64).sqrt() as f32;
     let differences = got.iter().zip(expected).map(|(g, e)| (g - e).abs());
-    differences.fold(0.0, |worst, d| if d > worst || d.is_nan() { d } else { worst }) / rms
+    differences.fold(
+        0.0,
+        |worst, d| if d > worst || d.is_nan() { d } else { worst },
+    ) / rms
 }
 
 #[test]
@@ -127,6 +154,12 @@ fn networks_agree_with_their_libraries() {
             None => not_covered.push(case.name),
         }
     }
-    println!("{covered} networks agree; not covered, their networks are not built yet: {not_covered:?}");
-    assert!(covered >= 6, "torchvision's six are in {}", models.display());
+    println!(
+        "{covered} networks agree; not covered, their networks are not built yet: {not_covered:?}"
+    );
+    assert!(
+        covered >= 6,
+        "torchvision's six are in {}",
+        models.display()
+    );
 }

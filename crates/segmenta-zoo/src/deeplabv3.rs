@@ -73,6 +73,11 @@ fn atrous_pyramid(g: &mut Builder, name: &Scope, x: Node) -> Node {
 
     let y = g.concat(&parts, &convs);
     let project = name / "project";
-    let y = g.conv_bn_relu(y, &(&project / 0), &(&project / 1), Conv2d::pointwise(WIDTH));
+    let y = g.conv_bn_relu(
+        y,
+        &(&project / 0),
+        &(&project / 1),
+        Conv2d::pointwise(WIDTH),
+    );
     g.dropout(y, 0.5, &(&project / 3))
 }

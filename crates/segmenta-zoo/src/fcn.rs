@@ -18,7 +18,12 @@ fn build(options: &Options, depth: Depth) -> Result<Graph, GraphError> {
     let root = Scope::root();
     let (mut g, input) = Builder::new(options.in_channels);
     let stages = resnet::dilated_bottlenecks(&mut g, &(&root / "backbone"), input, depth);
-    let logits = head(&mut g, &(&root / "classifier"), stages.layer4, options.classes);
+    let logits = head(
+        &mut g,
+        &(&root / "classifier"),
+        stages.layer4,
+        options.classes,
+    );
     output(&mut g, "out", logits, input);
     if options.aux {
         auxiliary(&mut g, stages.layer3, input, options.classes);

@@ -15,7 +15,12 @@ pub(crate) fn mobilenet_v3_large(options: &Options) -> Result<Graph, GraphError>
 
     let head = &root / "classifier";
     let (cbr, scale) = (&head / "cbr", &head / "scale");
-    let x = g.conv_bn_relu(stages.high, &(&cbr / 0), &(&cbr / 1), Conv2d::pointwise(WIDTH));
+    let x = g.conv_bn_relu(
+        stages.high,
+        &(&cbr / 0),
+        &(&cbr / 1),
+        Conv2d::pointwise(WIDTH),
+    );
     let gate = g.global_avg_pool(stages.high, &(&scale / 0));
     let gate = g.conv(gate, &(&scale / 1), Conv2d::pointwise(WIDTH));
     let gate = g.activation(gate, Activation::Sigmoid);

@@ -70,7 +70,11 @@ fn inverted_residual(
     y = conv_bn_relu6(g, y, &(name / part), depthwise.depthwise(hidden));
     let (project, norm) = (name / (part + 1), name / (part + 2));
     y = g.conv_bn(y, &project, &norm, Conv2d::pointwise(channels));
-    if g.same_shape(x, y) { g.add(x, y, name) } else { y }
+    if g.same_shape(x, y) {
+        g.add(x, y, name)
+    } else {
+        y
+    }
 }
 
 fn conv_bn_relu6(g: &mut Builder, x: Node, name: &Scope, conv: Conv2d) -> Node {

@@ -106,8 +106,17 @@ fn inverted_residual(g: &mut Builder, name: &Scope, x: Node, block: &Block) -> N
         part += 1;
     }
     let project = name / part;
-    y = g.conv_bn(y, &(&project / 0), &(&project / 1), Conv2d::pointwise(block.out));
-    if g.same_shape(x, y) { g.add(x, y, name) } else { y }
+    y = g.conv_bn(
+        y,
+        &(&project / 0),
+        &(&project / 1),
+        Conv2d::pointwise(block.out),
+    );
+    if g.same_shape(x, y) {
+        g.add(x, y, name)
+    } else {
+        y
+    }
 }
 
 /// Scales each channel by what the mean of all channels says (Hu et al. 2018, arXiv:1709.01507).
@@ -115,7 +124,11 @@ fn squeeze_excitation(g: &mut Builder, name: &Scope, x: Node) -> Node {
     let channels = g.channels(x);
     let squeezed = divisible_by_8((channels / 4) as f64);
     let mean = g.global_avg_pool(x, &(name / "avgpool"));
-    let y = g.conv(mean, &(name / "fc1"), Conv2d::pointwise(squeezed).with_bias());
+    let y = g.conv(
+        mean,
+        &(name / "fc1"),
+        Conv2d::pointwise(squeezed).with_bias(),
+    );
     let y = g.relu(y);
     let y = g.conv(y, &(name / "fc2"), Conv2d::pointwise(channels).with_bias());
     let scale = g.activation(y, Activation::Hardsigmoid);

@@ -49,9 +49,27 @@ impl PublishedWeights {
 
 /// The 21 classes of Pascal VOC, by id, spelled as torchvision spells them.
 pub const VOC_CLASSES: [&str; 21] = [
-    "__background__", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat",
-    "chair", "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep",
-    "sofa", "train", "tvmonitor",
+    "__background__",
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "pottedplant",
+    "sheep",
+    "sofa",
+    "train",
+    "tvmonitor",
 ];
 
 const fn row(
@@ -111,9 +129,17 @@ mod tests {
     fn rows_agree_with_the_networks_and_the_file_names() {
         for row in published_weights() {
             assert!(row.file().contains(row.sha256_prefix), "{}", row.url);
-            let options = Options { aux: row.aux, ..Options::new(row.classes.len()) };
+            let options = Options {
+                aux: row.aux,
+                ..Options::new(row.classes.len())
+            };
             let graph = find(row.architecture).unwrap().build(&options).unwrap();
-            assert_eq!(graph.trainable_count(), row.parameters, "{}", row.architecture);
+            assert_eq!(
+                graph.trainable_count(),
+                row.parameters,
+                "{}",
+                row.architecture
+            );
         }
     }
 }

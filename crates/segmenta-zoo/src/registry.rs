@@ -201,7 +201,6 @@ static ARCHITECTURES: [Architecture; 7] = [
         classes_entry: "logits.weight",
         recipe: Recipe::TENSORFLOW,
         build: deeplabv3_mobilenet_v2::build,
-        ..TORCHVISION
     },
 ];
 
@@ -246,11 +245,29 @@ mod tests {
     fn options_that_cannot_be_are_refused() {
         let lraspp = find("lraspp_mobilenet_v3_large").unwrap();
         for (options, word) in [
-            (Options { aux: true, ..Options::new(21) }, "auxiliary"),
-            (Options { width: 0.5, ..Options::new(21) }, "width"),
+            (
+                Options {
+                    aux: true,
+                    ..Options::new(21)
+                },
+                "auxiliary",
+            ),
+            (
+                Options {
+                    width: 0.5,
+                    ..Options::new(21)
+                },
+                "width",
+            ),
             (Options::new(0), "classes"),
             (Options::new(257), "classes"),
-            (Options { in_channels: 0, ..Options::new(2) }, "channel"),
+            (
+                Options {
+                    in_channels: 0,
+                    ..Options::new(2)
+                },
+                "channel",
+            ),
         ] {
             let error = lraspp.build(&options).unwrap_err().to_string();
             assert!(error.contains(word), "{error}");
@@ -261,7 +278,10 @@ mod tests {
     fn every_architecture_builds_and_names_its_class_entry() {
         for architecture in architectures() {
             let graph = architecture.build(&Options::new(7)).unwrap();
-            let entry = graph.parameters().iter().find(|p| p.name == architecture.classes_entry);
+            let entry = graph
+                .parameters()
+                .iter()
+                .find(|p| p.name == architecture.classes_entry);
             assert_eq!(entry.map(|p| p.shape[0]), Some(7), "{}", architecture.name);
         }
     }

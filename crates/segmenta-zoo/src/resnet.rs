@@ -67,7 +67,12 @@ fn bottleneck(
 ) -> Node {
     let spread = Conv2d::square(3, width).stride(stride).dilation(dilation);
     let expand = Conv2d::pointwise(4 * width);
-    let y = g.conv_bn_relu(x, &(name / "conv1"), &(name / "bn1"), Conv2d::pointwise(width));
+    let y = g.conv_bn_relu(
+        x,
+        &(name / "conv1"),
+        &(name / "bn1"),
+        Conv2d::pointwise(width),
+    );
     let y = g.conv_bn_relu(y, &(name / "conv2"), &(name / "bn2"), spread);
     let y = g.conv_bn(y, &(name / "conv3"), &(name / "bn3"), expand);
     let shortcut = if g.same_shape(x, y) {

@@ -197,7 +197,10 @@ impl Task<'_> {
         while pixel + P <= self.pixels.end {
             let mut sums = [[S::zero(); V]; P];
             let mut weights = self.weights::<S>(panel, reduction);
-            let mut from = self.input.block(self.image, reduction.start).add(pixel * S::LANES);
+            let mut from = self
+                .input
+                .block(self.image, reduction.start)
+                .add(pixel * S::LANES);
             for _ in reduction.clone() {
                 let mut pixels = [from; P];
                 for (m, pixel) in pixels.iter_mut().enumerate() {

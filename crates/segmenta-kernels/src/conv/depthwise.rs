@@ -58,7 +58,8 @@ impl Packed {
         // Whole planes where there are enough of them; else rows, at least 16 KiB a task.
         let row_bytes = shape.width * isa.lanes() * size_of::<f32>();
         let least = (16 << 10) / row_bytes + 1;
-        let cuts = parts(shape.height, least).min((8 * rayon::current_num_threads()).div_ceil(planes));
+        let cuts =
+            parts(shape.height, least).min((8 * rayon::current_num_threads()).div_ceil(planes));
         let (image_stride, plane_len) = (output.image_stride(), output.plane());
         let shared = output.shared();
         in_parallel(planes * cuts, |task| {
@@ -115,11 +116,18 @@ impl Rows<'_> {
         let spec = self.spec;
         let kernel_width = if KW == 0 { spec.kernel[1] } else { KW };
         let taps = spec.kernel[0] * kernel_width;
-        let (height, width) = (self.input.shape().height as isize, self.input.shape().width as isize);
+        let (height, width) = (
+            self.input.shape().height as isize,
+            self.input.shape().width as isize,
+        );
         let [stride_y, stride_x] = spec.stride.map(|s| s as isize);
         let [dilation_y, dilation_x] = spec.dilation.map(|d| d as isize);
         let [padding_y, padding_x] = spec.padding.map(|p| p as isize);
-        let weights = self.packed.weights.as_ptr().add(self.block * taps * S::LANES);
+        let weights = self
+            .packed
+            .weights
+            .as_ptr()
+            .add(self.block * taps * S::LANES);
         let bias = S::load(self.packed.bias.as_ptr().add(self.block * S::LANES));
         let input = self.input.block(self.image, self.block);
         let output = self.output.at(self.output_offset);
@@ -133,10 +141,10 @@ impl Rows<'_> {
 
         for row in self.rows.clone() {
             let top = row as isize * stride_y - padding_y;
-            let live = (0..spec.kernel[0]).filter(|&ky| {
-                (0..height).contains(&(top + ky as isize * dilation_y))
-            });
-            let (ky0, ky1) = live.fold((usize::MAX, 0), |(lo, hi), ky| (lo.min(ky), hi.max(ky + 1)));
+            let live = (0..spec.kernel[0])
+                .filter(|&ky| (0..height).contains(&(top + ky as isize * dilation_y)));
+            let (ky0, ky1) =
+                live.fold((usize::MAX, 0), |(lo, hi), ky| (lo.min(ky), hi.max(ky + 1)));
             let ky0 = ky0.min(ky1);
             let out = output.add(row * self.width * S::LANES);
 
@@ -168,7 +176,8 @@ impl Rows<'_> {
                         for kx in 0..kernel_width {
                             let column = left + kx as isize * dilation_x;
                             if (0..width).contains(&column) {
-                                let weight = S::load(weights.add((ky * kernel_width + kx) * S::LANES));
+                                let weight =
+                                    S::load(weights.add((ky * kernel_width + kx) * S::LANES));
                                 let pixel = input.offset((y * width + column) * S::LANES as isize);
                                 sum = S::mul_add(S::load(pixel), weight, sum);
                             }
@@ -179,7 +188,9 @@ impl Rows<'_> {
                 }
             }
             if let Some(residual) = self.residual {
-                let residual = residual.block(self.image, self.block).add(row * self.width * S::LANES);
+                let residual = residual
+                    .block(self.image, self.block)
+                    .add(row * self.width * S::LANES);
                 for x in 0..self.width {
                     let at = out.add(x * S::LANES);
                     S::store(at, S::add(S::load(at), S::load(residual.add(x * S::LANES))));

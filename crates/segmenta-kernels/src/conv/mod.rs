@@ -193,18 +193,34 @@ impl Convolution {
         scratch: &mut [f32],
         mut output: MapMut<'_>,
     ) {
-        assert_eq!(input.len(), shape.batch * shape.planar_len(), "a picture of {shape:?}");
+        assert_eq!(
+            input.len(),
+            shape.batch * shape.planar_len(),
+            "a picture of {shape:?}"
+        );
         self.check_output(shape, &output, None);
         match &self.packed {
             Packed::Planar(p) => {
-                p.run(&self.spec, input, shape, scratch, &mut output, self.activation);
+                p.run(
+                    &self.spec,
+                    input,
+                    shape,
+                    scratch,
+                    &mut output,
+                    self.activation,
+                );
             }
             _ => panic!("packed for a blocked map, given a planar picture"),
         }
     }
 
     fn check_output(&self, input: MapShape, output: &MapMut<'_>, residual: Option<Map<'_>>) {
-        assert_eq!(Some(output.shape()), self.spec.output(input), "output of {:?}", self.spec);
+        assert_eq!(
+            Some(output.shape()),
+            self.spec.output(input),
+            "output of {:?}",
+            self.spec
+        );
         assert_eq!(self.isa, output.isa(), "packed for another instruction set");
         if let Some(residual) = residual {
             crate::map::assert_same(residual.shape(), output.shape());
@@ -218,7 +234,11 @@ fn check(spec: &ConvSpec, kernel: &Kernel2d<'_>) {
         divides(spec.in_channels) && divides(spec.out_channels),
         "channels do not divide into groups: {spec:?}"
     );
-    assert_eq!(kernel.weights.len(), spec.weights_len(), "kernel of {spec:?}");
+    assert_eq!(
+        kernel.weights.len(),
+        spec.weights_len(),
+        "kernel of {spec:?}"
+    );
     assert!(
         [0, spec.out_channels].contains(&kernel.bias.len()),
         "bias of {spec:?}"

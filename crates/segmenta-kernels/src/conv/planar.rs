@@ -72,7 +72,11 @@ impl Packed {
 
         // Offsets of the reduction's steps from a window's corner, in padded planes.
         let steps: Vec<usize> = (0..shape.channels)
-            .flat_map(|c| self.taps.iter().map(move |&[y, x]| (c, y as usize, x as usize)))
+            .flat_map(|c| {
+                self.taps
+                    .iter()
+                    .map(move |&[y, x]| (c, y as usize, x as usize))
+            })
             .map(|(c, y, x)| (c * height + y) * width + x)
             .collect();
         let out = output.shape();
@@ -166,7 +170,10 @@ impl Rows<'_> {
         let weights = self.packed.panels.weights.as_ptr().add(panel.offset);
         let bias = self.packed.panels.bias.as_ptr().add(panel.block * S::LANES);
         for row in self.rows.clone() {
-            let corner = self.picture.as_ptr().add(row * self.spec.stride[0] * self.padded_width);
+            let corner = self
+                .picture
+                .as_ptr()
+                .add(row * self.spec.stride[0] * self.padded_width);
             for x in (0..self.width).step_by(P) {
                 let corner = corner.add(x * STRIDE);
                 let mut sums = [[S::zero(); V]; P];

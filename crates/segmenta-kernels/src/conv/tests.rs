@@ -81,7 +81,9 @@ fn expected(case: &Case) -> Vec<f32> {
         let residual = values(out.batch * out.planar_len(), 9);
         expected.iter_mut().zip(residual).for_each(|(e, r)| *e += r);
     }
-    expected.iter_mut().for_each(|e| *e = case.activation.scalar(*e));
+    expected
+        .iter_mut()
+        .for_each(|e| *e = case.activation.scalar(*e));
     expected
 }
 
@@ -176,7 +178,14 @@ proptest! {
 /// Every width of panel, with a reduction that is cut in several parts.
 #[test]
 fn wide_and_deep() {
-    for (ins, outs, side) in [(600, 16, 1), (300, 32, 1), (300, 48, 1), (300, 64, 1), (300, 80, 1), (70, 208, 3)] {
+    for (ins, outs, side) in [
+        (600, 16, 1),
+        (300, 32, 1),
+        (300, 48, 1),
+        (300, 64, 1),
+        (300, 80, 1),
+        (70, 208, 3),
+    ] {
         let spec = ConvSpec {
             in_channels: ins,
             out_channels: outs,
@@ -219,7 +228,15 @@ fn results_do_not_depend_on_the_number_of_threads() {
     for isa in Isa::available() {
         let one = run(&case, isa, false).unwrap();
         for threads in [2, 3, 5] {
-            let many = run(&Case { threads, ..case.clone() }, isa, false).unwrap();
+            let many = run(
+                &Case {
+                    threads,
+                    ..case.clone()
+                },
+                isa,
+                false,
+            )
+            .unwrap();
             assert!(one == many, "{isa}, {threads} threads");
         }
     }

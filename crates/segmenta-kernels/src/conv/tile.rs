@@ -6,6 +6,8 @@
 //! (when it continues a sum) the output, and writes the output. Pixels beyond [`Store::count`] are
 //! computed and thrown away.
 
+use std::mem::MaybeUninit;
+
 use crate::activation::{Activation, clamp};
 use crate::simd::Simd;
 
@@ -46,14 +48,16 @@ pub(crate) unsafe fn reduce_block<S: Simd, const PIXELS: usize, const VECTORS: u
     pixels: [*const f32; PIXELS],
     weights: &mut *const f32,
 ) {
-    let mut step = 0;
-    while step < S::LANES {
-        // Four at a time: enough to hide the loop, small enough for the instruction cache.
-        for k in 0..4 {
-            reduce_step::<S, PIXELS, VECTORS>(sums, pixels, step + k, *weights);
-            *weights = weights.add(VECTORS * S::LANES);
-        }
-        step += 4;
+    let row = VECTORS * S::LANES;
+    let mut k = 0;
+    while k < S::LANES {
+        // Written out: a loop here is one too many for the optimiser to keep the sums in registers.
+        reduce_step::<S, PIXELS, VECTORS>(sums, pixels, k, *weights);
+        reduce_step::<S, PIXELS, VECTORS>(sums, pixels, k + 1, weights.add(row));
+        reduce_step::<S, PIXELS, VECTORS>(sums, pixels, k + 2, weights.add(2 * row));
+        reduce_step::<S, PIXELS, VECTORS>(sums, pixels, k + 3, weights.add(3 * row));
+        *weights = weights.add(4 * row);
+        k += 4;
     }
 }
 
@@ -78,45 +82,68 @@ pub(crate) unsafe fn reduce_step<S: Simd, const PIXELS: usize, const VECTORS: us
 }
 
 /// Writes a tile out.
+///
+/// The sums leave their registers through a buffer on the stack: an array that is read in a loop
+/// with branches is one that the optimiser keeps in memory during the reduction, too.
 #[inline(always)]
 pub(crate) unsafe fn store<S: Simd, const PIXELS: usize, const VECTORS: usize>(
     sums: &Sums<S::V, PIXELS, VECTORS>,
-    store: &Store,
+    to: &Store,
 ) {
-    let count = store.count.min(PIXELS);
+    let mut buffer = MaybeUninit::<Tile>::uninit();
+    let tile = buffer.as_mut_ptr().cast::<f32>();
+    for m in 0..PIXELS {
+        for v in 0..VECTORS {
+            S::store(tile.add((v * PIXELS + m) * S::LANES), sums[m][v]);
+        }
+    }
     for v in 0..VECTORS {
-        let out = store.out.add(v * store.out_plane);
-        let Some(finish) = store.finish else {
-            for m in 0..PIXELS {
-                if m < count {
-                    let at = out.add(m * S::LANES);
-                    let sum = sums[m][v];
-                    let sum = if store.continues { S::add(sum, S::load(at)) } else { sum };
-                    S::store(at, sum);
-                }
-            }
-            continue;
-        };
-        let bounds = finish.activation.bounds();
-        let [low, high] = bounds.unwrap_or([f32::NEG_INFINITY, f32::INFINITY]);
-        let (low, high) = (S::splat(low), S::splat(high));
-        let bias = S::load(finish.bias.add(v * S::LANES));
-        let residual = finish.residual.wrapping_add(v * finish.residual_plane);
-        for m in 0..PIXELS {
-            if m < count {
-                let at = out.add(m * S::LANES);
-                let mut sum = S::add(sums[m][v], bias);
-                if store.continues {
-                    sum = S::add(sum, S::load(at));
-                }
-                if !finish.residual.is_null() {
-                    sum = S::add(sum, S::load(residual.add(m * S::LANES)));
-                }
-                S::store(at, clamp::<S>(sum, low, high));
-            }
+        let column = tile.add(v * PIXELS * S::LANES);
+        store_column::<S>(column, to, v, to.count.min(PIXELS));
+    }
+}
+
+/// Room for the largest tile: 28 vectors of 16 values.
+const TILE: usize = 28 * 16;
+
+#[repr(align(64))]
+struct Tile {
+    _values: [f32; TILE],
+}
+
+/// Writes one vector of output channels of `count` pixels.
+#[inline(always)]
+unsafe fn store_column<S: Simd>(sums: *const f32, to: &Store, v: usize, count: usize) {
+    let out = to.out.add(v * to.out_plane);
+    let Some(finish) = to.finish else {
+        for m in 0..count {
+            let (at, sum) = (out.add(m * S::LANES), S::load(sums.add(m * S::LANES)));
+            let sum = if to.continues {
+                S::add(sum, S::load(at))
+            } else {
+                sum
+            };
+            S::store(at, sum);
         }
-        if bounds.is_none() {
-            finish.activation.in_place::<S>(out, count);
+        return;
+    };
+    let bounds = finish.activation.bounds();
+    let [low, high] = bounds.unwrap_or([f32::NEG_INFINITY, f32::INFINITY]);
+    let (low, high) = (S::splat(low), S::splat(high));
+    let bias = S::load(finish.bias.add(v * S::LANES));
+    let residual = finish.residual.wrapping_add(v * finish.residual_plane);
+    for m in 0..count {
+        let at = out.add(m * S::LANES);
+        let mut sum = S::add(S::load(sums.add(m * S::LANES)), bias);
+        if to.continues {
+            sum = S::add(sum, S::load(at));
         }
+        if !finish.residual.is_null() {
+            sum = S::add(sum, S::load(residual.add(m * S::LANES)));
+        }
+        S::store(at, clamp::<S>(sum, low, high));
+    }
+    if bounds.is_none() {
+        finish.activation.in_place::<S>(out, count);
     }
 }

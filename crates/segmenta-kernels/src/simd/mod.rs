@@ -38,8 +38,6 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
     /// `a · b + c`.
     unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
-    /// Asks for a cache line that will be read soon; any address will do.
-    unsafe fn prefetch(_at: *const f32) {}
 
     #[inline(always)]
     unsafe fn zero() -> Self::V {

@@ -45,6 +45,8 @@ pub fn weight(name: &str, shape: &[usize]) -> Vec<f32> {
 /// A network's input.
 pub fn image(name: &str, len: usize) -> Vec<f32> {
     let mut values = unit(&format!("{name}/image"), len);
-    values.iter_mut().for_each(|u| *u = (*u - 0.5) * 3.464_101_6);
+    values
+        .iter_mut()
+        .for_each(|u| *u = (*u - 0.5) * 3.464_101_6);
     values
 }
