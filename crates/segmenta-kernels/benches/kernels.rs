@@ -1,1 +1,162 @@
-fn main() {}
+//! Kernels on the layers of real networks: `cargo bench -p segmenta-kernels`.
+//!
+//! Inputs are random, never zero. Divan prints the time of each and, for convolutions, the
+//! multiply-adds a second.
+
+use divan::counter::ItemsCount;
+use divan::{Bencher, black_box};
+use segmenta_kernels::{
+    Activation, Buffer, ConvSpec, Convolution, Isa, Kernel2d, Logits, Map, MapMut, MapShape,
+    PoolSpec, Threads, blocked, labels, max_pool, resize_bilinear_planar,
+};
+
+fn main() {
+    divan::main();
+}
+
+/// Deterministic values in −1..1.
+fn noise(len: usize) -> Vec<f32> {
+    let mut state = 0x9E37_79B9_u32;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+/// In channels, out channels, side of the window, stride, dilation, groups, side of the map.
+const LAYERS: [(&str, [usize; 7]); 8] = [
+    ("ResNet 1x1 expand", [256, 1024, 1, 1, 1, 1, 65]),
+    ("ResNet 1x1 reduce", [1024, 256, 1, 1, 1, 1, 65]),
+    ("ResNet 3x3", [128, 128, 3, 1, 1, 1, 65]),
+    ("ResNet 3x3 dilated", [256, 256, 3, 1, 2, 1, 65]),
+    ("ResNet 3x3 strided", [128, 128, 3, 2, 1, 1, 130]),
+    ("ASPP rate 24", [512, 256, 3, 1, 24, 1, 65]),
+    ("MobileNet depthwise 3x3", [240, 240, 3, 1, 1, 240, 65]),
+    (
+        "MobileNet depthwise 5x5 dilated",
+        [960, 960, 5, 1, 2, 960, 33],
+    ),
+];
+
+#[divan::bench(args = LAYERS.map(|(name, _)| name), sample_count = 20)]
+fn convolution(bencher: Bencher<'_, '_>, name: &str) {
+    let layer = LAYERS.iter().find(|(n, _)| *n == name);
+    let [ins, outs, side, stride, dilation, groups, size] = layer.expect("a layer").1;
+    let spec = ConvSpec {
+        in_channels: ins,
+        out_channels: outs,
+        kernel: [side; 2],
+        stride: [stride; 2],
+        padding: [side / 2 * dilation; 2],
+        dilation: [dilation; 2],
+        groups,
+    };
+    let isa = Isa::fastest();
+    let threads = Threads::new(0).expect("threads");
+    let shape = MapShape::new(1, ins, size, size);
+    let out = spec.output(shape).expect("a window that fits");
+    let (weights, bias) = (noise(spec.weights_len()), noise(outs));
+    let kernel = Kernel2d {
+        weights: &weights,
+        bias: &bias,
+    };
+    let conv = Convolution::new(isa, spec, kernel, Activation::Relu);
+    let input = blocked(isa, shape, &noise(shape.planar_len()));
+    let mut output = Buffer::zeros(out.blocked_len(isa));
+    bencher
+        .counter(ItemsCount::new(spec.weights_len() * out.pixels()))
+        .bench_local(|| {
+            threads.run(|| {
+                let output = MapMut::whole(isa, out, &mut output);
+                conv.run(Map::whole(isa, shape, black_box(&input)), output, None);
+            });
+        });
+}
+
+#[divan::bench(sample_count = 20)]
+fn stem_7x7_on_a_picture(bencher: Bencher<'_, '_>) {
+    let spec = ConvSpec {
+        in_channels: 3,
+        out_channels: 64,
+        kernel: [7; 2],
+        stride: [2; 2],
+        padding: [3; 2],
+        dilation: [1; 2],
+        groups: 1,
+    };
+    let isa = Isa::fastest();
+    let threads = Threads::new(0).expect("threads");
+    let shape = MapShape::new(1, 3, 520, 520);
+    let out = spec.output(shape).expect("a window that fits");
+    let (weights, input) = (noise(spec.weights_len()), noise(shape.planar_len()));
+    let kernel = Kernel2d {
+        weights: &weights,
+        bias: &[],
+    };
+    let conv = Convolution::on_picture(isa, spec, kernel, Activation::Relu).expect("a kernel");
+    let mut scratch = vec![0.0; conv.scratch_len(shape)];
+    let mut output = Buffer::zeros(out.blocked_len(isa));
+    bencher
+        .counter(ItemsCount::new(spec.weights_len() * out.pixels()))
+        .bench_local(|| {
+            threads.run(|| {
+                let output = MapMut::whole(isa, out, &mut output);
+                conv.run_on_picture(black_box(&input), shape, &mut scratch, output);
+            });
+        });
+}
+
+#[divan::bench(sample_count = 20)]
+fn max_pool_3x3(bencher: Bencher<'_, '_>) {
+    let isa = Isa::fastest();
+    let threads = Threads::new(0).expect("threads");
+    let spec = PoolSpec {
+        kernel: 3,
+        stride: 2,
+        padding: 1,
+    };
+    let shape = MapShape::new(1, 64, 260, 260);
+    let out = spec.output(shape).expect("a window that fits");
+    let input = blocked(isa, shape, &noise(shape.planar_len()));
+    let mut output = Buffer::zeros(out.blocked_len(isa));
+    bencher.bench_local(|| {
+        threads.run(|| {
+            let mut output = MapMut::whole(isa, out, &mut output);
+            max_pool(Map::whole(isa, shape, black_box(&input)), spec, &mut output);
+        });
+    });
+}
+
+#[divan::bench(sample_count = 20)]
+fn logits_resized_65_to_520(bencher: Bencher<'_, '_>) {
+    let threads = Threads::new(0).expect("threads");
+    let from = MapShape::new(1, 21, 65, 65);
+    let input = noise(from.planar_len());
+    let mut output = vec![0.0; 21 * 520 * 520];
+    bencher.bench_local(|| {
+        threads.run(|| {
+            let isa = Isa::fastest();
+            resize_bilinear_planar(isa, black_box(&input), from, &mut output, [520; 2], false);
+        });
+    });
+}
+
+#[divan::bench(sample_count = 20)]
+fn labels_of_500x375_from_520x693(bencher: Bencher<'_, '_>) {
+    let threads = Threads::new(0).expect("threads");
+    let values = noise(21 * 520 * 693);
+    let logits = Logits {
+        values: &values,
+        classes: 21,
+        height: 520,
+        width: 693,
+        valid: [0, 0, 693, 520],
+    };
+    let mut ids = vec![0; 500 * 375];
+    bencher.bench_local(|| {
+        threads.run(|| labels(Isa::fastest(), black_box(logits), [375, 500], &mut ids));
+    });
+}

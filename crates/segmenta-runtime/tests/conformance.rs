@@ -1,6 +1,7 @@
 //! Networks against what torchvision and SMP compute, for every file of the conformance folder:
 //! the project's own, or the one that `SEGMENTA_CONFORMANCE` names.
 
+#[path = "../../../conformance/formula.rs"]
 mod formula;
 
 use std::collections::BTreeMap;

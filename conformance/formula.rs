@@ -16,14 +16,14 @@ fn splitmix(state: u64) -> u64 {
 }
 
 /// `len` values in [0, 1).
-pub fn unit(name: &str, len: usize) -> Vec<f32> {
+pub(crate) fn unit(name: &str, len: usize) -> Vec<f32> {
     let start = fnv1a(name);
     let value = |i| (splitmix(start.wrapping_add(i)) >> 40) as f32 / (1 << 24) as f32;
     (0..len as u64).map(value).collect()
 }
 
 /// A state-dict entry's values.
-pub fn weight(name: &str, shape: &[usize]) -> Vec<f32> {
+pub(crate) fn weight(name: &str, shape: &[usize]) -> Vec<f32> {
     let mut values = unit(name, shape.iter().product());
     let leaf = name.rsplit('.').next().unwrap_or(name);
     let map: Box<dyn Fn(f32) -> f32> = match leaf {
@@ -43,7 +43,7 @@ pub fn weight(name: &str, shape: &[usize]) -> Vec<f32> {
 }
 
 /// A network's input.
-pub fn image(name: &str, len: usize) -> Vec<f32> {
+pub(crate) fn image(name: &str, len: usize) -> Vec<f32> {
     let mut values = unit(&format!("{name}/image"), len);
     values
         .iter_mut()
