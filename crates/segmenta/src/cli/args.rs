@@ -1,0 +1,446 @@
+//! The command line as clap reads it: each flag is defined here, once; help and completions follow.
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::LazyLock;
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::Shell;
+use segmenta::Resize;
+use segmenta_graph::Shape;
+use segmenta_runtime::Isa;
+
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let isa = Isa::available().into_iter().map(|isa| isa.to_string());
+    let isa: Vec<String> = isa.collect();
+    format!(
+        "{} (this processor: {})",
+        env!("CARGO_PKG_VERSION"),
+        isa.join(", ")
+    )
+});
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+const PICTURES: &str = "How pictures are read";
+const NETWORK: &str = "Network";
+const WRITTEN: &str = "What is written";
+
+/// Semantic segmentation: a network gives every pixel of a photograph a class.
+#[derive(Debug, Parser)]
+#[command(
+    name = "segmenta",
+    version = VERSION.as_str(),
+    styles = STYLES,
+    max_term_width = 100,
+    arg_required_else_help = true,
+    after_help = "\
+Begin with:
+  segmenta models                                       what there is
+  segmenta predict photo.jpg --model fcn_resnet50       weights are pulled on first use
+  segmenta predict --help                               everything predict can do
+
+Environment:
+  SEGMENTA_HOME     folder of downloaded weights
+  SEGMENTA_HUB      a mirror to pull them from
+  SEGMENTA_OFFLINE  1: never use the network
+  SEGMENTA_ISA      instruction set to use, slower than the processor's best
+
+Exit codes: 0 done, 1 failed (also if some of several inputs failed), 2 wrong usage."
+)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// No progress, no summary: only errors, warnings and what --json writes
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Segment photographs: masks, overlays and the share of every class
+    Predict(Box<Predict>),
+    /// What networks there are; `show` one, `pull` its weights
+    Models(ModelsArgs),
+    /// What is in a file of weights: names, shapes, statistics
+    Weights(Weights),
+    /// A raw NCHW tensor through a network, to compare with another framework
+    Forward(Forward),
+    /// How fast a network runs here
+    Bench(BenchArgs),
+    /// Write a completion script for a shell
+    #[command(after_help = "\
+Examples:
+  segmenta completions bash > ~/.local/share/bash-completion/completions/segmenta
+  segmenta completions zsh > ~/.zfunc/_segmenta")]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// Which network, with which weights.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = NETWORK)]
+pub(crate) struct ModelArgs {
+    /// The network, as `segmenta models` lists them. A model file knows its own
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) model: Option<String>,
+    /// Weights: .pth, .pt or .safetensors. Without it the published ones are pulled on first use
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) weights: Option<PathBuf>,
+    /// Number of classes. Usually the weights say it
+    #[arg(long, value_name = "N", value_parser = number(1..=256))]
+    pub(crate) classes: Option<usize>,
+    /// Threads to compute with [default: one a core]
+    #[arg(long, value_name = "N", value_parser = number(1..=1024))]
+    pub(crate) threads: Option<usize>,
+}
+
+/// Segment photographs: masks, overlays and the share of every class.
+///
+/// For each picture this writes STEM.mask.png, a palette PNG of class ids at the photograph's own
+/// size, and STEM.overlay.png, the photograph under the classes' colours; and for all of them
+/// predictions.json: shares of the classes, sizes, times.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Names: a picture found in a folder keeps its sub-folder, so `photos/cats/1.jpg` becomes
+`cats/1.mask.png`. Two pictures that would get one name keep their extension (`a.jpg.mask.png`),
+or are told apart by their folder. Hidden files and what is no picture are passed over.
+
+Failures: what can be done is done. What failed is listed at the end, and the exit code is 1.
+
+Examples:
+  One photograph, with weights of your own:
+    segmenta predict photo.jpg --model deeplabv3_resnet50 --weights best.pth
+  A folder of class folders; four pictures of it, as grids:
+    segmenta predict test_set --model fcn_resnet50 --resize 224x224 --sample 4 --grid
+  People cut out of all holiday pictures:
+    segmenta predict 'holiday/**/*.jpg' -m lraspp_mobilenet_v3_large --what cutout
+  A huge aerial picture, in bounded memory:
+    segmenta predict field.tif --weights field.safetensors --tile 512
+  For a program:
+    segmenta predict photo.jpg -m fcn_resnet50 --json | jq .classes")]
+pub(crate) struct Predict {
+    /// Pictures, folders (searched recursively) and globs (in quotes: '**/*.jpg')
+    #[arg(required = true, value_name = "INPUT", value_hint = ValueHint::AnyPath)]
+    pub(crate) inputs: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+
+    /// Folder for what is written; made if it is not there
+    #[arg(short, long, value_name = "DIR", default_value = "segmentation", help_heading = WRITTEN, value_hint = ValueHint::DirPath)]
+    pub(crate) out: PathBuf,
+    /// What to write for each picture
+    #[arg(long, value_delimiter = ',', default_value = "mask,overlay", help_heading = WRITTEN)]
+    pub(crate) what: Vec<What>,
+    /// Strength of the colours in overlays, 0 to 1
+    #[arg(long, default_value_t = 0.6, value_parser = fraction, help_heading = WRITTEN)]
+    pub(crate) alpha: f64,
+    /// Name the classes beside every overlay
+    #[arg(long, help_heading = WRITTEN)]
+    pub(crate) legend: bool,
+    /// Also two sheets, four pictures a row: image_samples.png and segmentation_output.png
+    ///
+    /// They show the pictures at the size that the network saw, at most 64 of them.
+    #[arg(long, help_heading = WRITTEN)]
+    pub(crate) grid: bool,
+    /// A line of JSON a picture on standard output, and nothing else there
+    #[arg(long, help_heading = WRITTEN)]
+    pub(crate) json: bool,
+
+    /// Resize before the network: 520 (short side), long:513, 224x224 (width x height), none
+    ///
+    /// Without it pictures are resized, padded and normalised as the weights were trained. With it
+    /// the padding is left out too.
+    #[arg(long, help_heading = PICTURES)]
+    pub(crate) resize: Option<Resize>,
+    /// Then cut this from the centre: 224 or 320x240; the rest of the picture stays void
+    #[arg(long, value_name = "SIZE", value_parser = crop, help_heading = PICTURES)]
+    pub(crate) center_crop: Option<[usize; 2]>,
+    /// Mean of red, green and blue, of values in 0 to 1: 0.485,0.456,0.406
+    #[arg(long, value_name = "R,G,B", value_parser = mean, help_heading = PICTURES)]
+    pub(crate) mean: Option<[f32; 3]>,
+    /// Their standard deviation: 0.229,0.224,0.225
+    #[arg(long, value_name = "R,G,B", value_parser = deviation, help_heading = PICTURES)]
+    pub(crate) std: Option<[f32; 3]>,
+    /// Only so many of the pictures, chosen at random
+    #[arg(long, value_name = "N", value_parser = number(1..=usize::MAX), help_heading = PICTURES)]
+    pub(crate) sample: Option<usize>,
+    /// Which random choice: the same seed gives the same pictures
+    #[arg(long, value_name = "S", default_value_t = 0, requires = "sample", help_heading = PICTURES)]
+    pub(crate) seed: u64,
+
+    /// Pictures to put through the network together, where their sizes agree
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = number(1..=256), help_heading = NETWORK)]
+    pub(crate) batch: usize,
+    /// Test-time augmentation; `flip`: average with the mirror image, for twice the time
+    #[arg(long, help_heading = NETWORK)]
+    pub(crate) tta: Option<Tta>,
+    /// Tiles of this many pixels, blended: for pictures of any size, at full resolution
+    ///
+    /// Memory is bounded by the tile, and --resize is `none` unless given.
+    #[arg(long, value_name = "PIXELS", conflicts_with = "center_crop", value_parser = number(16..=16384), help_heading = NETWORK)]
+    pub(crate) tile: Option<usize>,
+    /// How far tiles overlap [default: an eighth of a tile, at most 64]
+    #[arg(long, value_name = "PIXELS", requires = "tile", help_heading = NETWORK)]
+    pub(crate) overlap: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum What {
+    /// STEM.mask.png: a palette PNG of class ids
+    Mask,
+    /// STEM.overlay.png: the photograph under the classes' colours
+    Overlay,
+    /// STEM.probability.png: how sure the network is of each pixel, black 0 to white 1
+    Probability,
+    /// STEM.cutout.png: the photograph where there is any class but the background
+    Cutout,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Tta {
+    /// The picture and its mirror image
+    Flip,
+}
+
+/// What networks there are; `show` one, `pull` its weights.
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct ModelsArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<Models>,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Models {
+    /// A network's layers: shapes, parameters, multiply-adds, memory
+    #[command(after_help = "\
+Examples:
+  segmenta models show deeplabv3_resnet50
+  segmenta models show fcn_resnet50 --classes 3 --input 4x3x224x224 --aux")]
+    Show(Show),
+    /// Download published weights: goes on where it was cut, and checks the SHA-256
+    #[command(after_help = "\
+Examples:
+  segmenta models pull fcn_resnet101
+  segmenta models pull --all
+
+The path of each file is written to standard output. `predict` does the same on first use.")]
+    Pull(Pull),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Show {
+    /// The network
+    pub(crate) name: String,
+    /// Number of classes
+    #[arg(long, default_value_t = 21, value_name = "N", value_parser = number(1..=256))]
+    pub(crate) classes: usize,
+    /// Shape of the input: batch x channels x height x width
+    #[arg(long, default_value = "1x3x520x520", value_name = "NxCxHxW", value_parser = shape)]
+    pub(crate) input: Shape,
+    /// With the auxiliary head
+    #[arg(long)]
+    pub(crate) aux: bool,
+    /// Multiplier of the encoder's channels, where a network has one
+    #[arg(long, default_value_t = 1.0, value_name = "FACTOR")]
+    pub(crate) width: f64,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Pull {
+    /// Networks whose weights to pull
+    #[arg(required_unless_present = "all", value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// All that are published
+    #[arg(long, conflicts_with = "names")]
+    pub(crate) all: bool,
+}
+
+/// What is in a file of weights: names, types, shapes, statistics.
+///
+/// Reads .pth and .pt of every PyTorch (nothing in them is ever executed) and .safetensors.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  segmenta weights best.pth
+  segmenta weights fcn.pth --filter layer4.2 --no-stats")]
+pub(crate) struct Weights {
+    /// The file; of sharded safetensors, the .index.json
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    /// Only tensors whose name contains this
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) filter: Option<String>,
+    /// Do not read the numbers: faster on large files
+    #[arg(long)]
+    pub(crate) no_stats: bool,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A raw NCHW tensor through a network, to compare with another framework.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  python -c 'import numpy as np; np.save(\"x.npy\", np.zeros((1, 3, 224, 224), np.float32))'
+  segmenta forward --model fcn_resnet50 --classes 21 --weights f.pth --input x.npy --output y.npy")]
+pub(crate) struct Forward {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// A .npy file: four axes (NCHW), f32 or f64, as np.save writes it
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) input: PathBuf,
+    /// The .npy file to write: f32, NCHW
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) output: PathBuf,
+    /// Which of the network's results: out, aux
+    #[arg(long, default_value = "out")]
+    pub(crate) name: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct BenchArgs {
+    #[command(subcommand)]
+    pub(crate) command: Bench,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bench {
+    /// Time from a tensor in memory to logits, with random weights
+    #[command(after_help = "\
+Examples:
+  segmenta bench forward --model fcn_resnet50 --classes 21 --input 1x3x520x520 --runs 5 --json
+  segmenta bench forward --model lraspp_mobilenet_v3_large --profile")]
+    Forward(BenchForward),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct BenchForward {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// The encoder, for architectures that take one
+    #[arg(long, value_name = "NAME", help_heading = NETWORK)]
+    pub(crate) encoder: Option<String>,
+    /// Shape of the input: batch x channels x height x width
+    #[arg(long, default_value = "1x3x520x520", value_name = "NxCxHxW", value_parser = shape)]
+    pub(crate) input: Shape,
+    /// Runs that are timed
+    #[arg(long, default_value_t = 5, value_name = "R", value_parser = number(1..=1_000_000))]
+    pub(crate) runs: usize,
+    /// Runs before them that are not
+    #[arg(long, default_value_t = 1, value_name = "R")]
+    pub(crate) warmup: usize,
+    /// The time of every step
+    #[arg(long)]
+    pub(crate) profile: bool,
+    /// One line of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn number(range: RangeInclusive<usize>) -> impl Fn(&str) -> Result<usize, String> + Clone {
+    move |text| match text.parse() {
+        Ok(n) if range.contains(&n) => Ok(n),
+        _ if *range.end() == usize::MAX => Err(format!("a whole number from {} on", range.start())),
+        _ => Err(format!(
+            "a whole number from {} to {}",
+            range.start(),
+            range.end()
+        )),
+    }
+}
+
+fn fraction(text: &str) -> Result<f64, String> {
+    let value = text
+        .parse()
+        .ok()
+        .filter(|value| (0.0..=1.0).contains(value));
+    value.ok_or_else(|| "a number from 0 to 1".into())
+}
+
+/// Numbers between which stands `separator`.
+fn list<T: FromStr>(text: &str, separator: &[char]) -> Option<Vec<T>> {
+    text.split(separator)
+        .map(|part| part.trim().parse().ok())
+        .collect()
+}
+
+fn crop(text: &str) -> Result<[usize; 2], String> {
+    let sides = match list(text, &['x', '×']).as_deref() {
+        Some(&[side]) => Some([side, side]),
+        Some(&[width, height]) => Some([width, height]),
+        _ => None,
+    };
+    let allowed = 1..=16384;
+    let sides = sides.filter(|sides| sides.iter().all(|side| allowed.contains(side)));
+    sides.ok_or_else(|| "write 224 (a square) or 320x240 (width x height), at most 16384".into())
+}
+
+fn mean(text: &str) -> Result<[f32; 3], String> {
+    three(text, |value| (0.0..=1.0).contains(&value))
+        .ok_or_else(|| "three numbers from 0 to 1: 0.485,0.456,0.406".into())
+}
+
+fn deviation(text: &str) -> Result<[f32; 3], String> {
+    three(text, |value| value > 0.0 && value <= 1.0)
+        .ok_or_else(|| "three numbers above 0, at most 1: 0.229,0.224,0.225".into())
+}
+
+fn three(text: &str, allowed: impl Fn(f32) -> bool) -> Option<[f32; 3]> {
+    let values: [f32; 3] = list(text, &[','])?.try_into().ok()?;
+    values.iter().all(|&value| allowed(value)).then_some(values)
+}
+
+/// More would be a slip of the finger, and could not be computed.
+const MAX_VALUES: usize = 1 << 31;
+
+fn shape(text: &str) -> Result<Shape, String> {
+    let sides: Option<[usize; 4]> = list(text, &['x', '×']).and_then(|s| s.try_into().ok());
+    let values = |sides: &[usize; 4]| sides.iter().try_fold(1_usize, |n, &s| n.checked_mul(s));
+    match sides {
+        Some(sides) if values(&sides).is_some_and(|n| (1..=MAX_VALUES).contains(&n)) => {
+            Ok(sides.into())
+        }
+        _ => Err("batch x channels x height x width, as 1x3x520x520".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn shapes_and_sizes_are_read() {
+        assert_eq!(shape("2x3x4x5"), Ok(Shape::new(2, 3, 4, 5)));
+        for text in ["", "3x4x5", "1x3x0x4", "1x3x99999999x99999999", "1x3xax4"] {
+            assert!(shape(text).is_err(), "{text}");
+        }
+        assert_eq!(crop("320x240"), Ok([320, 240]));
+        assert!(crop("0").is_err() && crop("1x2x3").is_err());
+        assert_eq!(mean("0.5, 0.5,0.5"), Ok([0.5; 3]));
+        assert!(mean("123.7,116.3,103.5").is_err() && mean("nan,0,0").is_err());
+        assert!(deviation("0,1,1").is_err());
+    }
+}

@@ -1,0 +1,114 @@
+//! What is said to people: results on stdout, everything else on stderr.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::path::Path;
+
+use anyhow::Context;
+use clap::builder::styling::{AnsiColor, Style};
+use segmenta_runtime::RuntimeError;
+
+/// A command that was called in a way that cannot be: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Usage(pub(crate) String);
+
+/// Something failed, and the user has been told: exit code 1 without another word.
+#[derive(Debug, thiserror::Error)]
+#[error("some of it failed")]
+pub(crate) struct Reported;
+
+/// Whether an error is a mistake in the command rather than in the world.
+pub(crate) fn is_usage(error: &anyhow::Error) -> bool {
+    use segmenta::Error;
+    error.is::<Usage>()
+        || error.is::<segmenta_zoo::ZooError>()
+        || matches!(
+            error.downcast_ref(),
+            Some(Error::Zoo(_) | Error::Unspecified(_) | Error::Setting(_))
+        )
+}
+
+/// Writes a result to stdout.
+pub(crate) fn result(text: &str) -> anyhow::Result<()> {
+    let mut stdout = anstream::stdout().lock();
+    let write = |stdout: &mut dyn Write| -> io::Result<()> {
+        stdout.write_all(text.as_bytes())?;
+        if !text.ends_with('\n') {
+            stdout.write_all(b"\n")?;
+        }
+        stdout.flush()
+    };
+    write(&mut stdout).context("cannot write the result · standard output")
+}
+
+/// Bold, for the heads of tables.
+pub(crate) const STRONG: Style = Style::new().bold();
+/// For what may be passed over.
+pub(crate) const FAINT: Style = Style::new().dimmed();
+
+pub(crate) fn error(error: &anyhow::Error) {
+    let text = match error.downcast_ref::<segmenta::Error>() {
+        Some(error) => explain(error),
+        None => format!("{error:#}"),
+    };
+    labelled("error", AnsiColor::Red, &text);
+}
+
+pub(crate) fn failure(text: &str) {
+    labelled("error", AnsiColor::Red, text);
+}
+
+pub(crate) fn warning(text: &str) {
+    labelled("warning", AnsiColor::Yellow, text);
+}
+
+/// Something worth knowing that is no result.
+pub(crate) fn note(text: &str) {
+    // Nobody is left to be told when stderr is closed; so below.
+    let _ = writeln!(anstream::stderr(), "{text}");
+}
+
+fn labelled(label: &str, color: AnsiColor, text: &str) {
+    let style = Style::new().bold().fg_color(Some(color.into()));
+    let _ = writeln!(anstream::stderr(), "{style}{label}:{style:#} {text}");
+}
+
+/// A library error with what the command line can do about it.
+pub(crate) fn explain(error: &segmenta::Error) -> String {
+    match error {
+        segmenta::Error::Runtime(RuntimeError::Memory { .. }) => {
+            format!("{error} · try --tile 512, a smaller --resize or a smaller --batch")
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// Why a file failed, in one line that names it whatever its name is made of.
+pub(crate) fn explain_for(path: &Path, error: &segmenta::Error) -> String {
+    let (raw, shown) = (path.display().to_string(), shown(path).to_string());
+    let text = explain(error).replace(&raw, &shown);
+    if text.contains(&shown) {
+        text
+    } else {
+        format!("{text} · {shown}")
+    }
+}
+
+/// A path as text that stays on its line: control characters are escaped.
+pub(crate) fn shown(path: &Path) -> impl fmt::Display {
+    let text = path.to_string_lossy();
+    let escape = |c: char| -> String {
+        if c.is_control() {
+            c.escape_default().collect()
+        } else {
+            c.into()
+        }
+    };
+    text.chars().map(escape).collect::<String>()
+}
+
+/// `1 picture`, `2 pictures`.
+pub(crate) fn count(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}

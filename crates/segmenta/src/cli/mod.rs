@@ -1,0 +1,79 @@
+//! The command line: what is asked for (`args`), a file a command, and how it speaks to people
+//! (`message`, `progress`, `table`).
+
+mod args;
+mod bench;
+mod forward;
+mod inputs;
+mod message;
+mod model;
+mod models;
+mod npy;
+mod predict;
+mod progress;
+mod random;
+mod table;
+mod weights;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use clap_complete::Shell;
+
+use args::{Args, Bench, Command, Models};
+use message::{Reported, is_usage};
+
+/// Does what the command line says. 0: done; 1: failed; 2: wrong usage.
+pub(crate) fn run() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version come this way too. A closed pipe is no failure of ours.
+            let _ = error.print();
+            return ExitCode::from(error.exit_code() as u8);
+        }
+    };
+    let Err(error) = dispatch(args) else {
+        return ExitCode::SUCCESS;
+    };
+    if is_closed_pipe(&error) {
+        // `segmenta models | head -1` has what it wanted.
+        return ExitCode::SUCCESS;
+    }
+    if !error.is::<Reported>() {
+        message::error(&error);
+    }
+    ExitCode::from(if is_usage(&error) { 2 } else { 1 })
+}
+
+fn dispatch(args: Args) -> anyhow::Result<()> {
+    let quiet = args.quiet;
+    match args.command {
+        Command::Predict(args) => predict::run(&args, quiet),
+        Command::Models(args) => match args.command {
+            None => models::list(args.json),
+            Some(Models::Show(args)) => models::show(&args),
+            Some(Models::Pull(args)) => models::pull(&args, quiet),
+        },
+        Command::Weights(args) => weights::run(&args),
+        Command::Forward(args) => forward::run(&args, quiet),
+        Command::Bench(args) => match args.command {
+            Bench::Forward(args) => bench::forward(&args),
+        },
+        Command::Completions { shell } => completions(shell),
+    }
+}
+
+fn completions(shell: Shell) -> anyhow::Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), "segmenta", &mut script);
+    message::result(&String::from_utf8(script)?)
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let mut causes = error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>());
+    causes.any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,61 @@
+//! The network that the arguments name, loaded.
+
+use segmenta::{Model, ModelOptions};
+use segmenta_runtime::Isa;
+
+use super::args::ModelArgs;
+use super::message::{Usage, count, warning};
+use super::progress;
+
+/// The arguments as the library takes them, with the instruction set that the environment asks for.
+pub(crate) fn options(args: &ModelArgs) -> anyhow::Result<ModelOptions> {
+    Ok(ModelOptions {
+        architecture: args.model.clone(),
+        weights: args.weights.clone(),
+        classes: args.classes,
+        outputs: Vec::new(),
+        threads: args.threads.unwrap_or(0),
+        isa: isa()?,
+    })
+}
+
+/// Loads the model; says which download it waits for and what of the weights it has no use for.
+pub(crate) fn open(options: &ModelOptions, quiet: bool) -> anyhow::Result<Model> {
+    let mut download = progress::Download::new(quiet);
+    let model = Model::open(options, &mut |step| download.step(step))?;
+    let unused = model.unused_weights();
+    if let Some(names) = unused
+        .get(..unused.len().min(3))
+        .filter(|names| !names.is_empty())
+    {
+        let more = if unused.len() > names.len() {
+            ", …"
+        } else {
+            ""
+        };
+        warning(&format!(
+            "the network has no place for {} of the file: {}{more} · {}",
+            count(unused.len(), "tensor"),
+            names.join(", "),
+            model.description().source,
+        ));
+    }
+    Ok(model)
+}
+
+fn isa() -> Result<Option<Isa>, Usage> {
+    let Some(name) = std::env::var_os("SEGMENTA_ISA").filter(|name| !name.is_empty()) else {
+        return Ok(None);
+    };
+    let name = name.to_string_lossy();
+    match Isa::named(&name) {
+        Some(isa) => Ok(Some(isa)),
+        None => {
+            let known: Vec<String> = Isa::available().iter().map(ToString::to_string).collect();
+            Err(Usage(format!(
+                "no instruction set “{name}” here · SEGMENTA_ISA · this processor has {}",
+                known.join(", ")
+            )))
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! `segmenta models`: what there is, what it costs, and its published weights.
+
+use std::fmt::Write;
+
+use segmenta::{Model, ModelOptions};
+use segmenta_graph::{Graph, Op};
+use segmenta_weights::{Hub, Published};
+use segmenta_zoo::{Architecture, Options, PublishedWeights, architectures, find, published};
+use segmenta_zoo::{VOC_CLASSES, published_weights};
+use serde_json::{Value, json};
+
+use super::args::{Pull, Show};
+use super::message::{FAINT, Reported, STRONG, Usage, failure, note, result};
+use super::progress::Download;
+use super::table::{Table, grouped, mebibytes};
+
+pub(crate) fn list(as_json: bool) -> anyhow::Result<()> {
+    // Without a home there is nothing downloaded, which is no reason not to list.
+    let hub = Hub::from_env().ok();
+    let path = |row: &PublishedWeights| hub.as_ref()?.cached(&download(row));
+    if as_json {
+        let rows: anyhow::Result<Vec<Value>> = architectures()
+            .iter()
+            .map(|architecture| {
+                let row = published(architecture.name);
+                let weights = row.map(|row| {
+                    json!({
+                        "name": row.name, "file": row.file(), "url": row.url, "mebibytes": row.mebibytes,
+                        "classes": row.classes, "miou": row.score.miou,
+                        "pixel_accuracy": row.score.pixel_accuracy, "protocol": row.score.protocol,
+                        "licence": row.licence, "path": path(row),
+                    })
+                });
+                Ok(json!({
+                    "name": architecture.name, "description": architecture.description,
+                    "parameters": parameters(architecture)?, "aux": architecture.has_aux,
+                    "weights": weights,
+                }))
+            })
+            .collect();
+        return result(&serde_json::to_string_pretty(&rows?)?);
+    }
+    let mut table = Table::new(&["name", ">parameters", ">MiB", ">mIoU", "here", "what it is"]);
+    for architecture in architectures() {
+        let row = published(architecture.name);
+        let cell = |text: fn(&PublishedWeights) -> String| row.map_or_else(|| "–".into(), text);
+        let here = row.map_or("–", |row| if path(row).is_some() { "yes" } else { "no" });
+        table.row([
+            architecture.name.into(),
+            grouped(parameters(architecture)? as u64),
+            cell(|row| format!("{:.0}", row.mebibytes)),
+            cell(|row| format!("{:.1}", row.score.miou)),
+            here.into(),
+            architecture.description.into(),
+        ]);
+    }
+    let mut text = table.render();
+    if let Some(row) = published_weights().first() {
+        let (classes, protocol) = (row.classes.len(), row.score.protocol);
+        let _ = write!(
+            text,
+            "\n{FAINT}Published weights have {classes} classes (Pascal VOC's). mIoU in percent, as published: \
+             {protocol}.\nParameters are for {classes} classes, without auxiliary head. `here`: downloaded. \
+             –: bring weights of your own.{FAINT:#}\n\n\
+             segmenta models show NAME    its layers, shapes and costs\n\
+             segmenta models pull NAME    its weights\n"
+        );
+    }
+    result(&text)
+}
+
+fn parameters(architecture: &Architecture) -> anyhow::Result<usize> {
+    let graph = architecture.build(&Options::new(VOC_CLASSES.len()))?;
+    Ok(graph.trainable_count())
+}
+
+fn download(row: &PublishedWeights) -> Published {
+    Published {
+        file: row.file(),
+        url: row.url,
+        bytes: None,
+        sha256: row.sha256_prefix,
+    }
+}
+
+pub(crate) fn show(args: &Show) -> anyhow::Result<()> {
+    let options = Options {
+        classes: args.classes,
+        in_channels: args.input.channels,
+        aux: args.aux,
+        width: args.width,
+    };
+    let architecture = find(&args.name)?;
+    let graph = architecture.build(&options)?;
+    let summary = graph
+        .summary(args.input, &[])
+        .map_err(|error| Usage(error.to_string()))?;
+    let outputs: Vec<String> = graph.outputs().iter().map(|o| o.name.clone()).collect();
+    let wanted = ModelOptions {
+        outputs,
+        ..ModelOptions::default()
+    };
+    let zeros = |parameter: &segmenta_graph::Parameter| vec![0.0; parameter.len()];
+    let model = Model::untrained(&args.name, &options, &wanted, zeros)?;
+    let memory = model
+        .engine()
+        .memory(args.input)
+        .map_err(segmenta::Error::from)?;
+
+    if args.json {
+        let layers = summary.rows.iter().map(|row| {
+            let s = row.shape;
+            json!({
+                "name": row.name, "kind": row.kind, "shape": [s.batch, s.channels, s.height, s.width],
+                "parameters": row.parameters, "multiply_adds": row.multiply_adds,
+            })
+        });
+        let i = args.input;
+        let value = json!({
+            "name": args.name, "classes": args.classes,
+            "input": [i.batch, i.channels, i.height, i.width],
+            "layers": layers.collect::<Vec<_>>(),
+            "parameters": summary.parameters, "multiply_adds": summary.multiply_adds,
+            "weight_bytes": summary.weight_bytes, "activation_bytes": summary.activation_bytes,
+            "arena_bytes": memory.arena_bytes, "packed_weight_bytes": memory.weight_bytes,
+            "results": results(&graph).into_iter().map(|(name, size, logits)|
+                json!({"name": name, "size": size, "logits": logits})).collect::<Vec<_>>(),
+        });
+        return result(&serde_json::to_string_pretty(&value)?);
+    }
+    let mut table = Table::new(&["layer", "kind", "shape", ">parameters", ">multiply-adds"]);
+    let number = |n: u64| if n == 0 { String::new() } else { grouped(n) };
+    for row in &summary.rows {
+        table.row([
+            row.name.clone(),
+            row.kind.clone(),
+            row.shape.to_string(),
+            number(row.parameters as u64),
+            number(row.multiply_adds),
+        ]);
+    }
+    let mut text = format!(
+        "{STRONG}{}{STRONG:#} · {} · {} classes · input {}\n\n{}\n",
+        args.name,
+        architecture.description,
+        args.classes,
+        args.input,
+        table.render()
+    );
+    let mut line = |what: &str, value: String| {
+        let _ = writeln!(text, "{what:<14}  {value}");
+    };
+    line("parameters", grouped(summary.parameters as u64));
+    line(
+        "multiply-adds",
+        format!("{:.2} G", summary.multiply_adds as f64 / 1e9),
+    );
+    line(
+        "weights",
+        format!("{:.1} MiB", mebibytes(summary.weight_bytes)),
+    );
+    line(
+        "activations",
+        format!(
+            "{:.1} MiB if all were kept; {:.1} MiB in the arena that they share here",
+            mebibytes(summary.activation_bytes),
+            mebibytes(memory.arena_bytes)
+        ),
+    );
+    for (name, size, logits) in results(&graph) {
+        line(
+            &format!("result {name}"),
+            format!("{} classes, {size}, resized from {logits}", args.classes),
+        );
+    }
+    result(&text)
+}
+
+/// Each result of a network: its name, its size for an input of H×W, and that before the last resize.
+fn results(graph: &Graph) -> Vec<(String, String, String)> {
+    let outputs = graph.outputs().iter();
+    outputs
+        .map(|output| {
+            let data = graph.node(output.node);
+            let logits = match (&data.op, data.inputs.first()) {
+                (Op::ResizeLike { .. }, Some(&logits)) => logits,
+                _ => output.node,
+            };
+            let size = |node| graph.symbolic_size(node);
+            (output.name.clone(), size(output.node), size(logits))
+        })
+        .collect()
+}
+
+pub(crate) fn pull(args: &Pull, quiet: bool) -> anyhow::Result<()> {
+    let rows: Vec<&PublishedWeights> = if args.all {
+        published_weights().iter().collect()
+    } else {
+        let row = |name: &String| {
+            find(name)?;
+            published(name).ok_or_else(|| {
+                anyhow::Error::from(Usage(format!(
+                    "no weights are published for it · {name} · give a file with --weights where you use it"
+                )))
+            })
+        };
+        args.names.iter().map(row).collect::<anyhow::Result<_>>()?
+    };
+    let hub = Hub::from_env()?;
+    let mut failed = false;
+    for row in rows {
+        if !quiet && hub.cached(&download(row)).is_none() {
+            note(&format!(
+                "{} · {:.1} MiB · {}",
+                row.architecture, row.mebibytes, row.licence
+            ));
+        }
+        let mut progress = Download::new(quiet);
+        let pulled = hub.pull(&download(row), &mut |step| progress.step(step));
+        drop(progress);
+        match pulled {
+            Ok(path) => result(&path.to_string_lossy())?,
+            Err(error) => {
+                failed = true;
+                failure(&error.to_string());
+            }
+        }
+    }
+    if failed { Err(Reported.into()) } else { Ok(()) }
+}

@@ -1,0 +1,87 @@
+//! The files about one picture.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use segmenta::{Error, Picture, Segmentation};
+use segmenta_image::{LegendEntry, cutout, legend, save_probability, write_atomic};
+
+use super::report::readable;
+use super::settings::Settings;
+use crate::cli::args::What;
+use crate::cli::inputs::Input;
+use crate::cli::message::shown;
+
+/// A class with less of a picture than this is not worth a line of its legend.
+const LEAST_IN_LEGEND: f64 = 0.0005;
+
+/// Makes the output folder, and finds out now rather than after minutes of work whether it can be
+/// written to.
+pub(crate) fn prepare_folder(out: &Path) -> anyhow::Result<()> {
+    let place = shown(out).to_string();
+    if out.exists() && !out.is_dir() {
+        anyhow::bail!("the output folder is a file · {place} · name another with -o");
+    }
+    let what = || format!("cannot write to the output folder · {place} · name another with -o");
+    fs::create_dir_all(out).with_context(what)?;
+    let probe = out.join(format!(".segmenta-{}.tmp", std::process::id()));
+    fs::write(&probe, "").with_context(what)?;
+    fs::remove_file(&probe).with_context(what)
+}
+
+/// Writes what the settings ask for; gives the files, relative to `out`.
+pub(crate) fn write(
+    out: &Path,
+    input: &Input,
+    picture: &Picture,
+    segmentation: &Segmentation,
+    settings: &Settings,
+) -> Result<Vec<PathBuf>, Error> {
+    let mut written = Vec::new();
+    let mut place = |suffix: &str| {
+        let name = input.output(suffix);
+        let path = out.join(&name);
+        written.push(name);
+        path
+    };
+    // A sub-folder that cannot be made shows itself in the first file that cannot be written.
+    if let Some(folder) = input.name.parent() {
+        let _ = fs::create_dir_all(out.join(folder));
+    }
+    if settings.writes(What::Mask) {
+        segmentation.save(place("mask.png"))?;
+    }
+    if settings.writes(What::Overlay) {
+        let overlay = segmentation.overlay_with(picture, settings.alpha)?;
+        let overlay = match settings.legend {
+            true => legend(&overlay, &entries(segmentation)),
+            false => overlay,
+        };
+        overlay.save(place("overlay.png"))?;
+    }
+    if let Some(scores) = segmentation.probability() {
+        save_probability(
+            place("probability.png"),
+            picture.width(),
+            picture.height(),
+            scores,
+        )?;
+    }
+    if settings.writes(What::Cutout) {
+        let bytes = cutout(picture, segmentation.labels(), &|_| true)?;
+        write_atomic(place("cutout.png"), &bytes)?;
+    }
+    Ok(written)
+}
+
+fn entries(segmentation: &Segmentation) -> Vec<LegendEntry> {
+    let shares = segmentation.shares().into_iter();
+    let seen = shares.filter(|class| class.share >= LEAST_IN_LEGEND);
+    seen.map(|class| LegendEntry {
+        name: readable(&class.name).into(),
+        color: class.color,
+        share: class.share,
+    })
+    .collect()
+}
