@@ -1,11 +1,7 @@
 //! Files out: one place for PNG settings, one for atomic writes.
 
 use std::borrow::Cow;
-use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::path::Path;
 
 use image::codecs::jpeg::JpegEncoder;
 use png::{BitDepth, ColorType, Compression, DeflateCompression, Encoder};
@@ -22,28 +18,8 @@ const JPEG_QUALITY: u8 = 90;
 /// The folder is missing, not writable or full; the temporary file is removed then.
 pub fn write_atomic(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), PictureError> {
     let path = path.as_ref();
-    let temporary = temporary_beside(path);
-    let write = || -> io::Result<()> {
-        let mut file = File::create_new(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
-    };
-    write().map_err(|cause| {
-        // Nothing can be done when even this fails, and the first cause is the one to tell.
-        let _ = fs::remove_file(&temporary);
-        PictureError::write(path, &cause)
-    })
-}
-
-/// A hidden name in the same folder (a rename does not cross disks), unlike that of any other writer.
-fn temporary_beside(path: &Path) -> PathBuf {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let mut name = OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    name.push(format!(".{}-{count}.tmp", std::process::id()));
-    path.with_file_name(name)
+    segmenta_files::write(path, |file| file.write_all(bytes))
+        .map_err(|cause| PictureError::write(path, &cause))
 }
 
 /// Writes a picture in the format that the path's extension names.
@@ -171,6 +147,8 @@ fn png(
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -13,7 +13,6 @@ use etcetera::base_strategy::{BaseStrategy, choose_native_strategy};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    atomic,
     download::{Download, agent},
     hub_error::{HubError, HubFault},
     published::Published,
@@ -217,7 +216,7 @@ impl Hub {
             let disk = |error| HubFault::disk(error, None);
             let found = digest(&part).map_err(disk)?;
             if published.is_digest(&found) {
-                atomic::rename(&part, &path).map_err(disk)?;
+                segmenta_files::rename(&part, &path).map_err(disk)?;
                 return Ok(path);
             }
             fs::remove_file(&part).map_err(disk)?;

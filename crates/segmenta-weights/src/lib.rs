@@ -8,7 +8,6 @@
 //! [`ModelCard`] of a model file; files that [`save`] has written whole or not at all; and paths of
 //! files that a [`Hub`] has downloaded once, verified by SHA-256 and kept.
 
-mod atomic;
 mod download;
 mod dtype;
 mod error;

@@ -12,7 +12,6 @@ use safetensors::{
 };
 
 use crate::{
-    atomic,
     error::{Fault, WeightsError},
     format::MAX_HEADER,
 };
@@ -46,7 +45,7 @@ pub fn save(
             .iter()
             .try_for_each(|(_, _, values)| sink.write_all(bytemuck::cast_slice(values)))
     };
-    atomic::write(path, fill).map_err(|error| fault(error, needed).at(path))
+    segmenta_files::write(path, fill).map_err(|error| fault(error, needed).at(path))
 }
 
 /// Puts a name to what the system refused while `needed` bytes were written.

@@ -1,4 +1,8 @@
 //! Files that come into being whole or not at all.
+//!
+//! *In*: a path and what to write. *Out*: the file, complete and on disk, or the system's refusal
+//! and whatever was at the path before. What every room that writes files writes them through:
+//! pictures, label maps, weights, reports.
 
 use std::{
     fs::{self, File},
@@ -9,10 +13,11 @@ use std::{
 /// Writes `path` through a temporary file beside it: filled, synchronised, renamed.
 ///
 /// When anything fails the temporary file is gone and `path` is what it was.
-pub(crate) fn write(
-    path: &Path,
-    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> io::Result<()> {
+///
+/// # Errors
+///
+/// What `fill` or the system says.
+pub fn write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let folder = folder_of(path);
     let mut builder = tempfile::Builder::new();
     builder.prefix(".segmenta-");
@@ -30,7 +35,11 @@ pub(crate) fn write(
 }
 
 /// Gives a finished and synchronised file its name.
-pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+///
+/// # Errors
+///
+/// What the system says.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)?;
     sync_folder(folder_of(to));
     Ok(())
