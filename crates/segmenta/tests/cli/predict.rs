@@ -1,0 +1,383 @@
+//! `segmenta predict`: what is written, under which names, and what is said.
+
+use std::fs;
+
+use segmenta_image::{LabelMap, Picture};
+use serde_json::Value;
+
+use crate::{Room, snapshot};
+
+const MODEL: &str = "--weights tiny.safetensors";
+
+#[test]
+fn a_mask_an_overlay_and_a_report() {
+    let room = Room::with_model();
+    let picture = room.picture("photo.png", 61, 40);
+    let answer = room
+        .line(&format!("predict photo.png {MODEL} -o out --legend"))
+        .succeeded();
+    assert_eq!(answer.stderr, "");
+    assert_eq!(
+        room.files("out"),
+        ["photo.mask.png", "photo.overlay.png", "predictions.json"]
+    );
+
+    let labels = LabelMap::open(room.path("out/photo.mask.png")).unwrap();
+    assert_eq!(labels.size(), picture.size());
+    assert!(labels.ids().iter().all(|&id| id < 3));
+    // The legend stands beside the picture or below it.
+    let overlay = Picture::open(room.path("out/photo.overlay.png")).unwrap();
+    assert!(overlay.width() > 61 || overlay.height() > 40);
+
+    let report = room.report("out");
+    let entry = &report["pictures"][0];
+    assert_eq!(
+        (&entry["width"], &entry["height"]),
+        (&61.into(), &40.into())
+    );
+    let classes = entry["classes"].as_array().unwrap();
+    let pixels: u64 = classes
+        .iter()
+        .map(|class| class["pixels"].as_u64().unwrap())
+        .sum();
+    assert_eq!(pixels, 61 * 40);
+    for class in classes {
+        let id = class["id"].as_u64().unwrap() as usize;
+        assert_eq!(class["pixels"], labels.counts()[id]);
+        assert_eq!(class["name"], report["model"]["classes"][id]["name"]);
+    }
+    for stage in ["decode", "prepare", "network", "labels", "write"] {
+        assert!(
+            entry["milliseconds"][stage].as_f64().unwrap() >= 0.0,
+            "{stage}"
+        );
+    }
+}
+
+#[test]
+fn folders_globs_and_names_that_would_collide() {
+    let room = Room::with_model();
+    for name in ["in/cat/1.png", "in/dog/1.png", "in/dog/1.jpg", "more/2.jpg"] {
+        room.picture(name, 24, 16);
+    }
+    room.write("in/notes.txt", "no picture");
+    let answer = room.run([
+        "predict",
+        "in",
+        "more/*.jpg",
+        "--weights",
+        "tiny.safetensors",
+        "-o",
+        "in/out",
+        "--what",
+        "mask",
+    ]);
+    snapshot("predict-folder", &answer.succeeded());
+    let written = [
+        "2.mask.png",
+        "cat/1.mask.png",
+        "dog/1.jpg.mask.png",
+        "dog/1.png.mask.png",
+        "predictions.json",
+    ];
+    assert_eq!(room.files("in/out"), written);
+    // What the first run wrote below the input is no input of the second.
+    room.line(&format!("predict in {MODEL} -o in/out"))
+        .succeeded();
+    assert_eq!(
+        room.report("in/out")["pictures"].as_array().unwrap().len(),
+        3
+    );
+}
+
+#[test]
+fn a_batch_gives_what_one_by_one_gives_in_the_order_of_the_inputs() {
+    let room = Room::with_model();
+    for (i, width) in [40, 40, 33, 40, 40].into_iter().enumerate() {
+        room.picture(format!("in/{i}.png"), width, 30 + i);
+    }
+    room.write("in/2b.png", "no picture");
+    for (batch, out) in [(1, "one"), (3, "three")] {
+        let answer = room.line(&format!(
+            "predict in {MODEL} --batch {batch} -o {out} --resize 32x32"
+        ));
+        assert_eq!(answer.code, Some(1));
+    }
+    let files = |out: &str| -> Vec<Value> {
+        let report = room.report(out);
+        report["pictures"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|p| p["file"].clone())
+            .collect()
+    };
+    assert_eq!(
+        files("one"),
+        ["in/0.png", "in/1.png", "in/2.png", "in/3.png", "in/4.png"]
+    );
+    assert_eq!(files("one"), files("three"));
+    for i in 0..5 {
+        let mask = |out: &str| LabelMap::open(room.path(format!("{out}/{i}.mask.png"))).unwrap();
+        let (one, three) = (mask("one"), mask("three"));
+        let same = one
+            .ids()
+            .iter()
+            .zip(three.ids())
+            .filter(|(a, b)| a == b)
+            .count();
+        assert!(same * 1000 >= one.ids().len() * 999, "picture {i}");
+    }
+}
+
+#[test]
+fn everything_that_can_be_written() {
+    let room = Room::with_model();
+    room.picture("a b\u{e9}.png", 50, 34);
+    let arguments = [
+        "predict",
+        "a b\u{e9}.png",
+        "--weights",
+        "tiny.safetensors",
+        "--what",
+        "probability,cutout",
+        "-q",
+    ];
+    let answer = room
+        .run(
+            arguments
+                .into_iter()
+                .chain(["--center-crop", "32", "--alpha", "1"]),
+        )
+        .succeeded();
+    assert_eq!((answer.stdout.as_str(), answer.stderr.as_str()), ("", ""));
+    assert_eq!(
+        room.files("segmentation"),
+        [
+            "a b\u{e9}.cutout.png",
+            "a b\u{e9}.probability.png",
+            "predictions.json"
+        ]
+    );
+    let shares = &room.report("segmentation")["pictures"][0]["classes"];
+    let pixels: u64 = shares
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| c["pixels"].as_u64().unwrap())
+        .sum();
+    assert_eq!(pixels, 32 * 32, "only what the crop shows has a class");
+}
+
+#[test]
+fn grids_are_as_torchvision_lays_them_out() {
+    let room = Room::with_model();
+    for i in 0..6 {
+        room.picture(format!("in/{i}.jpg"), 40 + i, 30);
+    }
+    let line = format!(
+        "predict in {MODEL} -o out --what mask --grid --resize 24x20 --sample 5 --seed 7 --batch 4"
+    );
+    room.line(&line).succeeded();
+    for name in ["image_samples.png", "segmentation_output.png"] {
+        let grid = Picture::open(room.path("out").join(name)).unwrap();
+        assert_eq!(grid.size(), (4 * 26 + 2, 2 * 22 + 2), "{name}");
+    }
+    assert_eq!(room.report("out")["pictures"].as_array().unwrap().len(), 5);
+    // Of different sizes the usual one is taken, and said.
+    let answer = room
+        .line(&format!("predict in {MODEL} -o out --grid"))
+        .succeeded();
+    assert!(
+        answer
+            .stderr
+            .contains("5 of 6 pictures resized to 40×30 for the grid"),
+        "{}",
+        answer.stderr
+    );
+}
+
+#[test]
+fn a_sample_is_the_same_for_the_same_seed() {
+    let room = Room::with_model();
+    for i in 0..8 {
+        room.picture(format!("in/{i}.png"), 16, 16);
+    }
+    let sample = |seed: u32| -> Vec<String> {
+        room.line(&format!("predict in {MODEL} --sample 3 --seed {seed}"))
+            .succeeded();
+        let report = room.report("segmentation");
+        report["pictures"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|p| p["file"].to_string())
+            .collect()
+    };
+    assert_eq!(sample(1), sample(1));
+    assert_ne!(sample(1), sample(2));
+}
+
+#[test]
+fn json_is_a_line_a_picture_and_nothing_else() {
+    let room = Room::with_model();
+    room.picture("in/1.png", 20, 10);
+    room.write("in/2.png", "no picture");
+    let answer = room.line(&format!("predict in {MODEL} --json"));
+    assert_eq!(answer.code, Some(1));
+    let lines: Vec<Value> = answer
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 2);
+    assert_eq!(lines[0]["file"], "in/1.png");
+    assert!(lines[1]["message"].as_str().unwrap().contains("in/2.png"));
+}
+
+#[test]
+fn tiles_and_mirrors() {
+    let room = Room::with_model();
+    room.picture("wide.png", 150, 40);
+    room.line(&format!(
+        "predict wide.png {MODEL} --tile 64 --overlap 16 --tta flip --threads 2"
+    ))
+    .succeeded();
+    let mask = LabelMap::open(room.path("segmentation/wide.mask.png")).unwrap();
+    assert_eq!(mask.size(), (150, 40));
+    let settings = &room.report("segmentation")["settings"];
+    assert_eq!(
+        (&settings["tile"], &settings["overlap"], &settings["tta"]),
+        (&64.into(), &16.into(), &"flip".into())
+    );
+}
+
+#[test]
+fn one_pixel_is_a_picture() {
+    let room = Room::with_model();
+    room.picture("dot.png", 1, 1);
+    room.line(&format!("predict dot.png {MODEL}")).succeeded();
+    assert_eq!(
+        LabelMap::open(room.path("segmentation/dot.mask.png"))
+            .unwrap()
+            .size(),
+        (1, 1)
+    );
+}
+
+/// Names are bytes on Unix: line breaks in them stay on their line, and what is no Unicode is replaced
+/// where it is shown, and only there.
+#[cfg(unix)]
+#[test]
+fn names_that_are_no_text() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let room = Room::with_model();
+    room.picture("a.png", 12, 8);
+    let bytes = fs::read(room.path("a.png")).unwrap();
+    let odd = OsStr::from_bytes(b"in/b\xff.png");
+    room.write(odd, &bytes);
+    room.write("in/line\nbreak.png", &bytes);
+    room.write("in/no\npicture.png", "");
+    let answer = room.line(&format!("predict in {MODEL} --what mask"));
+    assert_eq!(answer.code, Some(1));
+    assert_eq!(answer.stderr.lines().count(), 1, "{}", answer.stderr);
+    assert!(
+        answer.stderr.contains("no\\npicture.png"),
+        "{}",
+        answer.stderr
+    );
+    assert!(
+        room.path(OsStr::from_bytes(b"segmentation/b\xff.mask.png"))
+            .exists()
+    );
+    assert!(room.exists("segmentation/line\nbreak.mask.png"));
+    assert_eq!(
+        room.report("segmentation")["pictures"][0]["file"],
+        "in/b\u{fffd}.png"
+    );
+}
+
+/// Ctrl-C: what is done is whole and in the report, and nothing else is there.
+#[cfg(unix)]
+#[test]
+fn an_interruption_leaves_whole_files() {
+    use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
+
+    let room = Room::with_model();
+    for i in 0..200 {
+        room.picture(format!("in/{i:03}.png"), 160, 120);
+    }
+    let mut child = room.command();
+    child.args(["predict", "in", "--weights", "tiny.safetensors"]);
+    let child = child
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let start = Instant::now();
+    while !room.exists("segmentation/001.mask.png") && start.elapsed() < Duration::from_secs(30) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &child.id().to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let answer = room.answer(child.wait_with_output().unwrap());
+    assert_eq!(answer.code, Some(130), "{}", answer.transcript());
+    assert!(
+        answer.stderr.contains(" of 200 pictures are done"),
+        "{}",
+        answer.stderr
+    );
+
+    let done = room.report("segmentation")["pictures"]
+        .as_array()
+        .unwrap()
+        .len();
+    assert!((1..200).contains(&done), "{done}");
+    let files = room.files("segmentation");
+    assert_eq!(files.len(), 2 * done + 1, "{files:?}");
+    for file in files.iter().filter(|file| file.ends_with(".mask.png")) {
+        LabelMap::open(room.path("segmentation").join(file)).unwrap();
+    }
+}
+
+/// A real network on real photographs, where the workplace has them.
+#[test]
+fn photographs_get_the_masks_that_they_should() {
+    let shared = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
+    let weights = shared.join("weights/deeplabv3_mobilenet_v2_voc.safetensors");
+    let photograph = shared.join("data/voc/JPEGImages/2007_004189.jpg");
+    if !weights.exists() || !photograph.exists() {
+        println!("skipped: no trained weights here");
+        return;
+    }
+    let room = Room::new();
+    let mut arguments: Vec<std::ffi::OsString> = vec!["predict".into(), photograph.into()];
+    arguments.extend([
+        "--model".into(),
+        "deeplabv3_mobilenet_v2".into(),
+        "--weights".into(),
+        weights.into(),
+    ]);
+    room.run(arguments).succeeded();
+    let expected = LabelMap::open(shared.join("conformance/photographs/2007_004189.png")).unwrap();
+    let mask = LabelMap::open(room.path("segmentation/2007_004189.mask.png")).unwrap();
+    let same = mask
+        .ids()
+        .iter()
+        .zip(expected.ids())
+        .filter(|(a, b)| a == b)
+        .count();
+    assert!(
+        same as f64 >= 0.999 * mask.ids().len() as f64,
+        "{same} of {} pixels",
+        mask.ids().len()
+    );
+}
