@@ -121,7 +121,7 @@ Examples:
     segmenta predict photo.jpg --model deeplabv3_resnet50 --weights best.pth
   A folder of class folders; four pictures of it, as grids:
     segmenta predict test_set --model fcn_resnet50 --resize 224x224 --sample 4 --grid
-  People cut out of all holiday pictures:
+  Whatever has a class, cut out of all holiday pictures:
     segmenta predict 'holiday/**/*.jpg' -m lraspp_mobilenet_v3_large --what cutout
   A huge aerial picture, in bounded memory:
     segmenta predict field.tif --weights field.safetensors --tile 512
@@ -159,7 +159,7 @@ pub(crate) struct Predict {
     ///
     /// Without it pictures are resized, padded and normalised as the weights were trained. With it
     /// the padding is left out too.
-    #[arg(long, help_heading = PICTURES)]
+    #[arg(long, value_parser = resize, help_heading = PICTURES)]
     pub(crate) resize: Option<Resize>,
     /// Then cut this from the centre: 224 or 320x240; the rest of the picture stays void
     #[arg(long, value_name = "SIZE", value_parser = crop, help_heading = PICTURES)]
@@ -372,6 +372,11 @@ fn fraction(text: &str) -> Result<f64, String> {
         .ok()
         .filter(|value| (0.0..=1.0).contains(value));
     value.ok_or_else(|| "a number from 0 to 1".into())
+}
+
+fn resize(text: &str) -> Result<Resize, String> {
+    text.parse()
+        .map_err(|_| "520 (short side), long:513 (long side), 224x224 or none".into())
 }
 
 /// Numbers between which stands `separator`.

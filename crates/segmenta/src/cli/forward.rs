@@ -2,36 +2,33 @@
 
 use std::fs;
 
-use anyhow::Context;
+use anyhow::anyhow;
 
 use super::args::Forward;
-use super::message::{note, shown};
+use super::message::{explain_for, note, reason, shown};
 use super::{model, npy};
 
 pub(crate) fn run(args: &Forward, quiet: bool) -> anyhow::Result<()> {
     let path = shown(&args.input).to_string();
-    let bytes =
-        fs::read(&args.input).with_context(|| format!("cannot read the tensor · {path}"))?;
+    let bytes = fs::read(&args.input).map_err(|error| {
+        let why = reason(&error);
+        anyhow!("cannot read the tensor: {why} · {path} · check the path")
+    })?;
     let input = npy::read(&bytes).map_err(|problem| {
         let (what, remedy) = problem.split_once(" · ").unwrap_or((&problem, "check it"));
-        anyhow::anyhow!("not a tensor for a network: {what} · {path} · {remedy}")
+        anyhow!("not a tensor for a network: {what} · {path} · {remedy}")
     })?;
     let mut options = model::options(&args.model)?;
     options.outputs = vec![args.name.clone()];
     let model = model::open(&options, quiet)?;
-    let results = model
-        .engine()
-        .forward(&input.data, input.shape)
-        .map_err(segmenta::Error::from)?;
+    let results = model.engine().forward(&input.data, input.shape);
+    let results = results.map_err(|error| anyhow!(explain_for(&args.input, &error.into())))?;
     let result = &results[0];
     segmenta_image::write_atomic(&args.output, &npy::write(result))?;
     if !quiet {
         let (from, to) = (input.shape, result.shape);
-        note(&format!(
-            "{from} → {} {to} → {}",
-            args.name,
-            shown(&args.output)
-        ));
+        let output = shown(&args.output);
+        note(&format!("{from} → {} {to} → {output}", args.name));
     }
     Ok(())
 }

@@ -4,7 +4,6 @@ use std::fmt;
 use std::io::{self, Write};
 use std::path::Path;
 
-use anyhow::Context;
 use clap::builder::styling::{AnsiColor, Style};
 use segmenta_runtime::RuntimeError;
 
@@ -39,7 +38,22 @@ pub(crate) fn result(text: &str) -> anyhow::Result<()> {
         }
         stdout.flush()
     };
-    write(&mut stdout).context("cannot write the result · standard output")
+    write(&mut stdout).map_err(|error| {
+        let text = format!(
+            "cannot write the result: {} · standard output",
+            reason(&error)
+        );
+        anyhow::Error::new(error).context(text)
+    })
+}
+
+/// An I/O error in the words of the other messages, without the system's number.
+pub(crate) fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error")
+        .next()
+        .unwrap_or_default()
+        .to_lowercase()
 }
 
 /// Bold, for the heads of tables.
@@ -50,7 +64,8 @@ pub(crate) const FAINT: Style = Style::new().dimmed();
 pub(crate) fn error(error: &anyhow::Error) {
     let text = match error.downcast_ref::<segmenta::Error>() {
         Some(error) => explain(error),
-        None => format!("{error:#}"),
+        // Causes are told in the message; they are kept below it for the exit code.
+        None => error.to_string(),
     };
     labelled("error", AnsiColor::Red, &text);
 }

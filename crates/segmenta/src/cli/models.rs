@@ -59,9 +59,9 @@ pub(crate) fn list(as_json: bool) -> anyhow::Result<()> {
         let (classes, protocol) = (row.classes.len(), row.score.protocol);
         let _ = write!(
             text,
-            "\n{FAINT}Published weights have {classes} classes (Pascal VOC's). mIoU in percent, as published: \
-             {protocol}.\nParameters are for {classes} classes, without auxiliary head. `here`: downloaded. \
-             –: bring weights of your own.{FAINT:#}\n\n\
+            "\n{FAINT}Published weights have {classes} classes, Pascal VOC's. mIoU in percent, as published:\n\
+             {protocol}. Parameters: {classes} classes, no auxiliary head.\n\
+             here: downloaded. –: bring weights of your own.{FAINT:#}\n\n\
              segmenta models show NAME    its layers, shapes and costs\n\
              segmenta models pull NAME    its weights\n"
         );

@@ -168,7 +168,10 @@ fn settings() -> insta::Settings {
     settings.set_snapshot_path("../snapshots");
     settings.set_omit_expression(true);
     settings.add_filter(r"\d+\.\d+ (s|ms)\b", "[time] $1");
-    settings.add_filter(r"(decode|prepare|network|labels|write) \d+", "$1 [time]");
+    settings.add_filter(
+        r"(decode|prepare|network|labels|write) \d+( ms| ·|\n)",
+        "$1 [time]$2",
+    );
     settings.add_filter(r"(\d+×\d+ +)\d+  ", "$1[ms]  ");
     settings.add_filter(r"segmenta \d+\.\d+\.\d+.*", "segmenta [version]");
     settings.add_filter(r"this processor has .*", "this processor has [isa]");

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use segmenta::{Error, Model, Picture, Segmentation};
+use segmenta::{Error, Model};
 
 use super::args::Predict;
 use super::inputs::{Failure, collect};

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::anyhow;
 use segmenta::{Error, Picture, Segmentation};
 use segmenta_image::{LegendEntry, cutout, legend, save_probability, write_atomic};
 
@@ -11,7 +11,7 @@ use super::report::readable;
 use super::settings::Settings;
 use crate::cli::args::What;
 use crate::cli::inputs::Input;
-use crate::cli::message::shown;
+use crate::cli::message::{reason, shown};
 
 /// A class with less of a picture than this is not worth a line of its legend.
 const LEAST_IN_LEGEND: f64 = 0.0005;
@@ -23,11 +23,16 @@ pub(crate) fn prepare_folder(out: &Path) -> anyhow::Result<()> {
     if out.exists() && !out.is_dir() {
         anyhow::bail!("the output folder is a file · {place} · name another with -o");
     }
-    let what = || format!("cannot write to the output folder · {place} · name another with -o");
-    fs::create_dir_all(out).with_context(what)?;
     let probe = out.join(format!(".segmenta-{}.tmp", std::process::id()));
-    fs::write(&probe, "").with_context(what)?;
-    fs::remove_file(&probe).with_context(what)
+    let try_it = || {
+        fs::create_dir_all(out)?;
+        fs::write(&probe, "")?;
+        fs::remove_file(&probe)
+    };
+    try_it().map_err(|error| {
+        let why = reason(&error);
+        anyhow!("cannot write to the output folder: {why} · {place} · name another with -o")
+    })
 }
 
 /// Writes what the settings ask for; gives the files, relative to `out`.
