@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use crate::compile::compile;
 use crate::execute::execute;
+use crate::memory;
 use crate::plan::Plan;
 use crate::program::{Program, Work};
 
@@ -39,11 +40,11 @@ pub enum RuntimeError {
         got: usize,
     },
     /// The intermediate maps do not fit into memory.
-    #[error("an input of {shape} needs {} MiB for its intermediate maps, which the system does not give", bytes >> 20)]
+    #[error("an input of {shape} needs {} MiB for its intermediate maps and results, more than there is", bytes >> 20)]
     Memory {
         /// Shape of the input.
         shape: Shape,
-        /// Bytes of the arena.
+        /// Bytes of the arena and of the results.
         bytes: usize,
     },
     /// No threads.
@@ -181,9 +182,12 @@ impl Engine {
     /// # Errors
     /// If the input does not fit the network, or memory is short.
     pub fn forward(&self, input: &[f32], shape: Shape) -> Result<Vec<Tensor>, RuntimeError> {
-        let mut results: Vec<Tensor> = self
-            .result_shapes(shape)?
-            .into_iter()
+        let plan = self.plan(shape)?;
+        self.check_memory(&plan, shape)?;
+        let mut results: Vec<Tensor> = plan
+            .results
+            .iter()
+            .copied()
             .map(|shape| Tensor {
                 shape,
                 data: vec![0.0; shape.len()],
@@ -299,6 +303,18 @@ impl Engine {
         });
         lock(&self.arenas).push(arena);
         Ok(())
+    }
+
+    /// Whether an input's results and what the arena must grow by fit into memory.
+    fn check_memory(&self, plan: &Plan, shape: Shape) -> Result<(), RuntimeError> {
+        let kept = lock(&self.arenas).last().map_or(0, Arena::len);
+        let arena = plan.arena_len.saturating_sub(kept);
+        let results: usize = plan.results.iter().map(Shape::len).sum();
+        let bytes = (arena + results).saturating_mul(size_of::<f32>());
+        match memory::available() {
+            Some(available) if bytes > available => Err(RuntimeError::Memory { shape, bytes }),
+            _ => Ok(()),
+        }
     }
 
     /// An arena that nobody uses, large enough.

@@ -13,6 +13,7 @@ mod compile;
 mod engine;
 mod execute;
 mod layout;
+mod memory;
 mod plan;
 mod program;
 

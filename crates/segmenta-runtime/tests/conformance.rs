@@ -1,6 +1,8 @@
 //! Networks against what torchvision and SMP compute, for every file of the conformance folder:
 //! the project's own, or the one that `SEGMENTA_CONFORMANCE` names.
 
+#![expect(clippy::print_stdout, reason = "the errors found are worth reading")]
+
 #[path = "../../../conformance/formula.rs"]
 mod formula;
 
