@@ -42,6 +42,7 @@ const WRITTEN: &str = "What is written";
     arg_required_else_help = true,
     after_help = "\
 Begin with:
+  segmenta demo                                         see it work, without data or network
   segmenta models                                       what there is
   segmenta predict photo.jpg --model fcn_resnet50       weights are pulled on first use
   segmenta predict --help                               everything predict can do
@@ -74,6 +75,8 @@ pub(crate) enum Command {
     Forward(Forward),
     /// How fast a network runs here
     Bench(BenchArgs),
+    /// The whole job on pictures made here: no data, no download
+    Demo(Demo),
     /// Write a completion script for a shell
     #[command(after_help = "\
 Examples:
@@ -312,6 +315,17 @@ pub(crate) struct Forward {
     /// Which of the network's results: out, aux
     #[arg(long, default_value = "out")]
     pub(crate) name: String,
+}
+
+/// The whole job on pictures made here: no data, no download.
+///
+/// Paints eight road scenes, segments them with a small network that is part of this program, and
+/// compares with the truth, which the painter knows. Look at comparison.png first.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Demo {
+    /// Folder for the pictures; made if it is not there
+    #[arg(short, long, value_name = "DIR", default_value = "segmenta-demo", value_hint = ValueHint::DirPath)]
+    pub(crate) out: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]

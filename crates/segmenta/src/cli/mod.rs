@@ -3,6 +3,7 @@
 
 mod args;
 mod bench;
+mod demo;
 mod forward;
 mod inputs;
 mod message;
@@ -61,6 +62,7 @@ fn dispatch(args: Args) -> anyhow::Result<()> {
         Command::Bench(args) => match args.command {
             Bench::Forward(args) => bench::forward(&args),
         },
+        Command::Demo(args) => demo::run(&args, quiet),
         Command::Completions { shell } => completions(shell),
     }
 }

@@ -43,19 +43,17 @@ pub(crate) fn open(options: &ModelOptions, quiet: bool) -> anyhow::Result<Model>
     Ok(model)
 }
 
-fn isa() -> Result<Option<Isa>, Usage> {
+pub(crate) fn isa() -> Result<Option<Isa>, Usage> {
     let Some(name) = std::env::var_os("SEGMENTA_ISA").filter(|name| !name.is_empty()) else {
         return Ok(None);
     };
     let name = name.to_string_lossy();
-    match Isa::named(&name) {
-        Some(isa) => Ok(Some(isa)),
-        None => {
-            let known: Vec<String> = Isa::available().iter().map(ToString::to_string).collect();
-            Err(Usage(format!(
-                "no instruction set “{name}” here · SEGMENTA_ISA · this processor has {}",
-                known.join(", ")
-            )))
-        }
+    if let Some(isa) = Isa::named(&name) {
+        return Ok(Some(isa));
     }
+    let known: Vec<String> = Isa::available().iter().map(ToString::to_string).collect();
+    Err(Usage(format!(
+        "no instruction set “{name}” here · SEGMENTA_ISA · this processor has {}",
+        known.join(", ")
+    )))
 }

@@ -43,9 +43,10 @@ impl Progress {
     pub(crate) fn advance(&mut self) {
         self.bar.inc(1);
         let Some(things) = self.lines else { return };
-        if self.said.elapsed() >= PAUSE {
+        let (done, total) = (self.bar.position(), self.bar.length().unwrap_or(0));
+        // What follows the last one says more.
+        if done < total && self.said.elapsed() >= PAUSE {
             self.said = Instant::now();
-            let (done, total) = (self.bar.position(), self.bar.length().unwrap_or(0));
             let rate = done as f64 / self.started.elapsed().as_secs_f64();
             note(&format!("{done} of {total} {things} · {rate:.1} a second"));
         }
@@ -124,9 +125,10 @@ impl Drop for Download {
 
 /// A bar on stderr, hidden if that is no terminal.
 fn bar(template: &str, total: u64, quiet: bool) -> ProgressBar {
-    let target = match quiet {
-        true => ProgressDrawTarget::hidden(),
-        false => ProgressDrawTarget::stderr(),
+    let target = if quiet {
+        ProgressDrawTarget::hidden()
+    } else {
+        ProgressDrawTarget::stderr()
     };
     let style = ProgressStyle::with_template(template).expect("a template of this file");
     ProgressBar::with_draw_target(Some(total), target).with_style(style.progress_chars("━━─"))

@@ -15,6 +15,7 @@ fn every_help() {
         "forward",
         "bench",
         "bench forward",
+        "demo",
         "completions",
     ] {
         let name = format!("help {command}").trim().replace(' ', "-");

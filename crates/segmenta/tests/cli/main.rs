@@ -3,6 +3,7 @@
 //! Each test has a folder of its own, pictures made here, and a tiny network with random weights.
 //! Nothing is downloaded.
 
+mod demo;
 mod errors;
 mod files;
 mod help;
@@ -11,6 +12,7 @@ mod predict;
 mod tensors;
 
 use std::ffi::OsStr;
+use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -148,7 +150,7 @@ impl Answer {
         let mut text = format!("exit: {code}\n");
         for (name, said) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
             if !said.is_empty() {
-                text += &format!("--- {name}\n{said}");
+                let _ = write!(text, "--- {name}\n{said}");
             }
         }
         text

@@ -87,12 +87,13 @@ impl Grids {
             ("image_samples.png", self.samples),
             ("segmentation_output.png", self.overlays),
         ] {
-            let alike = pictures
-                .into_iter()
-                .map(|picture| match picture.size() == size {
-                    true => picture,
-                    false => picture.resize(size.0, size.1, Filter::Bilinear),
-                });
+            let alike = pictures.into_iter().map(|picture| {
+                if picture.size() == size {
+                    picture
+                } else {
+                    picture.resize(size.0, size.1, Filter::Bilinear)
+                }
+            });
             let grid = make_grid(&alike.collect::<Vec<_>>(), ROW, PADDING)?;
             grid.save(out.join(name))?;
         }

@@ -19,6 +19,7 @@ use super::model;
 use super::progress::Progress;
 use super::random::Random;
 use grids::Grids;
+pub(crate) use outputs::prepare_folder;
 use pipeline::{Done, milliseconds};
 use report::{Milliseconds, PictureRecord, Report};
 use settings::Settings;
@@ -35,7 +36,7 @@ struct Session {
 pub(crate) fn run(args: &Predict, quiet: bool) -> anyhow::Result<()> {
     let settings = Settings::of(args)?;
     let options = model::options(&args.model)?;
-    outputs::prepare_folder(&args.out)?;
+    prepare_folder(&args.out)?;
     let (inputs, mut failed) = collect(&args.inputs, &args.out);
     let inputs = match args.sample {
         Some(count) => Random::new(args.seed).sample(inputs, count),

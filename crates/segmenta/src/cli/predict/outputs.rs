@@ -59,9 +59,10 @@ pub(crate) fn write(
     }
     if settings.writes(What::Overlay) {
         let overlay = segmentation.overlay_with(picture, settings.alpha)?;
-        let overlay = match settings.legend {
-            true => legend(&overlay, &entries(segmentation)),
-            false => overlay,
+        let overlay = if settings.legend {
+            legend(&overlay, &entries(segmentation))
+        } else {
+            overlay
         };
         overlay.save(place("overlay.png"))?;
     }

@@ -76,13 +76,13 @@ fn segment<'a>(
     decoded: &Receiver<Decoded<'a>>,
     segmented: &SyncSender<Done<'a>>,
 ) {
-    let mut waiting = Vec::with_capacity(batch);
+    let mut waiting = Vec::new();
     loop {
         let next = decoded.recv().ok();
         let is_last = next.is_none();
         waiting.extend(next);
         if waiting.len() == batch || is_last {
-            for done in segment_batch(model, options, waiting.drain(..).collect()) {
+            for done in segment_batch(model, options, std::mem::take(&mut waiting)) {
                 if segmented.send(done).is_err() {
                     return;
                 }
