@@ -48,7 +48,9 @@ impl Description {
             match key.as_str() {
                 "width" => {
                     options.width = value.parse().map_err(|_| {
-                        Error::Setting(format!("the model's option `width` is “{value}”, no number"))
+                        Error::Setting(format!(
+                            "the model's option `width` is “{value}”, no number"
+                        ))
                     })?;
                 }
                 _ => {

@@ -70,10 +70,7 @@ impl Model {
     ///
     /// # Errors
     /// As [`Model::pretrained`].
-    pub fn open(
-        options: &ModelOptions,
-        progress: &mut dyn FnMut(Progress),
-    ) -> Result<Self, Error> {
+    pub fn open(options: &ModelOptions, progress: &mut dyn FnMut(Progress)) -> Result<Self, Error> {
         match (&options.weights, &options.architecture) {
             (Some(path), _) => {
                 let source = path.display().to_string();
@@ -125,7 +122,9 @@ impl Model {
         if let Some(classes) = options.classes {
             description.options.classes = classes;
         }
-        let aux = weights.names().any(|name| name.starts_with("aux_classifier."));
+        let aux = weights
+            .names()
+            .any(|name| name.starts_with("aux_classifier."));
         description.options.aux = aux && architecture.has_aux;
         let graph = architecture.build(&description.options)?;
         let unused = check(weights, &graph)?;

@@ -163,10 +163,16 @@ impl Model {
         options: &SegmentOptions,
     ) -> Result<Vec<Segmentation>, Error> {
         if options.tiles.is_some() {
-            return pictures.iter().map(|p| self.segment_with(p, options)).collect();
+            return pictures
+                .iter()
+                .map(|p| self.segment_with(p, options))
+                .collect();
         }
         let recipe = &self.description().preprocess;
-        let sizes: Vec<_> = pictures.iter().map(|p| recipe.size_of(p.width(), p.height())).collect();
+        let sizes: Vec<_> = pictures
+            .iter()
+            .map(|p| recipe.size_of(p.width(), p.height()))
+            .collect();
         let mut done = Vec::with_capacity(pictures.len());
         while done.len() < pictures.len() {
             let (start, size) = (done.len(), sizes[done.len()]);
@@ -211,7 +217,9 @@ impl Model {
             };
             let seen = [geometry.covers.height, geometry.covers.width];
             let labels = self.engine().labels(logits, seen);
-            let probability = options.probability.then(|| self.engine().winning_probability(logits, seen));
+            let probability = options
+                .probability
+                .then(|| self.engine().winning_probability(logits, seen));
             let (labels, probability) = on_photograph(geometry, labels, probability)?;
             let stages = Stages {
                 prepare_ms,
@@ -233,7 +241,11 @@ impl Model {
         Segmentation {
             labels,
             probability,
-            names: description.class_names().into_iter().map(Into::into).collect(),
+            names: description
+                .class_names()
+                .into_iter()
+                .map(Into::into)
+                .collect(),
             palette: description.palette.clone(),
             stages,
         }
@@ -273,7 +285,9 @@ pub(crate) fn average_mirrored(logits: &mut Tensor, mirrored: &Tensor, geometrie
     let mirrored = mirrored.data.chunks_exact(shape.pixels());
     for (index, (plane, mirrored)) in planes.zip(mirrored).enumerate() {
         let valid = geometries[index / shape.channels].valid;
-        let rows = plane.chunks_exact_mut(shape.width).zip(mirrored.chunks_exact(shape.width));
+        let rows = plane
+            .chunks_exact_mut(shape.width)
+            .zip(mirrored.chunks_exact(shape.width));
         for (row, mirrored) in rows.skip(valid.y).take(valid.height) {
             let seen = valid.x..valid.right();
             let back = mirrored[seen.clone()].iter().rev();

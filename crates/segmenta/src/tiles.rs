@@ -137,7 +137,11 @@ impl Tiles {
         let labels = LabelMap::new(width, height, labels)?;
         let to = picture.size();
         let probability = probability.map(|p| nearest(&p, (width, height), to));
-        let labels = if labels.size() == to { labels } else { labels.resize_nearest(to.0, to.1) };
+        let labels = if labels.size() == to {
+            labels
+        } else {
+            labels.resize_nearest(to.0, to.1)
+        };
         Ok(model.segmentation(labels, probability, stages))
     }
 }
@@ -164,7 +168,8 @@ impl Mosaic<'_> {
             let mut part = Part::cut(&logits, rows, columns);
             part.fade_columns(columns, &mut beside);
             let width = self.picture.width();
-            self.below.resize(classes * rows.before.max(rows.after) * width, 0.0);
+            self.below
+                .resize(classes * rows.before.max(rows.after) * width, 0.0);
             part.fade_rows(rows, columns.finished(), &mut self.below, width);
             self.finish(&part, rows.finished().start, columns.finished().start);
         }
@@ -230,11 +235,16 @@ fn share(pixel: usize, seam: usize) -> f32 {
 impl Part {
     /// The part of a tile's logits that is used.
     fn cut(logits: &Tensor, rows: &Span, columns: &Span) -> Self {
-        let inside = |span: &Span| span.used.start - span.tile.start..span.used.end - span.tile.start;
+        let inside =
+            |span: &Span| span.used.start - span.tile.start..span.used.end - span.tile.start;
         let (ys, xs) = (inside(rows), inside(columns));
         let mut values = Vec::with_capacity(logits.shape.channels * ys.len() * xs.len());
         for plane in logits.data.chunks_exact(logits.shape.pixels()) {
-            for row in plane.chunks_exact(logits.shape.width).skip(ys.start).take(ys.len()) {
+            for row in plane
+                .chunks_exact(logits.shape.width)
+                .skip(ys.start)
+                .take(ys.len())
+            {
                 values.extend_from_slice(&row[xs.clone()]);
             }
         }
@@ -270,9 +280,17 @@ impl Part {
         let seam_rows = span.before.max(span.after);
         let kept = self.rows - span.after;
         let mut values = Vec::with_capacity(self.classes * kept * self.columns);
-        for (class, plane) in self.values.chunks_exact_mut(self.rows * self.columns).enumerate() {
+        for (class, plane) in self
+            .values
+            .chunks_exact_mut(self.rows * self.columns)
+            .enumerate()
+        {
             let at = |y: usize| (class * seam_rows + y) * width + xs.start;
-            for (y, row) in plane.chunks_exact_mut(self.columns).take(span.before).enumerate() {
+            for (y, row) in plane
+                .chunks_exact_mut(self.columns)
+                .take(span.before)
+                .enumerate()
+            {
                 for (value, said) in row.iter_mut().zip(&below[at(y)..]) {
                     *value = said + *value * share(y, span.before);
                 }
@@ -295,9 +313,12 @@ fn nearest(plane: &[f32], from: (usize, usize), to: (usize, usize)) -> Vec<f32> 
     if from == to {
         return plane.to_vec();
     }
-    let at = |i: usize, from: usize, to: usize| ((i as f64 + 0.5) * from as f64 / to as f64) as usize;
+    let at =
+        |i: usize, from: usize, to: usize| ((i as f64 + 0.5) * from as f64 / to as f64) as usize;
     let row = |y: usize| &plane[at(y, from.1, to.1) * from.0..][..from.0];
-    (0..to.1).flat_map(|y| (0..to.0).map(move |x| row(y)[at(x, from.0, to.0)])).collect()
+    (0..to.1)
+        .flat_map(|y| (0..to.0).map(move |x| row(y)[at(x, from.0, to.0)]))
+        .collect()
 }
 
 #[cfg(test)]

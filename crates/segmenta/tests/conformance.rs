@@ -11,7 +11,9 @@ use segmenta::{LabelMap, Model, Picture, SegmentOptions};
 const EQUAL: f64 = 0.999;
 
 fn shared(path: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared").join(path);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../../shared")
+        .join(path);
     if path.exists() {
         return Some(path);
     }
@@ -20,7 +22,10 @@ fn shared(path: &str) -> Option<PathBuf> {
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect();
     files.sort();
     files
 }
@@ -34,9 +39,15 @@ fn equal(a: &LabelMap, b: &LabelMap) -> f64 {
 
 #[test]
 fn photographs_are_labelled_as_the_reference_labels_them() {
-    let Some(weights) = shared("weights/deeplabv3_mobilenet_v2_voc.safetensors") else { return };
-    let Some(references) = shared("conformance/photographs") else { return };
-    let Some(photographs) = shared("data/voc/JPEGImages") else { return };
+    let Some(weights) = shared("weights/deeplabv3_mobilenet_v2_voc.safetensors") else {
+        return;
+    };
+    let Some(references) = shared("conformance/photographs") else {
+        return;
+    };
+    let Some(photographs) = shared("data/voc/JPEGImages") else {
+        return;
+    };
     let model = Model::load("deeplabv3_mobilenet_v2", weights).unwrap();
     let references = files(&references);
     assert!(!references.is_empty());
@@ -52,8 +63,12 @@ fn photographs_are_labelled_as_the_reference_labels_them() {
 
 #[test]
 fn a_mirrored_average_agrees_with_the_plain_result_almost_everywhere() {
-    let Some(weights) = shared("weights/deeplabv3_mobilenet_v2_voc.safetensors") else { return };
-    let Some(photographs) = shared("data/voc/JPEGImages") else { return };
+    let Some(weights) = shared("weights/deeplabv3_mobilenet_v2_voc.safetensors") else {
+        return;
+    };
+    let Some(photographs) = shared("data/voc/JPEGImages") else {
+        return;
+    };
     let model = Model::load("deeplabv3_mobilenet_v2", weights).unwrap();
     let picture = Picture::open(&files(&photographs)[0]).unwrap();
     let flip = SegmentOptions {

@@ -22,7 +22,10 @@ fn noise(seed: u64, len: usize) -> Vec<f32> {
 
 /// Weights that keep activations in range, different for every parameter.
 fn fill(parameter: &Parameter) -> Vec<f32> {
-    let seed = parameter.name.bytes().fold(7, |h: u64, b| h.wrapping_mul(31) + u64::from(b));
+    let seed = parameter
+        .name
+        .bytes()
+        .fold(7, |h: u64, b| h.wrapping_mul(31) + u64::from(b));
     let fan_in: usize = parameter.shape.iter().skip(1).product();
     let values = noise(seed, parameter.len());
     let scale = |v: f32| match parameter.shape.len() {
@@ -52,7 +55,9 @@ fn model(threads: usize) -> Model {
 }
 
 fn picture(seed: u64, width: usize, height: usize) -> Picture {
-    let bytes = noise(seed, 3 * width * height).into_iter().map(|v| (v * 127.0 + 128.0) as u8);
+    let bytes = noise(seed, 3 * width * height)
+        .into_iter()
+        .map(|v| (v * 127.0 + 128.0) as u8);
     Picture::from_rgb(width, height, bytes.collect()).unwrap()
 }
 
@@ -61,7 +66,11 @@ fn assert_alike(a: &Segmentation, b: &Segmentation, what: &str) {
     let (a, b): (&LabelMap, &LabelMap) = (a.labels(), b.labels());
     assert_eq!(a.size(), b.size());
     let differ = a.ids().iter().zip(b.ids()).filter(|(a, b)| a != b).count();
-    assert!(differ * 1000 <= a.ids().len(), "{what}: {differ} of {} pixels differ", a.ids().len());
+    assert!(
+        differ * 1000 <= a.ids().len(),
+        "{what}: {differ} of {} pixels differ",
+        a.ids().len()
+    );
 }
 
 proptest! {
@@ -163,5 +172,8 @@ fn a_centre_crop_leaves_the_rest_void() {
     let counts = result.labels().counts();
     assert_eq!(counts[255], 40 * 30 - 20 * 10);
     let shares: f64 = result.shares().iter().map(|s| s.share).sum();
-    assert!((shares - 1.0).abs() < 1e-9, "shares are of the pixels that have a class");
+    assert!(
+        (shares - 1.0).abs() < 1e-9,
+        "shares are of the pixels that have a class"
+    );
 }
