@@ -104,9 +104,12 @@ pub(crate) fn explain_for(path: &Path, error: &segmenta::Error) -> String {
     let (raw, shown) = (path.display().to_string(), shown(path).to_string());
     let text = explain(error).replace(&raw, &shown);
     if text.contains(&shown) {
-        text
-    } else {
-        format!("{text} · {shown}")
+        return text;
+    }
+    // What · where · how to mend.
+    match text.split_once(" · ") {
+        Some((what, remedy)) => format!("{what} · {shown} · {remedy}"),
+        None => format!("{text} · {shown}"),
     }
 }
 
@@ -126,4 +129,22 @@ pub(crate) fn shown(path: &Path) -> impl fmt::Display {
 /// `1 picture`, `2 pictures`.
 pub(crate) fn count(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use segmenta_graph::Shape;
+
+    #[test]
+    fn an_error_of_the_network_names_the_picture_and_what_to_try() {
+        let shape = Shape::new(1, 3, 9000, 7000);
+        let short = RuntimeError::Memory {
+            shape,
+            bytes: 1 << 34,
+        };
+        let text = explain_for(Path::new("a\nb.jpg"), &short.into());
+        assert!(text.contains(" · a\\nb.jpg · try --tile 512"), "{text}");
+        assert!(!text.contains('\n'), "{text}");
+    }
 }
