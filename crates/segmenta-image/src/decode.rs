@@ -8,7 +8,7 @@ use image::metadata::Orientation;
 use image::{ColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 use rayon::prelude::*;
 
-use crate::{ErrorKind, MAX_DECODER_BYTES, Picture, PictureError, orient};
+use crate::{ErrorKind, MAX_DECODER_BYTES, Picture, PictureError, jpeg, orient};
 
 const BYTES: &str = "the bytes given";
 const READABLE: &str = "convert it to JPEG or PNG (8 bits a channel)";
@@ -32,15 +32,23 @@ pub(crate) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureEr
     }
     // Damaged EXIF is no reason to refuse the picture: cameras and editors write a lot of it.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let exact = (format == ImageFormat::Jpeg).then(|| jpeg::pixels(bytes, width, height));
+    let pixels = match exact.flatten() {
+        Some(pixels) => pixels,
+        None => general(decoder, format)?,
+    };
+    let picture = Picture::new(width as usize, height as usize, pixels);
+    Ok(orient::upright(picture, orientation))
+}
+
+/// The pixels by `image`'s own decoder.
+fn general(decoder: impl ImageDecoder, format: ImageFormat) -> Result<Vec<u8>, PictureError> {
     let colour = decoder.color_type();
     let mut samples = vec![0; decoder.total_bytes() as usize];
     decoder
         .read_image(&mut samples)
         .map_err(|e| explain(e, format))?;
-
-    let pixels = to_rgb(samples, colour)?;
-    let picture = Picture::new(width as usize, height as usize, pixels);
-    Ok(orient::upright(picture, orientation))
+    to_rgb(samples, colour)
 }
 
 fn format_of(bytes: &[u8]) -> Result<ImageFormat, PictureError> {

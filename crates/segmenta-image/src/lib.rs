@@ -14,6 +14,7 @@ mod cutout;
 mod decode;
 mod error;
 mod grid;
+mod jpeg;
 mod label_map;
 mod legend;
 mod orient;

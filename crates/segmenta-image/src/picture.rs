@@ -40,8 +40,7 @@ impl Picture {
     ///
     /// EXIF orientation is applied. The values are those of Pillow's `Image.open(path).convert("RGB")`: alpha is
     /// dropped (not blended), grey is repeated, CMYK becomes `(255 − ink)·(255 − black)/255`. JPEG is
-    /// up to 2 of 255 away from libjpeg-turbo, and up to 6 in one value of a thousand, at colour edges. 16-bit
-    /// values keep their high byte.
+    /// libjpeg-turbo's to the bit. 16-bit values keep their high byte.
     ///
     /// # Errors
     /// A file that cannot be read, is no picture, is cut short, or has more than [`crate::MAX_PIXELS`].

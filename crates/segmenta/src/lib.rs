@@ -24,7 +24,7 @@ mod tiles;
 
 pub use describe::Description;
 pub use error::Error;
-pub use model::{Model, ModelOptions};
+pub use model::{Model, ModelOptions, published_file};
 pub use segmenta_image::{LabelMap, Palette, Picture, Preprocess, Resize};
 pub use segmentation::{ClassShare, SegmentOptions, Segmentation, Stages};
 pub use tiles::Tiles;

@@ -83,7 +83,7 @@ impl Model {
                         "no weights are published for `{name}` · give a file with --weights"
                     ))
                 })?;
-                let path = Hub::from_env()?.pull(&download(row), progress)?;
+                let path = Hub::from_env()?.pull(&published_file(row), progress)?;
                 let source = format!("{} ({})", row.file(), row.name);
                 Self::from_state_dict(&StateDict::open(&path)?, Some(row), source, options)
             }
@@ -195,8 +195,8 @@ fn engine_options(options: &ModelOptions) -> EngineOptions {
     }
 }
 
-/// How the hub knows a published file.
-pub(crate) fn download(row: &PublishedWeights) -> Published {
+/// How the hub ([`segmenta_weights::Hub`]) knows a row of the zoo's table.
+pub fn published_file(row: &PublishedWeights) -> Published {
     Published {
         file: row.file(),
         url: row.url,

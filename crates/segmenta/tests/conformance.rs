@@ -3,6 +3,8 @@
 //! Photographs and weights are not part of the project: the test runs where `../shared` lies
 //! beside it and says so where it does not.
 
+#![expect(clippy::print_stdout, reason = "a skipped test says so")]
+
 use std::path::{Path, PathBuf};
 
 use segmenta::{LabelMap, Model, Picture, SegmentOptions};

@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use segmenta::{Model, ModelOptions};
+use segmenta::{Model, ModelOptions, published_file};
 use segmenta_graph::{Graph, Op};
-use segmenta_weights::{Hub, Published};
+use segmenta_weights::Hub;
 use segmenta_zoo::{Architecture, Options, PublishedWeights, architectures, find, published};
 use segmenta_zoo::{VOC_CLASSES, published_weights};
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ use super::table::{Table, grouped, mebibytes};
 pub(crate) fn list(as_json: bool) -> anyhow::Result<()> {
     // Without a home there is nothing downloaded, which is no reason not to list.
     let hub = Hub::from_env().ok();
-    let path = |row: &PublishedWeights| hub.as_ref()?.cached(&download(row));
+    let path = |row: &PublishedWeights| hub.as_ref()?.cached(&published_file(row));
     if as_json {
         let rows: anyhow::Result<Vec<Value>> = architectures()
             .iter()
@@ -72,15 +72,6 @@ pub(crate) fn list(as_json: bool) -> anyhow::Result<()> {
 fn parameters(architecture: &Architecture) -> anyhow::Result<usize> {
     let graph = architecture.build(&Options::new(VOC_CLASSES.len()))?;
     Ok(graph.trainable_count())
-}
-
-fn download(row: &PublishedWeights) -> Published {
-    Published {
-        file: row.file(),
-        url: row.url,
-        bytes: None,
-        sha256: row.sha256_prefix,
-    }
 }
 
 pub(crate) fn show(args: &Show) -> anyhow::Result<()> {
@@ -209,14 +200,14 @@ pub(crate) fn pull(args: &Pull, quiet: bool) -> anyhow::Result<()> {
     let hub = Hub::from_env()?;
     let mut failed = false;
     for row in rows {
-        if !quiet && hub.cached(&download(row)).is_none() {
+        if !quiet && hub.cached(&published_file(row)).is_none() {
             note(&format!(
                 "{} · {:.1} MiB · {}",
                 row.architecture, row.mebibytes, row.licence
             ));
         }
         let mut progress = Download::new(quiet);
-        let pulled = hub.pull(&download(row), &mut |step| progress.step(step));
+        let pulled = hub.pull(&published_file(row), &mut |step| progress.step(step));
         drop(progress);
         match pulled {
             Ok(path) => result(&path.to_string_lossy())?,
