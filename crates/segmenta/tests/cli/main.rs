@@ -169,6 +169,8 @@ fn settings() -> insta::Settings {
     settings.set_prepend_module_to_snapshot(false);
     settings.set_snapshot_path("../snapshots");
     settings.set_omit_expression(true);
+    // Shares differ in the last digit between instruction sets.
+    settings.add_filter(r"\d+(\.\d+)? %", "[share]");
     settings.add_filter(r"\d+\.\d+ (s|ms)\b", "[time] $1");
     settings.add_filter(
         r"(decode|prepare|network|labels|write) \d+( ms| ·|\n)",
