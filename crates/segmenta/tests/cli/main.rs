@@ -176,7 +176,9 @@ fn settings() -> insta::Settings {
         r"(decode|prepare|network|labels|write) \d+( ms| ·|\n)",
         "$1 [time]$2",
     );
-    settings.add_filter(r"(\d+×\d+ +)\d+  ", "$1[ms]  ");
+    // The column is as wide as its longest time.
+    settings.add_filter(r"(\d+×\d+) +\d+  ", "$1 [ms]  ");
+    settings.add_filter(r"size +ms  ", "size ms  ");
     settings.add_filter(r"segmenta \d+\.\d+\.\d+.*", "segmenta [version]");
     settings.add_filter(r"this processor has .*", "this processor has [isa]");
     settings.add_filter(r"\\", "/");
