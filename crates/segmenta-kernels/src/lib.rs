@@ -2,7 +2,7 @@
 //!
 //! *In*: feature maps as [`Map`]s in blocked layout, packed weights. *Out*: the same, written into
 //! [`MapMut`]s that the caller laid out. One operation a file, a scalar reference in
-//! [`reference`] beside the fast paths, every entry point safe: it checks extents once and then
+//! [`mod@reference`] beside the fast paths, every entry point safe: it checks extents once and then
 //! works on pointers.
 //!
 //! **Layout.** A map is `[batch][channels / L][height][width][L]`: blocks of `L` channels, `L`
