@@ -33,7 +33,7 @@ pub use error::{ErrorKind, PictureError};
 pub use grid::{make_grid, make_grid_normalised};
 pub use label_map::LabelMap;
 pub use legend::{LegendEntry, legend};
-pub use palette::{Palette, VOC_CLASSES};
+pub use palette::Palette;
 pub use picture::{EXTENSIONS, Filter, Picture, looks_like_picture};
 pub use preprocess::{Geometry, Pad, Prepared, Preprocess};
 pub use rect::Rect;

@@ -1,30 +1,5 @@
 //! Colours of classes.
 
-/// The 21 classes of Pascal VOC, in the order of their ids.
-pub const VOC_CLASSES: [&str; 21] = [
-    "__background__",
-    "aeroplane",
-    "bicycle",
-    "bird",
-    "boat",
-    "bottle",
-    "bus",
-    "car",
-    "cat",
-    "chair",
-    "cow",
-    "diningtable",
-    "dog",
-    "horse",
-    "motorbike",
-    "person",
-    "pottedplant",
-    "sheep",
-    "sofa",
-    "train",
-    "tvmonitor",
-];
-
 /// A colour (red, green, blue) for each id, and how many ids are classes.
 ///
 /// Ids from [`Palette::classes`] on are not drawn over a photograph; 255, the field's mark for "void", never is.
