@@ -39,6 +39,10 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// `a · b + c`.
     unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
 
+    /// Asks for the cache line at an address, which need not be readable.
+    #[inline(always)]
+    unsafe fn prefetch(_from: *const f32) {}
+
     #[inline(always)]
     unsafe fn zero() -> Self::V {
         Self::splat(0.0)
