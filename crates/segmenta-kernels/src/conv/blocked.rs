@@ -22,7 +22,8 @@ use crate::simd::Simd;
 /// Pixels of a task: with 256 channels of a part of the reduction, about 350 KiB of input.
 const PIXELS: usize = 336;
 
-static ZEROS: [f32; 16] = [0.0; 16];
+/// What a pointer outside the map points at.
+pub(super) static ZEROS: [f32; 16] = [0.0; 16];
 
 #[derive(Debug)]
 pub(crate) struct Packed {

@@ -17,7 +17,7 @@ mod tiles;
 mod transform;
 mod weights;
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use self::filter::FilterKind;
@@ -33,10 +33,11 @@ use crate::map::{Map, MapMut, MapShape};
 use crate::shared::{Shared, in_parallel, part, tasks};
 use crate::simd::Simd;
 
-/// What a task's transformed tiles may take of the second-level cache, in values.
-const CACHE: usize = 224 << 10;
+/// What a task's transformed tiles may take of the second-level cache, in values: at best, and at
+/// most before the steps run one after the other.
+const CACHE: Range<usize> = 112 << 10..224 << 10;
 /// Tiles of a task that goes through all three steps.
-const TASK_TILES: Range<usize> = 24..96;
+const TASK_TILES: RangeInclusive<usize> = 24..=96;
 /// What all tiles together may take of memory when each step runs over all of them, in values.
 const SCRATCH: usize = 32 << 20;
 
@@ -140,12 +141,12 @@ impl Plan {
             .map(|tiles| {
                 let products = tiles.products();
                 let a_tile = products * (blocks[0] + blocks[1]) * isa.lanes();
-                let fits = CACHE / a_tile;
-                let by_task = fits >= TASK_TILES.start;
+                let by_task = a_tile * TASK_TILES.start() <= CACHE.end;
                 let count = tiles.tiles();
                 let chunk = if by_task {
                     // As many tasks for each thread, of whole register tiles.
-                    let chunk = fits.min(TASK_TILES.end);
+                    let chunk =
+                        (CACHE.start / a_tile).clamp(*TASK_TILES.start(), *TASK_TILES.end());
                     let tasks = count.div_ceil(chunk).next_multiple_of(threads);
                     count.div_ceil(tasks).next_multiple_of(6)
                 } else {

@@ -89,12 +89,45 @@ impl TileClass {
         self.batch * self.rows.len() * self.columns.len()
     }
 
-    /// The picture, the row and the column of tile number `index`.
+    /// Picture, row and column of the tiles from number `first` on, again and again.
     #[inline(always)]
-    pub(super) fn tile(&self, index: usize) -> (usize, Segment, Segment) {
-        let (rest, column) = (index / self.columns.len(), index % self.columns.len());
+    pub(super) fn from(&self, first: usize) -> TileWalk<'_> {
+        let (rest, column) = (first / self.columns.len(), first % self.columns.len());
         let (image, row) = (rest / self.rows.len(), rest % self.rows.len());
-        (image, self.rows[row], self.columns[column])
+        TileWalk {
+            class: self,
+            image,
+            row,
+            column,
+        }
+    }
+}
+
+/// A walk over tiles: right, down, to the next picture.
+pub(super) struct TileWalk<'a> {
+    class: &'a TileClass,
+    image: usize,
+    row: usize,
+    column: usize,
+}
+
+impl TileWalk<'_> {
+    /// The tile's picture, row and column.
+    #[inline(always)]
+    pub(super) fn next(&mut self) -> (usize, Segment, Segment) {
+        let tile = (
+            self.image,
+            self.class.rows[self.row],
+            self.class.columns[self.column],
+        );
+        self.column += 1;
+        if self.column == self.class.columns.len() {
+            (self.row, self.column) = (self.row + 1, 0);
+        }
+        if self.row == self.class.rows.len() {
+            (self.image, self.row) = (self.image + 1, 0);
+        }
+        tile
     }
 }
 

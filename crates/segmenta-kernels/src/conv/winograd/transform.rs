@@ -1,10 +1,13 @@
 //! Tiles of a map to values that the products take, and products to tiles of a map.
 
+use std::hint::select_unpredictable;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::filter::{FilterKind, MOST};
 use super::tiles::TileClass;
 use crate::activation::clamp;
+use crate::conv::blocked::ZEROS;
 use crate::conv::gemm::Epilogue;
 use crate::map::Map;
 use crate::simd::Simd;
@@ -41,6 +44,22 @@ pub(super) struct Tiles<'a> {
     pub(super) tiles: Range<usize>,
 }
 
+/// Vectors of one tile, in memory between the two axes.
+#[repr(align(64))]
+struct Square<V>(MaybeUninit<[[V; MOST]; MOST]>);
+
+impl<V: Copy> Square<V> {
+    #[inline(always)]
+    fn new() -> Self {
+        Self(MaybeUninit::uninit())
+    }
+
+    #[inline(always)]
+    unsafe fn at(&mut self, row: usize, column: usize) -> *mut V {
+        self.0.as_mut_ptr().cast::<V>().add(row * MOST + column)
+    }
+}
+
 impl Tiles<'_> {
     /// `B d Bᵀ` of each tile. `filters` are the class's: a constant where speed asks for it.
     ///
@@ -56,42 +75,52 @@ impl Tiles<'_> {
         let [down, right] = filters;
         let (height, width) = (from.shape().height as isize, from.shape().width as isize);
         let [dy, dx] = self.dilation.map(|d| d as isize);
+        let lanes = S::LANES as isize;
         let mut to_tile = to.start.add(self.block * to.plane);
-        for tile in self.tiles.clone() {
-            let (image, row, column) = self.class.tile(tile);
+        let mut walk = self.class.from(self.tiles.start);
+        let mut half = Square::<S::V>::new();
+        for _ in self.tiles.clone() {
+            let (image, row, column) = walk.next();
             let block = from.block(image, self.block);
-            let at = |y: isize, x: isize| block.offset((y * width + x) * S::LANES as isize);
             let (top, left) = (row.from, column.from);
             let bottom = top + (down.inputs() as isize - 1) * dy;
             let end = left + (right.inputs() as isize - 1) * dx;
-            let whole = top >= 0 && left >= 0 && bottom < height && end < width;
+            let inside = top >= 0 && left >= 0 && bottom < height && end < width;
 
             // Down the columns, then right along the rows.
-            let mut half = [[S::zero(); MOST]; MOST];
             for c in 0..right.inputs() {
                 let x = left + c as isize * dx;
+                let first = block.wrapping_offset((top * width + x) * lanes);
+                let mut pixels = [first; MOST];
+                for r in 0..down.inputs() {
+                    pixels[r] = first.wrapping_offset(r as isize * dy * width * lanes);
+                }
+                if !inside {
+                    // What lies outside the map is zero.
+                    let column_there = (0..width).contains(&x);
+                    for r in 0..down.inputs() {
+                        let there = column_there & (0..height).contains(&(top + r as isize * dy));
+                        pixels[r] = select_unpredictable(there, pixels[r], ZEROS.as_ptr());
+                    }
+                }
                 let mut line = [S::zero(); MOST];
-                if whole {
-                    for r in 0..down.inputs() {
-                        line[r] = S::load(at(top + r as isize * dy, x));
-                    }
-                } else if (0..width).contains(&x) {
-                    for r in 0..down.inputs() {
-                        let y = top + r as isize * dy;
-                        if (0..height).contains(&y) {
-                            line[r] = S::load(at(y, x));
-                        }
-                    }
+                for r in 0..down.inputs() {
+                    line[r] = S::load(pixels[r]);
                 }
                 let line = down.input::<S>(&line);
                 for r in 0..down.products() {
-                    half[r][c] = line[r];
+                    half.at(r, c).write(line[r]);
                 }
             }
             for r in 0..down.products() {
-                let line = right.input::<S>(&half[r]);
+                let mut line = [S::zero(); MOST];
+                for c in 0..right.inputs() {
+                    line[c] = half.at(r, c).read();
+                }
+                let line = right.input::<S>(&line);
+                let to_row = to_tile.add(r * right.products() * to.stride);
                 for c in 0..right.products() {
-                    S::store(to_tile.add((r * right.products() + c) * to.stride), line[c]);
+                    S::store(to_row.add(c * to.stride), line[c]);
                 }
             }
             to_tile = to_tile.add(S::LANES);
@@ -115,10 +144,12 @@ impl Tiles<'_> {
         let bounds = to.epilogue.activation.bounds();
         let [low, high] = bounds.unwrap_or([f32::NEG_INFINITY, f32::INFINITY]);
         let (low, high) = (S::splat(low), S::splat(high));
+        let has_residual = !to.epilogue.residual.is_null();
         let mut from_tile = from.start.add(self.block * from.plane);
-        for tile in self.tiles.clone() {
-            let (image, row, column) = self.class.tile(tile);
-            let mut half = [[S::zero(); MOST]; MOST];
+        let mut walk = self.class.from(self.tiles.start);
+        let mut half = Square::<S::V>::new();
+        for _ in self.tiles.clone() {
+            let (image, row, column) = walk.next();
             for c in 0..right.products() {
                 let mut line = [S::zero(); MOST];
                 for r in 0..down.products() {
@@ -126,34 +157,39 @@ impl Tiles<'_> {
                 }
                 let line = down.output::<S>(&line);
                 for r in 0..down.outputs() {
-                    half[r][c] = line[r];
+                    half.at(r, c).write(line[r]);
                 }
             }
             from_tile = from_tile.add(S::LANES);
 
-            let image_offset = image * to.image_stride + self.block * to.plane;
+            let block = to
+                .start
+                .add(image * to.image_stride + self.block * to.plane);
             let residual = to.epilogue.residual.wrapping_add(
                 image * to.residual_image_stride + self.block * to.epilogue.residual_plane,
             );
-            for r in 0..down.outputs() {
-                if r >= row.count {
-                    break;
+            for r in 0..row.count {
+                let mut line = [S::zero(); MOST];
+                for c in 0..right.products() {
+                    line[c] = half.at(r, c).read();
                 }
-                let line = right.output::<S>(&half[r]);
+                let mut line = right.output::<S>(&line);
                 let pixel = (row.start + r * dy) * to.width + column.start;
+                if has_residual {
+                    for c in 0..right.outputs() {
+                        if c < column.count {
+                            let at = residual.add((pixel + c * dx) * S::LANES);
+                            line[c] = S::add(line[c], S::load(at));
+                        }
+                    }
+                }
                 for c in 0..right.outputs() {
-                    if c >= column.count {
-                        break;
-                    }
-                    let offset = (pixel + c * dx) * S::LANES;
-                    let mut sum = S::add(line[c], bias);
-                    if !to.epilogue.residual.is_null() {
-                        sum = S::add(sum, S::load(residual.wrapping_add(offset)));
-                    }
-                    let at = to.start.add(image_offset + offset);
-                    S::store(at, clamp::<S>(sum, low, high));
-                    if bounds.is_none() {
-                        to.epilogue.activation.in_place::<S>(at, 1);
+                    if c < column.count {
+                        let at = block.add((pixel + c * dx) * S::LANES);
+                        S::store(at, clamp::<S>(S::add(line[c], bias), low, high));
+                        if bounds.is_none() {
+                            to.epilogue.activation.in_place::<S>(at, 1);
+                        }
                     }
                 }
             }
