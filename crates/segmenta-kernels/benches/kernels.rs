@@ -3,11 +3,11 @@
 //! Inputs are random, never zero. Divan prints the time of each and, for convolutions, the
 //! multiply-adds a second.
 
-use divan::counter::ItemsCount;
+use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use segmenta_kernels::{
     Activation, Buffer, ConvSpec, Convolution, Isa, Kernel2d, Logits, Map, MapMut, MapShape,
-    PoolSpec, Threads, blocked, labels, max_pool, resize_bilinear_planar,
+    PoolSpec, Threads, apply, blocked, labels, max_pool, resize_bilinear_planar,
 };
 
 fn main() {
@@ -107,6 +107,29 @@ fn stem_7x7_on_a_picture(bencher: Bencher<'_, '_>) {
                 conv.run_on_picture(black_box(&input), shape, &mut scratch, output);
             });
         });
+}
+
+/// On a map that does not fit a cache: 26 MB in, 26 MB out. `None` is the speed of memory.
+#[divan::bench(args = [Activation::None, Activation::Relu, Activation::Sigmoid, Activation::Silu], sample_count = 20)]
+fn activation(bencher: Bencher<'_, '_>, activation: Activation) {
+    let isa = Isa::fastest();
+    let threads = Threads::new(0).expect("threads");
+    let shape = MapShape::new(1, 96, 260, 260);
+    let input = blocked(isa, shape, &noise(shape.planar_len()));
+    let mut output = Buffer::zeros(shape.blocked_len(isa));
+    bencher.counter(moved(&[shape, shape])).bench_local(|| {
+        threads.run(|| {
+            let mut output = MapMut::whole(isa, shape, &mut output);
+            let input = Map::whole(isa, shape, black_box(&input));
+            apply(input, &mut output, activation);
+        });
+    });
+}
+
+/// What is read and written, each map once.
+fn moved(maps: &[MapShape]) -> BytesCount {
+    let values = maps.iter().map(|map| map.batch * map.planar_len());
+    BytesCount::new(values.sum::<usize>() * size_of::<f32>())
 }
 
 #[divan::bench(sample_count = 20)]

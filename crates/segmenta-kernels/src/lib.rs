@@ -14,6 +14,7 @@
 mod activation;
 mod buffer;
 mod conv;
+mod exp;
 mod isa;
 mod labels;
 mod layout;
