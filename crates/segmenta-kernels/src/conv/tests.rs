@@ -122,8 +122,9 @@ fn compare(got: &[f32], expected: &[f32], tolerance: f32, what: &str) -> Result<
 }
 
 fn check_everywhere(case: &Case, way: Way) -> Result<(), TestCaseError> {
+    let expected = case.spec.output(case.shape).map(|_| expected(case));
     for isa in Isa::available() {
-        let Some(got) = run(case, isa, way) else {
+        let (Some(got), Some(expected)) = (run(case, isa, way), &expected) else {
             continue;
         };
         let tolerance = if way == Way::OnPicture || !winograd::supports(&case.spec) {
@@ -131,7 +132,7 @@ fn check_everywhere(case: &Case, way: Way) -> Result<(), TestCaseError> {
         } else {
             WINOGRAD_TOLERANCE
         };
-        compare(&got, &expected(case), tolerance, &isa.to_string())?;
+        compare(&got, expected, tolerance, &isa.to_string())?;
     }
     Ok(())
 }
@@ -237,7 +238,7 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(160))]
+    #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
     fn tiles(case in tiled()) {
@@ -248,10 +249,10 @@ proptest! {
 /// Both ways through the memory, in several chunks, against direct summation.
 #[test]
 fn tiles_of_many_channels() {
-    for (channels, dilation, size) in [(40, 1, 61), (320, 2, 33), (320, 12, 65), (96, 24, 65)] {
+    for (channels, dilation, size) in [(40, 1, 61), (320, 2, 21), (160, 12, 65), (40, 24, 65)] {
         let spec = ConvSpec {
             in_channels: channels,
-            out_channels: 48,
+            out_channels: 24,
             kernel: [3; 2],
             stride: [1; 2],
             padding: [dilation; 2],
@@ -260,7 +261,7 @@ fn tiles_of_many_channels() {
         };
         let case = Case {
             spec,
-            shape: MapShape::new(2, channels, size, size - 4),
+            shape: MapShape::new(1, channels, size, size - 4),
             activation: Activation::Relu,
             residual: true,
             threads: 2,
