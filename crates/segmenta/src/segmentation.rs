@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use segmenta_graph::Shape;
-use segmenta_image::{Geometry, LabelMap, Palette, Picture, Prepared, Preprocess, VOID};
+use segmenta_image::{Geometry, LabelMap, Palette, Picture, Prepared, VOID};
 use segmenta_runtime::{Logits, Tensor};
 
 use crate::error::Error;
@@ -31,6 +31,22 @@ pub struct Stages {
     pub network_ms: f64,
     /// Logits to labels at the photograph's size.
     pub labels_ms: f64,
+}
+
+/// A picture as the network reads it: what [`Model::prepare`] makes of one.
+#[derive(Clone, Debug)]
+pub struct PreparedPicture {
+    seen: Prepared,
+    /// Its mirror image, where both are to be averaged.
+    mirrored: Option<Prepared>,
+    milliseconds: f64,
+}
+
+impl PreparedPicture {
+    /// Pictures whose kind is the same can be one batch.
+    fn kind(&self) -> (usize, usize, bool) {
+        (self.seen.width, self.seen.height, self.mirrored.is_some())
+    }
 }
 
 /// What a network says of a picture.
@@ -169,42 +185,75 @@ impl Model {
                 .collect();
         }
         let recipe = &self.description().preprocess;
-        let sizes: Vec<_> = pictures
-            .iter()
-            .map(|p| recipe.size_of(p.width(), p.height()))
-            .collect();
+        let size = |p: &&Picture| recipe.size_of(p.width(), p.height());
         let mut done = Vec::with_capacity(pictures.len());
-        while done.len() < pictures.len() {
-            let (start, size) = (done.len(), sizes[done.len()]);
-            let alike = sizes[start..].iter().take_while(|&&s| s == size).count();
-            self.segment_alike(&pictures[start..start + alike], options, &mut done)?;
+        for alike in pictures.chunk_by(|a, b| size(a) == size(b)) {
+            let prepared = alike.iter().map(|p| self.prepare(p, options)).collect();
+            self.segment_alike(prepared, options, &mut done)?;
         }
         Ok(done)
     }
 
+    /// The part of [`Model::segment`] that comes before the network. A program with many pictures
+    /// does it for the next one beside the network, on another thread. Tiles are not prepared.
+    pub fn prepare(&self, picture: &Picture, options: &SegmentOptions) -> PreparedPicture {
+        let start = Instant::now();
+        let recipe = &self.description().preprocess;
+        let seen = recipe.apply(picture);
+        let mirrored = options
+            .flip
+            .then(|| recipe.apply(&picture.flip_horizontal()));
+        PreparedPicture {
+            seen,
+            mirrored,
+            milliseconds: start.elapsed().as_secs_f64() * 1e3,
+        }
+    }
+
+    /// The rest of [`Model::segment_batch`], with the options that the pictures were prepared with.
+    ///
+    /// # Errors
+    /// As [`Model::segment`].
+    pub fn segment_prepared(
+        &self,
+        pictures: Vec<PreparedPicture>,
+        options: &SegmentOptions,
+    ) -> Result<Vec<Segmentation>, Error> {
+        let mut done = Vec::with_capacity(pictures.len());
+        let mut rest = pictures.into_iter().peekable();
+        while let Some(first) = rest.next() {
+            let kind = first.kind();
+            let mut alike = vec![first];
+            alike.extend(std::iter::from_fn(|| rest.next_if(|p| p.kind() == kind)));
+            self.segment_alike(alike, options, &mut done)?;
+        }
+        Ok(done)
+    }
+
+    /// Pictures of one [`PreparedPicture::kind`].
     fn segment_alike(
         &self,
-        pictures: &[&Picture],
+        pictures: Vec<PreparedPicture>,
         options: &SegmentOptions,
         done: &mut Vec<Segmentation>,
     ) -> Result<(), Error> {
-        let recipe = &self.description().preprocess;
-        let share = |seconds: f64| seconds * 1e3 / pictures.len() as f64;
-        let start = Instant::now();
-        let (geometries, batch) = prepare(recipe, pictures);
-        let prepare_ms = share(start.elapsed().as_secs_f64());
+        let count = pictures.len();
+        let share = |milliseconds: f64| milliseconds / count as f64;
+        let prepare_ms = share(pictures.iter().map(|p| p.milliseconds).sum());
 
         let start = Instant::now();
+        let (seen, mirrored): (Vec<_>, Vec<_>) =
+            pictures.into_iter().map(|p| (p.seen, p.mirrored)).unzip();
+        let mirrored: Vec<Prepared> = mirrored.into_iter().flatten().collect();
+        let (geometries, batch) = together(seen);
         let mut logits = self.forward(&batch)?;
-        if options.flip {
-            let mirrored: Vec<Picture> = pictures.iter().map(|p| p.flip_horizontal()).collect();
-            let mirrored: Vec<&Picture> = mirrored.iter().collect();
-            let (_, batch) = prepare(recipe, &mirrored);
+        if !mirrored.is_empty() {
+            let (_, batch) = together(mirrored);
             average_mirrored(&mut logits, &self.forward(&batch)?, &geometries);
         }
-        let network_ms = share(start.elapsed().as_secs_f64());
+        let network_ms = share(start.elapsed().as_secs_f64() * 1e3);
 
-        let image = logits.shape.len() / pictures.len();
+        let image = logits.shape.len() / count;
         for (values, geometry) in logits.data.chunks_exact(image).zip(&geometries) {
             let start = Instant::now();
             let valid = geometry.valid;
@@ -258,22 +307,23 @@ impl Model {
     }
 }
 
-/// Pictures of one prepared size as a batch.
-pub(crate) fn prepare(recipe: &Preprocess, pictures: &[&Picture]) -> (Vec<Geometry>, Tensor) {
+/// Prepared pictures of one size as a batch.
+pub(crate) fn together(pictures: Vec<Prepared>) -> (Vec<Geometry>, Tensor) {
+    let count = pictures.len();
     let mut data = Vec::new();
-    let mut geometries = Vec::new();
+    let mut geometries = Vec::with_capacity(count);
     let (mut width, mut height) = (0, 0);
-    for picture in pictures {
-        let prepared: Prepared = recipe.apply(picture);
+    for prepared in pictures {
         (width, height) = (prepared.width, prepared.height);
         geometries.push(prepared.geometry);
         if data.is_empty() {
             data = prepared.tensor;
+            data.reserve_exact(data.len() * (count - 1));
         } else {
             data.extend_from_slice(&prepared.tensor);
         }
     }
-    let shape = Shape::new(pictures.len(), 3, height, width);
+    let shape = Shape::new(count, 3, height, width);
     (geometries, Tensor { shape, data })
 }
 

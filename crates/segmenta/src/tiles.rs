@@ -13,7 +13,7 @@ use segmenta_runtime::{Logits, Tensor};
 
 use crate::error::Error;
 use crate::model::Model;
-use crate::segmentation::{SegmentOptions, Segmentation, Stages, average_mirrored, prepare};
+use crate::segmentation::{SegmentOptions, Segmentation, Stages, average_mirrored, together};
 
 /// Square tiles and how far they fade into each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,10 +185,11 @@ impl Mosaic<'_> {
             rows.tile.len(),
         );
         let tile = self.picture.crop(area)?;
-        let (geometries, batch) = prepare(&self.recipe, &[&tile]);
+        let (geometries, batch) = together(vec![self.recipe.apply(&tile)]);
         let mut logits = self.model.forward(&batch)?;
         if self.options.flip {
-            let (_, batch) = prepare(&self.recipe, &[&tile.flip_horizontal()]);
+            let mirrored = self.recipe.apply(&tile.flip_horizontal());
+            let (_, batch) = together(vec![mirrored]);
             average_mirrored(&mut logits, &self.model.forward(&batch)?, &geometries);
         }
         Ok(logits)

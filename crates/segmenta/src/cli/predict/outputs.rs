@@ -1,7 +1,9 @@
 //! The files about one picture.
 
 use std::fs;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use anyhow::anyhow;
 use segmenta::{Error, Picture, Segmentation};
@@ -54,18 +56,17 @@ pub(crate) fn write(
     if let Some(folder) = input.name.parent() {
         let _ = fs::create_dir_all(out.join(folder));
     }
-    if settings.writes(What::Mask) {
-        segmentation.save(place("mask.png"))?;
-    }
-    if settings.writes(What::Overlay) {
-        let overlay = segmentation.overlay_with(picture, settings.alpha)?;
-        let overlay = if settings.legend {
-            legend(&overlay, &entries(segmentation))
-        } else {
-            overlay
-        };
-        overlay.save(place("overlay.png"))?;
-    }
+    let mask = settings.writes(What::Mask).then(|| place("mask.png"));
+    let overlay = settings.writes(What::Overlay).then(|| place("overlay.png"));
+    // Most of a small file's time is the wait for the disk, in which the overlay is drawn.
+    thread::scope(|scope| {
+        let mask = scope.spawn(|| mask.map_or(Ok(()), |path| segmentation.save(path)));
+        let overlay = overlay.map_or(Ok(()), |path| {
+            save_overlay(&path, picture, segmentation, settings)
+        });
+        let mask = mask.join().unwrap_or_else(|panic| resume_unwind(panic));
+        mask.and(overlay)
+    })?;
     if let Some(scores) = segmentation.probability() {
         save_probability(
             place("probability.png"),
@@ -79,6 +80,21 @@ pub(crate) fn write(
         write_atomic(place("cutout.png"), &bytes)?;
     }
     Ok(written)
+}
+
+fn save_overlay(
+    path: &Path,
+    picture: &Picture,
+    segmentation: &Segmentation,
+    settings: &Settings,
+) -> Result<(), Error> {
+    let overlay = segmentation.overlay_with(picture, settings.alpha)?;
+    let overlay = if settings.legend {
+        legend(&overlay, &entries(segmentation))
+    } else {
+        overlay
+    };
+    Ok(overlay.save(path)?)
 }
 
 fn entries(segmentation: &Segmentation) -> Vec<LegendEntry> {

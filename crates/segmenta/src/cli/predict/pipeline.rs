@@ -1,11 +1,12 @@
-//! Decoding, network and writing at the same time, each on its own thread, in the order of the inputs.
+//! Decoding with preparing, network and writing at the same time, each on its own thread, in the order
+//! of the inputs.
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Instant;
 
-use segmenta::{Error, Model, Picture, SegmentOptions, Segmentation};
+use segmenta::{Error, Model, Picture, PreparedPicture, SegmentOptions, Segmentation};
 
 use crate::cli::inputs::Input;
 use crate::cli::message::explain_for;
@@ -20,6 +21,8 @@ pub(crate) struct Done<'a> {
 struct Decoded<'a> {
     input: &'a Input,
     picture: Result<Picture, String>,
+    /// What the network reads, if it reads the picture in one piece.
+    prepared: Option<PreparedPicture>,
     decode_ms: f64,
 }
 
@@ -41,7 +44,7 @@ pub(crate) fn run<'a>(
         // A side that hangs up ends the one before it: sending fails.
         scope.spawn(move || {
             for input in inputs {
-                if decoded.send(decode(input)).is_err() {
+                if decoded.send(decode(model, options, input)).is_err() {
                     return;
                 }
             }
@@ -59,13 +62,16 @@ pub(crate) fn milliseconds(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1e3
 }
 
-fn decode(input: &Input) -> Decoded<'_> {
+fn decode<'a>(model: &Model, options: &SegmentOptions, input: &'a Input) -> Decoded<'a> {
     let start = Instant::now();
     let picture = Picture::open(&input.path);
+    let decode_ms = milliseconds(start);
+    let whole = picture.as_ref().ok().filter(|_| options.tiles.is_none());
     Decoded {
         input,
+        prepared: whole.map(|picture| model.prepare(picture, options)),
         picture: picture.map_err(|error| explain_for(&input.path, &error.into())),
-        decode_ms: milliseconds(start),
+        decode_ms,
     }
 }
 
@@ -97,13 +103,19 @@ fn segment<'a>(
 fn segment_batch<'a>(
     model: &Model,
     options: &SegmentOptions,
-    batch: Vec<Decoded<'a>>,
+    mut batch: Vec<Decoded<'a>>,
 ) -> Vec<Done<'a>> {
+    let prepared: Vec<_> = batch.iter_mut().filter_map(|d| d.prepared.take()).collect();
     let pictures: Vec<&Picture> = batch
         .iter()
         .filter_map(|d| d.picture.as_ref().ok())
         .collect();
-    let mut together = match model.segment_batch(&pictures, options) {
+    let answers = if prepared.is_empty() {
+        model.segment_batch(&pictures, options)
+    } else {
+        model.segment_prepared(prepared, options)
+    };
+    let mut together = match answers {
         Ok(all) => all.into_iter().map(Ok).collect::<Vec<_>>(),
         Err(error) if pictures.len() == 1 => vec![Err(error)],
         // One of them is to blame, or only together are they too large.
@@ -126,6 +138,7 @@ fn segment_batch<'a>(
              input,
              picture,
              decode_ms,
+             ..
          }| Done {
             input,
             result: picture.and_then(|picture| answer(&input.path, picture)),
