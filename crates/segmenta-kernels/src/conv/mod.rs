@@ -5,6 +5,9 @@ mod depthwise;
 mod panel;
 mod planar;
 mod tile;
+mod transposed;
+
+pub use transposed::{TransposedConvolution, TransposedSpec};
 
 use crate::activation::Activation;
 use crate::isa::Isa;
