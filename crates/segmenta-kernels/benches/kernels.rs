@@ -7,8 +7,9 @@ use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use segmenta_kernels::{
     Activation, Buffer, ConvSpec, Convolution, Isa, Kernel2d, Logits, Map, MapMut, MapShape,
-    PoolSpec, PoolWindow, Threads, apply, blocked, labels, max_pool, max_pool_with_indices,
-    max_unpool, resize_bilinear_planar, softmax, softmax_planar,
+    PoolSpec, PoolWindow, Threads, TransposedConvolution, TransposedSpec, WeightMemory, apply,
+    blocked, labels, max_pool, max_pool_with_indices, max_unpool, resize_bilinear_planar, softmax,
+    softmax_planar,
 };
 
 fn main() {
@@ -67,12 +68,59 @@ fn convolution(bencher: Bencher<'_, '_>, name: &str) {
     let conv = Convolution::new(isa, spec, kernel, Activation::Relu);
     let input = blocked(isa, shape, &noise(shape.planar_len()));
     let mut output = Buffer::zeros(out.blocked_len(isa));
+    let plan = threads.run(|| conv.plan(shape, threads.count(), WeightMemory::Ample));
+    let mut scratch = Buffer::zeros(plan.scratch_len());
     bencher
         .counter(ItemsCount::new(spec.weights_len() * out.pixels()))
         .bench_local(|| {
             threads.run(|| {
                 let output = MapMut::whole(isa, out, &mut output);
-                conv.run(Map::whole(isa, shape, black_box(&input)), output, None);
+                let input = Map::whole(isa, shape, black_box(&input));
+                conv.run(&plan, input, output, None, &mut scratch);
+            });
+        });
+}
+
+/// In channels, out channels, side of the window, stride, groups, side of the input.
+const TRANSPOSED: [(&str, [usize; 6]); 4] = [
+    ("U-Net 2x2 up", [256, 128, 2, 2, 1, 64]),
+    ("U-Net 2x2 up, large", [128, 64, 2, 2, 1, 128]),
+    ("4x4 up", [256, 128, 4, 2, 1, 64]),
+    ("bilinear depthwise 4x4 up", [256, 256, 4, 2, 256, 64]),
+];
+
+#[divan::bench(args = TRANSPOSED.map(|(name, _)| name), sample_count = 20)]
+fn transposed_convolution(bencher: Bencher<'_, '_>, name: &str) {
+    let layer = TRANSPOSED.iter().find(|(n, _)| *n == name);
+    let [ins, outs, side, stride, groups, size] = layer.expect("a layer").1;
+    let spec = TransposedSpec {
+        in_channels: ins,
+        out_channels: outs,
+        kernel: [side; 2],
+        stride: [stride; 2],
+        padding: [(side - stride) / 2; 2],
+        output_padding: [0; 2],
+        dilation: [1; 2],
+        groups,
+    };
+    let isa = Isa::fastest();
+    let threads = Threads::new(0).expect("threads");
+    let shape = MapShape::new(1, ins, size, size);
+    let out = spec.output(shape).expect("an output");
+    let (weights, bias) = (noise(spec.weights_len()), noise(outs));
+    let kernel = Kernel2d {
+        weights: &weights,
+        bias: &bias,
+    };
+    let conv = TransposedConvolution::new(isa, spec, kernel, Activation::Relu);
+    let input = blocked(isa, shape, &noise(shape.planar_len()));
+    let mut output = Buffer::zeros(out.blocked_len(isa));
+    bencher
+        .counter(ItemsCount::new(spec.weights_len() * shape.pixels()))
+        .bench_local(|| {
+            threads.run(|| {
+                let output = MapMut::whole(isa, out, &mut output);
+                conv.run(Map::whole(isa, shape, black_box(&input)), output);
             });
         });
 }
@@ -98,14 +146,15 @@ fn stem_7x7_on_a_picture(bencher: Bencher<'_, '_>) {
         bias: &[],
     };
     let conv = Convolution::on_picture(isa, spec, kernel, Activation::Relu).expect("a kernel");
-    let mut scratch = vec![0.0; conv.scratch_len(shape)];
+    let plan = conv.plan(shape, threads.count(), WeightMemory::Ample);
+    let mut scratch = vec![0.0; plan.scratch_len()];
     let mut output = Buffer::zeros(out.blocked_len(isa));
     bencher
         .counter(ItemsCount::new(spec.weights_len() * out.pixels()))
         .bench_local(|| {
             threads.run(|| {
                 let output = MapMut::whole(isa, out, &mut output);
-                conv.run_on_picture(black_box(&input), shape, &mut scratch, output);
+                conv.run_on_picture(&plan, black_box(&input), output, &mut scratch);
             });
         });
 }

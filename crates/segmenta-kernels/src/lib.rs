@@ -32,7 +32,9 @@ mod threads;
 
 pub use activation::Activation;
 pub use buffer::{Arena, ArenaViews, Buffer, OutOfMemory};
-pub use conv::{ConvPlan, ConvSpec, Convolution, Kernel2d, WeightMemory};
+pub use conv::{
+    ConvPlan, ConvSpec, Convolution, Kernel2d, TransposedConvolution, TransposedSpec, WeightMemory,
+};
 pub use isa::Isa;
 pub use labels::{Logits, labels, winning_probability};
 pub use layout::{blocked, to_blocked, to_planar};

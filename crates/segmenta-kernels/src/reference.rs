@@ -1,7 +1,7 @@
 //! The same operations on planar maps, written to be obviously right: sums in f64, one loop an
 //! index. What the fast paths are tested against.
 
-use crate::conv::{ConvSpec, Kernel2d};
+use crate::conv::{ConvSpec, Kernel2d, TransposedSpec};
 use crate::map::MapShape;
 use crate::pool::PoolWindow;
 
@@ -49,6 +49,48 @@ pub fn convolution(
         }
     }
     (values, out)
+}
+
+/// Transposed convolution of a planar batch, plus bias: each input pixel is added to all that it
+/// reaches. The kernel is `[in, out / groups, height, width]`.
+///
+/// # Panics
+/// If nothing is left by the padding.
+pub fn transposed_convolution(
+    spec: &TransposedSpec,
+    kernel: Kernel2d<'_>,
+    input: &[f32],
+    shape: MapShape,
+) -> (Vec<f32>, MapShape) {
+    let out = spec.output(shape).expect("an output");
+    let (ins, outs) = (
+        spec.in_channels / spec.groups,
+        spec.out_channels / spec.groups,
+    );
+    let [kh, kw] = spec.kernel;
+    let mut sums = Vec::new();
+    for o in (0..out.batch).flat_map(|_| 0..out.channels) {
+        let bias = kernel.bias.get(o).map_or(0.0, |&b| f64::from(b));
+        sums.extend(vec![bias; out.pixels()]);
+    }
+    for (n, c) in pixels(shape.batch, shape.channels) {
+        let plane = &input[(n * shape.channels + c) * shape.pixels()..][..shape.pixels()];
+        for (o, (y, x)) in
+            (0..outs).flat_map(|o| pixels(shape.height, shape.width).map(move |p| (o, p)))
+        {
+            let to = (n * out.channels + c / ins * outs + o) * out.pixels();
+            for (ky, kx) in pixels(kh, kw) {
+                let oy = (y * spec.stride[0] + ky * spec.dilation[0]).wrapping_sub(spec.padding[0]);
+                let ox = (x * spec.stride[1] + kx * spec.dilation[1]).wrapping_sub(spec.padding[1]);
+                if oy < out.height && ox < out.width {
+                    let weight = kernel.weights[((c * outs + o) * kh + ky) * kw + kx];
+                    sums[to + oy * out.width + ox] +=
+                        f64::from(weight) * f64::from(plane[y * shape.width + x]);
+                }
+            }
+        }
+    }
+    (sums.into_iter().map(|sum| sum as f32).collect(), out)
 }
 
 /// Maximum over a moving window of a planar batch, and its `row · width + column` in the plane.

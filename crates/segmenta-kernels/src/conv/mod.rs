@@ -6,7 +6,10 @@ mod gemm;
 mod panel;
 mod planar;
 mod tile;
+mod transposed;
 mod winograd;
+
+pub use transposed::{TransposedConvolution, TransposedSpec};
 
 use crate::activation::Activation;
 use crate::isa::Isa;

@@ -213,7 +213,7 @@ fn unpooling_takes_indices_in_any_order() {
             indices[pixel * isa.lanes()..][..isa.lanes()].fill(index);
         }
         let got = run(isa, 4, &[1.0, 2.0, 3.0], from, to, |x, to| {
-            max_unpool(x, &indices, to)
+            max_unpool(x, &indices, to);
         });
         let mut expected = vec![0.0; 40];
         (expected[39], expected[2]) = (3.0, 2.0);
@@ -228,7 +228,7 @@ fn an_index_outside_the_output_is_refused() {
     let isa = Isa::fastest();
     let indices = vec![4; shape.blocked_len(isa)];
     run(isa, 1, &[1.0; 4], shape, shape, |x, to| {
-        max_unpool(x, &indices, to)
+        max_unpool(x, &indices, to);
     });
 }
 
