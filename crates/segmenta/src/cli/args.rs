@@ -112,9 +112,9 @@ pub(crate) struct ModelArgs {
 /// How much memory weights may take.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum MemoryUse {
-    /// What the fastest algorithms take
+    // What the fastest algorithms take.
     Ample,
-    /// The weights themselves
+    // The weights themselves.
     Low,
 }
 
