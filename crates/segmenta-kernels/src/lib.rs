@@ -29,7 +29,7 @@ mod threads;
 
 pub use activation::Activation;
 pub use buffer::{Arena, ArenaViews, Buffer, OutOfMemory};
-pub use conv::{ConvSpec, Convolution, Kernel2d};
+pub use conv::{ConvPlan, ConvSpec, Convolution, Kernel2d, WeightMemory};
 pub use isa::Isa;
 pub use labels::{Logits, labels, winning_probability};
 pub use layout::{blocked, to_blocked, to_planar};

@@ -136,6 +136,11 @@ impl<'a> Map<'a> {
 
     shape_of_a_view!();
 
+    /// Values from one picture of the batch to the next.
+    pub(crate) fn image_stride(&self) -> usize {
+        self.image_stride
+    }
+
     fn offset(&self, image: usize, block: usize) -> usize {
         image * self.image_stride + block * self.plane()
     }

@@ -62,3 +62,17 @@ pub(crate) fn parts(total: usize, least: usize) -> usize {
     let most = (total / least.max(1)).max(1);
     (rayon::current_num_threads() * PER_THREAD).min(most)
 }
+
+/// How many tasks each of `outer` independent pieces of work is cut into: `wanted` (at most `most`),
+/// or as many more as it takes for all threads to get the same number of tasks.
+pub(crate) fn tasks(outer: usize, wanted: usize, most: usize) -> usize {
+    let threads = rayon::current_num_threads();
+    // With many tasks an uneven end costs little.
+    let plenty = 8 * threads;
+    let least = (2 * threads).div_ceil(outer);
+    let mut count = wanted.max(least);
+    while outer * count < plenty && !(outer * count).is_multiple_of(threads) {
+        count += 1;
+    }
+    count.min(most).max(1)
+}

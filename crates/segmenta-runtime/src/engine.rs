@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use segmenta_graph::{Graph, GraphError, Parameter, Shape};
-use segmenta_kernels::{self as kernels, Arena, Isa, Logits, OutOfMemory, Threads};
+use segmenta_kernels::{self as kernels, Arena, Isa, Logits, OutOfMemory, Threads, WeightMemory};
 use thiserror::Error;
 
 use crate::compile::compile;
@@ -21,6 +21,8 @@ pub struct EngineOptions {
     pub isa: Option<Isa>,
     /// The results wanted, by name; empty for the main one alone.
     pub outputs: Vec<String>,
+    /// Whether weights may be kept in a second form that is faster to compute with.
+    pub memory: WeightMemory,
 }
 
 /// Why a network could not be run.
@@ -79,7 +81,8 @@ pub struct StepTime {
 /// What a network takes in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
-    /// Packed weights, shared by all input sizes.
+    /// Packed weights, shared by all input sizes, with their second forms for the plans that are
+    /// kept.
     pub weight_bytes: usize,
     /// Intermediate maps for one input size.
     pub arena_bytes: usize,
@@ -95,6 +98,7 @@ pub struct Engine {
     graph: Graph,
     program: Program,
     isa: Isa,
+    weight_memory: WeightMemory,
     threads: Threads,
     plans: Mutex<Vec<Arc<Plan>>>,
     arenas: Mutex<Vec<Arena>>,
@@ -128,6 +132,7 @@ impl Engine {
             graph,
             program,
             isa,
+            weight_memory: options.memory,
             threads,
             plans: Mutex::default(),
             arenas: Mutex::default(),
@@ -166,6 +171,7 @@ impl Engine {
             Work::Conv(conv) | Work::ConvOnPicture(conv) => conv.weight_bytes(),
             _ => 0,
         };
+        let plan = self.plan(input)?;
         Ok(Memory {
             weight_bytes: self
                 .program
@@ -173,7 +179,7 @@ impl Engine {
                 .iter()
                 .map(|s| weight_bytes(&s.work))
                 .sum(),
-            arena_bytes: self.plan(input)?.arena_len * size_of::<f32>(),
+            arena_bytes: plan.arena_len * size_of::<f32>(),
         })
     }
 
@@ -239,7 +245,7 @@ impl Engine {
             };
             times.push(StepTime {
                 name: step.name.clone(),
-                algorithm: step.work.label(),
+                algorithm: plan.label(index, &step.work),
                 shape,
                 multiply_adds,
                 seconds,
@@ -334,7 +340,11 @@ impl Engine {
             plans.push(Arc::clone(&plan));
             return Ok(plan);
         }
-        let plan = Arc::new(Plan::new(&self.graph, &self.program, self.isa, input)?);
+        let (threads, memory) = (self.threads.count(), self.weight_memory);
+        let plan = self
+            .threads
+            .run(|| Plan::new(&self.graph, &self.program, self.isa, threads, memory, input))?;
+        let plan = Arc::new(plan);
         if plans.len() == PLANS {
             plans.remove(0);
         }

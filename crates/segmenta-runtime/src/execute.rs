@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use segmenta_kernels as kernels;
-use segmenta_kernels::{Arena, ArenaViews, Isa, Map, MapMut};
+use segmenta_kernels::{Arena, ArenaViews, ConvPlan, Isa, Map, MapMut};
 
 use crate::plan::Plan;
 use crate::program::{Program, Step, Value, Work};
@@ -42,17 +42,31 @@ struct Run<'a> {
 impl Run<'_> {
     fn step(&self, index: usize, arena: &mut Arena, results: &mut [&mut [f32]]) {
         match &self.step.work {
-            Work::Conv(conv) => match self.step.inputs.len() {
-                1 => self.unary(arena, |x, to| conv.run(x, to, None)),
-                _ => self.binary(arena, |x, other, to| conv.run(x, to, Some(other))),
-            },
+            Work::Conv(conv) => {
+                let plan = self.convolution(index);
+                let scratch = self.plan.scratch[index].clone();
+                let (x, output) = (self.step.inputs[0], self.output());
+                let writes = [self.plan.place(output), scratch];
+                if let Some(&sum) = self.step.inputs.get(1) {
+                    let reads = [self.plan.place(x), self.plan.place(sum)];
+                    let ArenaViews { reads, writes } = arena.views(reads, writes);
+                    let [to, scratch] = writes;
+                    let (x, sum) = (self.map(x, reads[0]), self.map(sum, reads[1]));
+                    conv.run(plan, x, self.map_mut(output, to), Some(sum), scratch);
+                } else {
+                    let ArenaViews { reads, writes } = arena.views([self.plan.place(x)], writes);
+                    let [to, scratch] = writes;
+                    let x = self.map(x, reads[0]);
+                    conv.run(plan, x, self.map_mut(output, to), None, scratch);
+                }
+            }
             Work::ConvOnPicture(conv) => {
                 let value = self.output();
                 let scratch = self.plan.scratch[index].clone();
                 let views = arena.views([], [self.plan.place(value), scratch]);
                 let [to, scratch] = views.writes;
                 let to = self.map_mut(value, to);
-                conv.run_on_picture(self.input, self.plan.input, scratch, to);
+                conv.run_on_picture(self.convolution(index), self.input, to, scratch);
             }
             Work::Block => {
                 let value = self.output();
@@ -123,6 +137,12 @@ impl Run<'_> {
                 );
             }
         }
+    }
+
+    fn convolution(&self, index: usize) -> &ConvPlan {
+        self.plan.convolutions[index]
+            .as_ref()
+            .expect("planned with its step")
     }
 
     fn output(&self) -> Value {

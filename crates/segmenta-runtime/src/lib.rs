@@ -18,4 +18,4 @@ mod plan;
 mod program;
 
 pub use engine::{Engine, EngineOptions, Memory, RuntimeError, StepTime, Tensor};
-pub use segmenta_kernels::{Isa, Logits};
+pub use segmenta_kernels::{Isa, Logits, WeightMemory};

@@ -3,10 +3,10 @@
 use std::ops::Range;
 
 use segmenta_graph::{Graph, GraphError, Shape};
-use segmenta_kernels::{Isa, MapShape};
+use segmenta_kernels::{ConvPlan, Isa, MapShape, WeightMemory};
 
 use crate::layout::{Demand, lay_out};
-use crate::program::{Layout, Program, Value, Work};
+use crate::program::{Layout, Program, Step, Value, Work};
 
 /// Shapes and places for one input size.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub(crate) struct Plan {
     shapes: Vec<MapShape>,
     layouts: Vec<Layout>,
     places: Vec<Range<usize>>,
+    /// How each step's convolution goes, for those that have one.
+    pub(crate) convolutions: Vec<Option<ConvPlan>>,
     /// Scratch memory of each step; empty for most.
     pub(crate) scratch: Vec<Range<usize>>,
     pub(crate) arena_len: usize,
@@ -28,6 +30,8 @@ impl Plan {
         graph: &Graph,
         program: &Program,
         isa: Isa,
+        threads: usize,
+        memory: WeightMemory,
         input: Shape,
     ) -> Result<Self, GraphError> {
         let nodes = graph.shapes(input)?;
@@ -44,13 +48,22 @@ impl Plan {
 
         let mut demands = demands(program, &shapes, &layouts, isa);
         let buffers = demands.len();
-        for (index, step) in program.steps.iter().enumerate() {
-            let len = match &step.work {
-                Work::ConvOnPicture(conv) => conv.scratch_len(input),
-                _ => 0,
-            };
+        let plan = |step: &Step| match &step.work {
+            Work::Conv(conv) => {
+                let input = step.inputs[0];
+                let shape = MapShape {
+                    channels: input.channels,
+                    ..shapes[input.buffer.0]
+                };
+                Some(conv.plan(shape, threads, memory))
+            }
+            Work::ConvOnPicture(conv) => Some(conv.plan(input, threads, memory)),
+            _ => None,
+        };
+        let convolutions: Vec<_> = program.steps.iter().map(plan).collect();
+        for (index, conv) in convolutions.iter().enumerate() {
             demands.push(Demand {
-                len,
+                len: conv.as_ref().map_or(0, ConvPlan::scratch_len),
                 live: index..=index,
             });
         }
@@ -61,11 +74,18 @@ impl Plan {
             shapes,
             layouts,
             places,
+            convolutions,
             scratch,
             arena_len,
             results: program.results.iter().map(|r| nodes[r.index()]).collect(),
             isa,
         })
+    }
+
+    /// The kind of a step, or its convolution's algorithm, for profiles.
+    pub(crate) fn label(&self, step: usize, work: &Work) -> &'static str {
+        let conv = self.convolutions[step].as_ref();
+        conv.map_or(work.label(), ConvPlan::algorithm)
     }
 
     /// The shape of a value.

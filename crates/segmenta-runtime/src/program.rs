@@ -90,10 +90,10 @@ pub(crate) struct Program {
 }
 
 impl Work {
-    /// The kind of step, or the convolution's algorithm, for profiles.
+    /// The kind of step, for profiles.
     pub(crate) fn label(&self) -> &'static str {
         match self {
-            Self::Conv(conv) | Self::ConvOnPicture(conv) => conv.algorithm(),
+            Self::Conv(_) | Self::ConvOnPicture(_) => "convolution",
             Self::Block => "to blocks",
             Self::MaxPool(_) => "max pool",
             Self::GlobalAvgPool => "average pool",

@@ -26,5 +26,6 @@ pub use describe::Description;
 pub use error::Error;
 pub use model::{Model, ModelOptions, published_file};
 pub use segmenta_image::{LabelMap, Palette, Picture, Preprocess, Resize};
+pub use segmenta_runtime::WeightMemory;
 pub use segmentation::{ClassShare, SegmentOptions, Segmentation, Stages};
 pub use tiles::Tiles;

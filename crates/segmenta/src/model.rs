@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use segmenta_graph::{Graph, Role};
-use segmenta_runtime::{Engine, EngineOptions, Isa};
+use segmenta_runtime::{Engine, EngineOptions, Isa, WeightMemory};
 use segmenta_weights::{Expected, Hub, ModelCard, Progress, Published, StateDict};
 use segmenta_zoo::{Architecture, Options, PublishedWeights, find, published};
 
@@ -26,6 +26,8 @@ pub struct ModelOptions {
     pub threads: usize,
     /// Instruction set; the fastest there is if `None`.
     pub isa: Option<Isa>,
+    /// Whether weights may be kept in a second form that is faster to compute with.
+    pub memory: WeightMemory,
 }
 
 /// A network with its weights.
@@ -192,6 +194,7 @@ fn engine_options(options: &ModelOptions) -> EngineOptions {
         threads: options.threads,
         isa: options.isa,
         outputs: options.outputs.clone(),
+        memory: options.memory,
     }
 }
 

@@ -4,24 +4,22 @@
 //! Nothing is copied out into columns. A 1×1 convolution reads its pixels where they lie; any
 //! other one keeps a pointer a pixel and tap, and a tap outside the map points at zeros (a tap
 //! outside for the whole tile is skipped, which is most of them where the dilation is as large as
-//! the map). The reduction is cut so that a part of the weights stays in the L2 cache while
-//! a task's pixels pass by. A convolution in groups that is not depthwise runs as a dense one with
+//! the map). A convolution in groups that is not depthwise runs as a dense one with
 //! zeros between the groups.
 
 use std::ops::Range;
 
+use super::gemm::{Epilogue, Part, Product, Target, part_of, reduction_parts};
 use super::panel::{Panel, Panels};
-use super::tile::{Finish, Store, reduce_block, store};
+use super::tile::{reduce_block, store};
 use super::{ConvSpec, Kernel2d};
 use crate::activation::Activation;
 use crate::isa::{Isa, Kernel};
 use crate::map::{Map, MapMut};
-use crate::shared::{Shared, in_parallel, part};
+use crate::shared::{Shared, in_parallel, part, tasks};
 use crate::simd::Simd;
 
-/// Steps of the reduction that are done before the next pixels: with 64 columns, 64 KiB of weights.
-const REDUCTION: usize = 256;
-/// Pixels of a task: with `REDUCTION` channels, about 350 KiB of input.
+/// Pixels of a task: with 256 channels of a part of the reduction, about 350 KiB of input.
 const PIXELS: usize = 336;
 
 static ZEROS: [f32; 16] = [0.0; 16];
@@ -55,6 +53,10 @@ impl Packed {
         self.panels.len()
     }
 
+    pub(crate) fn panels(&self) -> &Panels {
+        &self.panels
+    }
+
     pub(crate) fn is_dense(&self) -> bool {
         self.dense
     }
@@ -70,11 +72,9 @@ impl Packed {
         let isa = input.isa();
         let (batch, pixels) = (output.shape().batch, output.shape().pixels());
         let panels = self.panels.panels.len();
-        let threads = rayon::current_num_threads();
         // Cut the pixels first; where there are few, cut the output channels too.
-        let least = (2 * threads).div_ceil(batch);
-        let cuts = pixels.div_ceil(PIXELS).max(least.min(pixels.div_ceil(24)));
-        let groups = (2 * threads).div_ceil(batch * cuts).min(panels);
+        let cuts = tasks(batch, pixels.div_ceil(PIXELS), pixels.div_ceil(24));
+        let groups = tasks(batch * cuts, 1, panels);
         let (plane, image_stride) = (output.plane(), output.image_stride());
         let width = output.shape().width;
         let shared = output.shared();
@@ -119,25 +119,44 @@ impl Kernel for Task<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let pairs = self.packed.taps.len() * self.packed.in_blocks;
-        let parts = pairs.div_ceil(REDUCTION / S::LANES);
-        for index in 0..parts {
-            let reduction = part(pairs, parts, index);
-            for panel in &self.packed.panels.panels[self.panels.clone()] {
-                // What fits the registers: sums, one row of weights, one broadcast value.
-                match (S::REGISTERS, panel.vectors, self.packed.dense) {
-                    (32, 4, true) => self.dense::<S, 6, 4>(panel, &reduction, pairs),
-                    (32, 3, true) => self.dense::<S, 9, 3>(panel, &reduction, pairs),
-                    (32, 2, true) => self.dense::<S, 14, 2>(panel, &reduction, pairs),
-                    (32, 1, true) => self.dense::<S, 16, 1>(panel, &reduction, pairs),
-                    (32, 4, false) => self.window::<S, 6, 4>(panel, &reduction, pairs),
-                    (32, 3, false) => self.window::<S, 8, 3>(panel, &reduction, pairs),
-                    (32, 2, false) => self.window::<S, 8, 2>(panel, &reduction, pairs),
-                    (32, _, false) => self.window::<S, 12, 1>(panel, &reduction, pairs),
-                    (_, 2, true) => self.dense::<S, 6, 2>(panel, &reduction, pairs),
-                    (_, _, true) => self.dense::<S, 12, 1>(panel, &reduction, pairs),
-                    (_, 2, false) => self.window::<S, 6, 2>(panel, &reduction, pairs),
-                    (_, _, false) => self.window::<S, 8, 1>(panel, &reduction, pairs),
+        let panels = &self.packed.panels.panels[self.panels.clone()];
+        let weights = self.packed.panels.weights.as_ptr();
+        let residual = self
+            .residual
+            .map(|map| (map.block(self.image, 0), map.plane()));
+        let (residual, residual_plane) = residual.unwrap_or((std::ptr::null(), 0));
+        let target = Target {
+            out: self.output.at(self.output_offset),
+            plane: self.output_plane,
+            epilogue: Some(Epilogue {
+                bias: self.packed.panels.bias.as_ptr(),
+                residual,
+                residual_plane,
+                activation: self.activation,
+            }),
+        };
+        if self.packed.dense {
+            let product = Product {
+                input: self.input.block(self.image, 0),
+                plane: self.input.plane(),
+                blocks: self.packed.in_blocks,
+                weights,
+                panels,
+                pixels: self.pixels.clone(),
+                target,
+            };
+            return product.run::<S>();
+        }
+        for part in reduction_parts::<S>(self.packed.taps.len() * self.packed.in_blocks) {
+            for panel in panels {
+                let weights = part_of::<S>(weights, panel, part.blocks.start);
+                match (S::REGISTERS, panel.vectors) {
+                    (32, 4) => self.window::<S, 6, 4>(panel, &part, weights, &target),
+                    (32, 3) => self.window::<S, 8, 3>(panel, &part, weights, &target),
+                    (32, 2) => self.window::<S, 8, 2>(panel, &part, weights, &target),
+                    (32, _) => self.window::<S, 12, 1>(panel, &part, weights, &target),
+                    (_, 2) => self.window::<S, 6, 2>(panel, &part, weights, &target),
+                    _ => self.window::<S, 8, 1>(panel, &part, weights, &target),
                 }
             }
         }
@@ -145,87 +164,16 @@ impl Kernel for Task<'_> {
 }
 
 impl Task<'_> {
-    /// Where the panel's weights for `reduction` start.
-    #[inline(always)]
-    unsafe fn weights<S: Simd>(&self, panel: &Panel, reduction: &Range<usize>) -> *const f32 {
-        let row = reduction.start * S::LANES;
-        let weights = self.packed.panels.weights.as_ptr();
-        weights.add(panel.offset + row * panel.vectors * S::LANES)
-    }
-
-    #[inline(always)]
-    unsafe fn store_at<S: Simd>(
-        &self,
-        panel: &Panel,
-        reduction: &Range<usize>,
-        pairs: usize,
-        pixel: usize,
-    ) -> Store {
-        let at = panel.block * self.output_plane + pixel * S::LANES;
-        let finish = (reduction.end == pairs).then(|| {
-            let residual = self.residual.map(|map| {
-                let block = map.block(self.image, panel.block);
-                (block.add(pixel * S::LANES), map.plane())
-            });
-            let (residual, residual_plane) = residual.unwrap_or((std::ptr::null(), 0));
-            Finish {
-                bias: self.packed.panels.bias.as_ptr().add(panel.block * S::LANES),
-                residual,
-                residual_plane,
-                activation: self.activation,
-            }
-        });
-        Store {
-            out: self.output.at(self.output_offset + at),
-            out_plane: self.output_plane,
-            count: self.pixels.end - pixel,
-            continues: reduction.start > 0,
-            finish,
-        }
-    }
-
-    /// A 1×1 convolution with stride 1: pixels follow each other in memory.
-    #[inline(always)]
-    unsafe fn dense<S: Simd, const P: usize, const V: usize>(
-        &self,
-        panel: &Panel,
-        reduction: &Range<usize>,
-        pairs: usize,
-    ) {
-        let plane = self.input.plane();
-        let mut pixel = self.pixels.start;
-        while pixel + P <= self.pixels.end {
-            let mut sums = [[S::zero(); V]; P];
-            let mut weights = self.weights::<S>(panel, reduction);
-            let mut from = self
-                .input
-                .block(self.image, reduction.start)
-                .add(pixel * S::LANES);
-            for _ in reduction.clone() {
-                let mut pixels = [from; P];
-                for (m, pixel) in pixels.iter_mut().enumerate() {
-                    *pixel = from.add(m * S::LANES);
-                }
-                reduce_block::<S, P, V>(&mut sums, pixels, &mut weights);
-                from = from.wrapping_add(plane);
-            }
-            store::<S, P, V>(&sums, &self.store_at::<S>(panel, reduction, pairs, pixel));
-            pixel += P;
-        }
-        if pixel < self.pixels.end {
-            self.window_tile::<S, P, V>(panel, reduction, pairs, pixel);
-        }
-    }
-
     #[inline(always)]
     unsafe fn window<S: Simd, const P: usize, const V: usize>(
         &self,
         panel: &Panel,
-        reduction: &Range<usize>,
-        pairs: usize,
+        part: &Part,
+        weights: *const f32,
+        target: &Target,
     ) {
         for pixel in self.pixels.clone().step_by(P) {
-            self.window_tile::<S, P, V>(panel, reduction, pairs, pixel);
+            self.window_tile::<S, P, V>(panel, part, weights, target, pixel);
         }
     }
 
@@ -234,8 +182,9 @@ impl Task<'_> {
     unsafe fn window_tile<S: Simd, const P: usize, const V: usize>(
         &self,
         panel: &Panel,
-        reduction: &Range<usize>,
-        pairs: usize,
+        part: &Part,
+        mut weights: *const f32,
+        target: &Target,
         first: usize,
     ) {
         let shape = self.input.shape();
@@ -258,12 +207,11 @@ impl Task<'_> {
         }
 
         let mut sums = [[S::zero(); V]; P];
-        let mut weights = self.weights::<S>(panel, reduction);
         let in_blocks = self.packed.in_blocks;
-        let mut pair = reduction.start;
-        while pair < reduction.end {
+        let mut pair = part.blocks.start;
+        while pair < part.blocks.end {
             let (tap, block) = (pair / in_blocks, pair % in_blocks);
-            let blocks = (in_blocks - block).min(reduction.end - pair);
+            let blocks = (in_blocks - block).min(part.blocks.end - pair);
             pair += blocks;
             let [dy, dx] = *self.packed.taps.get_unchecked(tap);
             let mut pixels = [ZEROS.as_ptr(); P];
@@ -289,6 +237,7 @@ impl Task<'_> {
                 }
             }
         }
-        store::<S, P, V>(&sums, &self.store_at::<S>(panel, reduction, pairs, first));
+        let count = (self.pixels.end - first).min(P);
+        store::<S, P, V>(&sums, &target.store_at::<S>(panel, part, first, count));
     }
 }

@@ -2,9 +2,11 @@
 
 mod blocked;
 mod depthwise;
+mod gemm;
 mod panel;
 mod planar;
 mod tile;
+mod winograd;
 
 use crate::activation::Activation;
 use crate::isa::Isa;
@@ -78,6 +80,52 @@ pub struct Convolution {
     isa: Isa,
     activation: Activation,
     packed: Packed,
+    transformed: winograd::Cache,
+}
+
+/// Whether memory may be spent on weights in a second form.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum WeightMemory {
+    /// As much as the fastest algorithm takes: up to four times the weights of a 3×3 convolution
+    /// (seven for large dilations).
+    #[default]
+    Ample,
+    /// Nothing but the weights as they are.
+    Low,
+}
+
+/// How a convolution goes on inputs of one shape: made once by [`Convolution::plan`], and holding
+/// the weights in the form that its algorithm takes.
+#[derive(Debug)]
+pub struct ConvPlan {
+    input: MapShape,
+    winograd: Option<winograd::Plan>,
+    direct: &'static str,
+    scratch_len: usize,
+}
+
+impl ConvPlan {
+    /// The algorithm, in a word.
+    pub fn algorithm(&self) -> &'static str {
+        match &self.winograd {
+            Some(plan) => plan.label(),
+            None => self.direct,
+        }
+    }
+
+    /// Values of scratch memory that a run needs.
+    pub fn scratch_len(&self) -> usize {
+        self.scratch_len
+    }
+
+    /// Bytes of weights in a second form, which other plans of the same convolution may share.
+    pub fn weight_bytes(&self) -> usize {
+        let values = self
+            .winograd
+            .as_ref()
+            .map_or(0, winograd::Plan::weights_len);
+        values * size_of::<f32>()
+    }
 }
 
 #[derive(Debug)]
@@ -105,6 +153,7 @@ impl Convolution {
             isa,
             activation,
             packed,
+            transformed: winograd::Cache::default(),
         }
     }
 
@@ -130,6 +179,7 @@ impl Convolution {
             isa,
             activation,
             packed: Packed::Planar(planar::Packed::new(isa, &spec, &kernel)),
+            transformed: winograd::Cache::default(),
         })
     }
 
@@ -138,61 +188,104 @@ impl Convolution {
         &self.spec
     }
 
-    /// Bytes of packed weights.
+    /// Bytes of packed weights, those that plans hold in a second form included.
     pub fn weight_bytes(&self) -> usize {
         let values = match &self.packed {
             Packed::Blocked(p) => p.len(),
             Packed::Depthwise(p) => p.len(),
             Packed::Planar(p) => p.len(),
         };
-        values * size_of::<f32>()
+        (values + self.transformed.len()) * size_of::<f32>()
     }
 
-    /// The algorithm, in a word.
-    pub fn algorithm(&self) -> &'static str {
-        match &self.packed {
-            Packed::Blocked(p) if p.is_dense() => "gemm",
-            Packed::Blocked(_) => "window gemm",
-            Packed::Depthwise(_) => "depthwise",
-            Packed::Planar(_) => "planar",
+    /// Chooses how to run on inputs of a shape with up to `threads` threads, by an estimate of what
+    /// each algorithm costs; what is chosen does not depend on the number of threads.
+    ///
+    /// # Panics
+    /// If the window does not fit the input, or the channels differ.
+    pub fn plan(&self, input: MapShape, threads: usize, memory: WeightMemory) -> ConvPlan {
+        assert_eq!(self.spec.in_channels, input.channels, "channels in");
+        let output = self.spec.output(input).expect("a window that fits");
+        let (direct, scratch_len) = match &self.packed {
+            Packed::Blocked(p) if p.is_dense() => ("gemm", 0),
+            Packed::Blocked(_) => ("window gemm", 0),
+            Packed::Depthwise(_) => ("depthwise", 0),
+            Packed::Planar(_) => ("planar", planar::scratch_len(&self.spec, input)),
+        };
+        let winograd = match &self.packed {
+            Packed::Blocked(p)
+                if memory == WeightMemory::Ample
+                    && winograd::supports(&self.spec)
+                    && winograd::pays(&self.spec, self.isa, input, output) =>
+            {
+                let weights = &self.transformed;
+                let plan =
+                    winograd::Plan::new(self.isa, &self.spec, p.panels(), weights, output, threads);
+                Some(plan)
+            }
+            _ => None,
+        };
+        ConvPlan {
+            input,
+            scratch_len: winograd
+                .as_ref()
+                .map_or(scratch_len, |plan| plan.scratch_len),
+            winograd,
+            direct,
         }
     }
 
     /// `output = activation(convolution(input) + bias + residual)`, all blocked.
     ///
     /// # Panics
-    /// If shapes do not fit, or it was packed [`Convolution::on_picture`].
-    pub fn run(&self, input: Map<'_>, mut output: MapMut<'_>, residual: Option<Map<'_>>) {
-        assert_eq!(self.spec.in_channels, input.shape().channels, "channels in");
+    /// If shapes do not fit the plan, the scratch memory is too short, there are more threads than
+    /// were planned for, or it was packed [`Convolution::on_picture`].
+    pub fn run(
+        &self,
+        plan: &ConvPlan,
+        input: Map<'_>,
+        mut output: MapMut<'_>,
+        residual: Option<Map<'_>>,
+        scratch: &mut [f32],
+    ) {
+        assert_eq!(plan.input, input.shape(), "planned for another input");
         self.check_output(input.shape(), &output, residual);
-        match &self.packed {
-            Packed::Blocked(p) => p.run(&self.spec, input, &mut output, residual, self.activation),
-            Packed::Depthwise(p) => {
-                p.run(&self.spec, input, &mut output, residual, self.activation);
+        let activation = self.activation;
+        match (&self.packed, &plan.winograd) {
+            (Packed::Blocked(p), Some(winograd)) => {
+                let bias = p.panels().bias.as_ptr();
+                winograd.run(
+                    &self.spec,
+                    input,
+                    &mut output,
+                    residual,
+                    bias,
+                    activation,
+                    scratch,
+                );
             }
-            Packed::Planar(_) => panic!("packed for a planar picture, given a blocked map"),
-        }
-    }
-
-    /// Values of scratch memory that [`Convolution::run_on_picture`] needs.
-    pub fn scratch_len(&self, input: MapShape) -> usize {
-        match &self.packed {
-            Packed::Planar(_) => planar::scratch_len(&self.spec, input),
-            _ => 0,
+            (Packed::Blocked(p), None) => {
+                p.run(&self.spec, input, &mut output, residual, activation);
+            }
+            (Packed::Depthwise(p), _) => {
+                p.run(&self.spec, input, &mut output, residual, activation);
+            }
+            (Packed::Planar(_), _) => panic!("packed for a planar picture, given a blocked map"),
         }
     }
 
     /// `output = activation(convolution(input) + bias)` for a planar `input`, N×C×H×W.
     ///
     /// # Panics
-    /// If shapes do not fit, or it was packed for blocked maps.
+    /// As [`Convolution::run`], or if it was packed for blocked maps.
     pub fn run_on_picture(
         &self,
+        plan: &ConvPlan,
         input: &[f32],
-        shape: MapShape,
-        scratch: &mut [f32],
         mut output: MapMut<'_>,
+        scratch: &mut [f32],
     ) {
+        let shape = plan.input;
         assert_eq!(
             input.len(),
             shape.batch * shape.planar_len(),

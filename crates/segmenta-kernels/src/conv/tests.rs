@@ -11,6 +11,20 @@ use crate::threads::Threads;
 /// Of the root mean square of the expected values: what f32 sums in another order may differ by.
 const TOLERANCE: f32 = 2e-5;
 
+/// The same for sums of transformed values: F(4, 3), and F(6, 3) for large dilations.
+const WINOGRAD_TOLERANCE: f32 = 1e-4;
+
+/// Which kernel runs a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// As the plan chooses.
+    Planned,
+    /// The planar one.
+    OnPicture,
+    /// By tiles, even where they do not pay.
+    Winograd,
+}
+
 /// Deterministic values in −1..1, never all alike.
 fn values(len: usize, seed: u64) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
@@ -33,7 +47,7 @@ struct Case {
 }
 
 /// Runs a case as the plan would, by the blocked or depthwise kernel, or by the planar one.
-fn run(case: &Case, isa: Isa, on_picture: bool) -> Option<Vec<f32>> {
+fn run(case: &Case, isa: Isa, way: Way) -> Option<Vec<f32>> {
     let Case { spec, shape, .. } = case;
     let input = values(shape.batch * shape.planar_len(), 1);
     let (weights, bias) = numbers(spec);
@@ -46,18 +60,29 @@ fn run(case: &Case, isa: Isa, on_picture: bool) -> Option<Vec<f32>> {
     // What was there before must not matter.
     output.fill(f32::NAN);
     Threads::new(case.threads).unwrap().run(|| {
-        if on_picture {
+        if way == Way::OnPicture {
             let conv = Convolution::on_picture(isa, *spec, kernel, case.activation)?;
-            let mut scratch = vec![f32::NAN; conv.scratch_len(*shape)];
+            let plan = conv.plan(*shape, case.threads, WeightMemory::Ample);
+            let mut scratch = vec![f32::NAN; plan.scratch_len()];
             let output = MapMut::whole(isa, out, &mut output);
-            conv.run_on_picture(&input, *shape, &mut scratch, output);
+            conv.run_on_picture(&plan, &input, output, &mut scratch);
         } else {
             let conv = Convolution::new(isa, *spec, kernel, case.activation);
             let residual = blocked(isa, out, &values(out.batch * out.planar_len(), 9));
             let residual = case.residual.then(|| Map::whole(isa, out, &residual));
             let input = blocked(isa, *shape, &input);
             let output = MapMut::whole(isa, out, &mut output);
-            conv.run(Map::whole(isa, *shape, &input), output, residual);
+            let mut plan = conv.plan(*shape, case.threads, WeightMemory::Ample);
+            if let (Way::Winograd, Packed::Blocked(packed)) = (way, &conv.packed) {
+                let panels = packed.panels();
+                let cache = &conv.transformed;
+                let tiles = winograd::Plan::new(isa, spec, panels, cache, out, case.threads);
+                plan.scratch_len = tiles.scratch_len;
+                plan.winograd = Some(tiles);
+            }
+            let mut scratch = vec![f32::NAN; plan.scratch_len()];
+            let input = Map::whole(isa, *shape, &input);
+            conv.run(&plan, input, output, residual, &mut scratch);
         }
         let mut planar = vec![0.0; out.batch * out.planar_len()];
         to_planar(Map::whole(isa, out, &output), &mut planar);
@@ -87,21 +112,26 @@ fn expected(case: &Case) -> Vec<f32> {
     expected
 }
 
-fn compare(got: &[f32], expected: &[f32], what: &str) -> Result<(), TestCaseError> {
+fn compare(got: &[f32], expected: &[f32], tolerance: f32, what: &str) -> Result<(), TestCaseError> {
     let rms = (expected.iter().map(|e| e * e).sum::<f32>() / expected.len() as f32).sqrt();
     for (i, (g, e)) in got.iter().zip(expected).enumerate() {
-        let close = (g - e).abs() <= TOLERANCE * rms.max(1.0);
+        let close = (g - e).abs() <= tolerance * rms.max(1.0);
         prop_assert!(close, "{what}: value {i} is {g}, expected {e} (rms {rms})");
     }
     Ok(())
 }
 
-fn check_everywhere(case: &Case, on_picture: bool) -> Result<(), TestCaseError> {
+fn check_everywhere(case: &Case, way: Way) -> Result<(), TestCaseError> {
     for isa in Isa::available() {
-        let Some(got) = run(case, isa, on_picture) else {
+        let Some(got) = run(case, isa, way) else {
             continue;
         };
-        compare(&got, &expected(case), &isa.to_string())?;
+        let tolerance = if way == Way::OnPicture || !winograd::supports(&case.spec) {
+            TOLERANCE
+        } else {
+            WINOGRAD_TOLERANCE
+        };
+        compare(&got, &expected(case), tolerance, &isa.to_string())?;
     }
     Ok(())
 }
@@ -149,12 +179,12 @@ proptest! {
 
     #[test]
     fn any_window(case in cases(1..40, false)) {
-        check_everywhere(&case, false)?;
+        check_everywhere(&case, Way::Planned)?;
     }
 
     #[test]
     fn groups(case in cases(1..12, true)) {
-        check_everywhere(&case, false)?;
+        check_everywhere(&case, Way::Planned)?;
     }
 
     #[test]
@@ -164,14 +194,70 @@ proptest! {
             in_channels: channels, out_channels: channels, groups: channels, ..case.spec
         };
         case.shape.channels = channels;
-        check_everywhere(&case, false)?;
+        check_everywhere(&case, Way::Planned)?;
     }
 
     #[test]
     fn on_pictures(case in cases(1..5, false), outs in 1_usize..100) {
         let mut case = Case { residual: false, ..case };
         case.spec.out_channels = outs;
-        check_everywhere(&case, true)?;
+        check_everywhere(&case, Way::OnPicture)?;
+    }
+}
+
+prop_compose! {
+    fn tiled()(
+        ins in 1_usize..70,
+        outs in 1_usize..70,
+        dilation in [prop_oneof![1_usize..5, 5_usize..40], prop_oneof![1_usize..5, 5_usize..40]],
+        padding in prop::option::of([0_usize..6, 0_usize..6]),
+        size in [1_usize..50, 1_usize..50],
+        batch in 1_usize..3,
+        activation in activations(),
+        residual: bool,
+        threads in 1_usize..4,
+    ) -> Case {
+        // Most networks pad by the dilation; any other padding must be right, too.
+        let padding = padding.unwrap_or(dilation);
+        let spec = ConvSpec {
+            in_channels: ins, out_channels: outs,
+            kernel: [3, 3], stride: [1, 1], padding, dilation, groups: 1,
+        };
+        let shape = MapShape::new(batch, ins, size[0], size[1]);
+        Case { spec, shape, activation, residual, threads }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(160))]
+
+    #[test]
+    fn tiles(case in tiled()) {
+        check_everywhere(&case, Way::Winograd)?;
+    }
+}
+
+/// Both ways through the memory, in several chunks, against direct summation.
+#[test]
+fn tiles_of_many_channels() {
+    for (channels, dilation, size) in [(40, 1, 61), (320, 2, 33), (320, 12, 65), (96, 24, 65)] {
+        let spec = ConvSpec {
+            in_channels: channels,
+            out_channels: 48,
+            kernel: [3; 2],
+            stride: [1; 2],
+            padding: [dilation; 2],
+            dilation: [dilation; 2],
+            groups: 1,
+        };
+        let case = Case {
+            spec,
+            shape: MapShape::new(2, channels, size, size - 4),
+            activation: Activation::Relu,
+            residual: true,
+            threads: 2,
+        };
+        check_everywhere(&case, Way::Winograd).unwrap();
     }
 }
 
@@ -203,7 +289,7 @@ fn wide_and_deep() {
             residual: true,
             threads: 2,
         };
-        check_everywhere(&case, false).unwrap();
+        check_everywhere(&case, Way::Planned).unwrap();
     }
 }
 
@@ -226,7 +312,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
         threads: 1,
     };
     for isa in Isa::available() {
-        let one = run(&case, isa, false).unwrap();
+        let one = run(&case, isa, Way::Planned).unwrap();
         for threads in [2, 3, 5] {
             let many = run(
                 &Case {
@@ -234,7 +320,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
                     ..case.clone()
                 },
                 isa,
-                false,
+                Way::Planned,
             )
             .unwrap();
             assert!(one == many, "{isa}, {threads} threads");
@@ -263,7 +349,8 @@ fn nan_is_not_swallowed() {
         let input = blocked(isa, shape, &[f32::NAN]);
         let mut output = Buffer::zeros(shape.blocked_len(isa));
         let to = MapMut::whole(isa, shape, &mut output);
-        conv.run(Map::whole(isa, shape, &input), to, None);
+        let plan = conv.plan(shape, 1, WeightMemory::Ample);
+        conv.run(&plan, Map::whole(isa, shape, &input), to, None, &mut []);
         assert!(output[0].is_nan(), "{isa}");
     }
 }

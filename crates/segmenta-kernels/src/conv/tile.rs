@@ -40,6 +40,38 @@ pub(crate) struct Finish {
 
 pub(crate) type Sums<V, const PIXELS: usize, const VECTORS: usize> = [[V; VECTORS]; PIXELS];
 
+/// Weights that will be needed after the ones in use, brought nearer a few lines at a time.
+pub(crate) struct Ahead {
+    from: *const f32,
+    lines: usize,
+}
+
+impl Ahead {
+    /// `len` values from `from` on.
+    #[inline(always)]
+    pub(crate) fn new(from: *const f32, len: usize) -> Self {
+        let lines = len / LINE;
+        Self { from, lines }
+    }
+
+    /// As many lines as a sixteenth of what one block of the reduction reads: sixteen tiles fetch
+    /// a whole panel.
+    #[inline(always)]
+    pub(crate) unsafe fn fetch<S: Simd, const VECTORS: usize>(&mut self) {
+        let lines = (VECTORS * S::LANES).div_ceil(LINE);
+        if self.lines >= lines {
+            for line in 0..lines {
+                S::prefetch(self.from.add(line * LINE));
+            }
+            self.from = self.from.add(lines * LINE);
+            self.lines -= lines;
+        }
+    }
+}
+
+/// Values in a cache line.
+const LINE: usize = 16;
+
 /// One block of input channels: `LANES` steps of the reduction. `pixel(m)` is where pixel `m` has
 /// them; `weights` is moved on.
 #[inline(always)]

@@ -49,6 +49,10 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         Self::splat(*from)
     }
 
+    /// Asks for the cache line at an address, which need not be readable.
+    #[inline(always)]
+    unsafe fn prefetch(_from: *const f32) {}
+
     #[inline(always)]
     unsafe fn zero() -> Self::V {
         Self::splat(0.0)

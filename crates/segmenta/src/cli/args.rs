@@ -104,6 +104,18 @@ pub(crate) struct ModelArgs {
     /// Threads to compute with [default: one a core]
     #[arg(long, value_name = "N", value_parser = number(1..=1024))]
     pub(crate) threads: Option<usize>,
+    /// `low` keeps weights in one form: slower, in a third of the memory
+    #[arg(long, value_name = "HOW MUCH", default_value = "ample")]
+    pub(crate) memory: MemoryUse,
+}
+
+/// How much memory weights may take.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum MemoryUse {
+    /// What the fastest algorithms take
+    Ample,
+    /// The weights themselves
+    Low,
 }
 
 /// Segment photographs: masks, overlays and the share of every class.

@@ -1,9 +1,9 @@
 //! The network that the arguments name, loaded.
 
-use segmenta::{Model, ModelOptions};
+use segmenta::{Model, ModelOptions, WeightMemory};
 use segmenta_runtime::Isa;
 
-use super::args::ModelArgs;
+use super::args::{MemoryUse, ModelArgs};
 use super::message::{Usage, count, warning};
 use super::progress;
 
@@ -16,6 +16,10 @@ pub(crate) fn options(args: &ModelArgs) -> anyhow::Result<ModelOptions> {
         outputs: Vec::new(),
         threads: args.threads.unwrap_or(0),
         isa: isa()?,
+        memory: match args.memory {
+            MemoryUse::Ample => WeightMemory::Ample,
+            MemoryUse::Low => WeightMemory::Low,
+        },
     })
 }
 

@@ -1,0 +1,193 @@
+//! The matrix product under the convolutions: pixels by panels of weights.
+//!
+//! The reduction is cut so that the part of a panel in use stays in the first caches while the
+//! pixels pass by, and the pixels of that part stay in the second while the panels pass by. While
+//! a panel is used the next one is fetched.
+
+use std::ops::Range;
+
+use super::panel::Panel;
+use super::tile::{Ahead, Finish, Store, reduce_block, store};
+use crate::activation::Activation;
+use crate::shared::part;
+use crate::simd::Simd;
+
+/// Steps of the reduction that are done before the next pixels: with 64 columns, 64 KiB of weights.
+const REDUCTION: usize = 256;
+
+/// What the last part of a sum adds and applies, for a whole map.
+#[derive(Clone, Copy)]
+pub(crate) struct Epilogue {
+    /// Bias of the first output channel.
+    pub(crate) bias: *const f32,
+    /// First pixel of the first block of a map to add; null for none.
+    pub(crate) residual: *const f32,
+    /// Values from one block of the residual to the next.
+    pub(crate) residual_plane: usize,
+    pub(crate) activation: Activation,
+}
+
+/// Where a product goes.
+#[derive(Clone, Copy)]
+pub(crate) struct Target {
+    /// First pixel of the first block of output channels.
+    pub(crate) out: *mut f32,
+    /// Values from one block of output channels to the next.
+    pub(crate) plane: usize,
+    /// None for the bare product.
+    pub(crate) epilogue: Option<Epilogue>,
+}
+
+/// A part of the reduction, in blocks of input channels (and taps).
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    pub(crate) blocks: Range<usize>,
+    pub(crate) is_last: bool,
+}
+
+/// The parts of a reduction over `blocks` blocks, in order.
+#[inline(always)]
+pub(crate) fn reduction_parts<S: Simd>(blocks: usize) -> impl Iterator<Item = Part> {
+    let parts = blocks.div_ceil(REDUCTION / S::LANES);
+    (0..parts).map(move |index| Part {
+        blocks: part(blocks, parts, index),
+        is_last: index + 1 == parts,
+    })
+}
+
+impl Target {
+    /// How the tile of `panel` whose first pixel is `pixel` is stored.
+    #[inline(always)]
+    pub(crate) unsafe fn store_at<S: Simd>(
+        &self,
+        panel: &Panel,
+        part: &Part,
+        pixel: usize,
+        count: usize,
+    ) -> Store {
+        let finish = match &self.epilogue {
+            Some(epilogue) if part.is_last => {
+                let offset = panel.block * epilogue.residual_plane + pixel * S::LANES;
+                Some(Finish {
+                    bias: epilogue.bias.add(panel.block * S::LANES),
+                    residual: if epilogue.residual.is_null() {
+                        epilogue.residual
+                    } else {
+                        epilogue.residual.add(offset)
+                    },
+                    residual_plane: epilogue.residual_plane,
+                    activation: epilogue.activation,
+                })
+            }
+            _ => None,
+        };
+        Store {
+            out: self.out.add(panel.block * self.plane + pixel * S::LANES),
+            out_plane: self.plane,
+            count,
+            continues: part.blocks.start > 0,
+            finish,
+        }
+    }
+}
+
+/// A product of pixels that follow each other in memory.
+pub(crate) struct Product<'a> {
+    /// Pixel 0 of the first block of input channels.
+    pub(crate) input: *const f32,
+    /// Values from one block of input channels to the next.
+    pub(crate) plane: usize,
+    /// Blocks of input channels.
+    pub(crate) blocks: usize,
+    /// What the panels' offsets count from.
+    pub(crate) weights: *const f32,
+    pub(crate) panels: &'a [Panel],
+    pub(crate) pixels: Range<usize>,
+    pub(crate) target: Target,
+}
+
+impl Product<'_> {
+    /// # Safety
+    /// The processor has the instruction set of `S`; the pointers reach as far as the extents say.
+    #[inline(always)]
+    pub(crate) unsafe fn run<S: Simd>(&self) {
+        for part in reduction_parts::<S>(self.blocks) {
+            for (index, panel) in self.panels.iter().enumerate() {
+                let from = part_of::<S>(self.weights, panel, part.blocks.start);
+                // What comes next: this part of the next panel, or the first panel's next part.
+                let next = match self.panels.get(index + 1) {
+                    Some(next) => part_of::<S>(self.weights, next, part.blocks.start),
+                    None if !part.is_last => {
+                        part_of::<S>(self.weights, &self.panels[0], part.blocks.end)
+                    }
+                    None => from,
+                };
+                // What fits the registers: sums, one row of weights, one broadcast value.
+                match (S::REGISTERS, panel.vectors) {
+                    (32, 4) => self.panel::<S, 6, 4>(panel, &part, from, next),
+                    (32, 3) => self.panel::<S, 9, 3>(panel, &part, from, next),
+                    (32, 2) => self.panel::<S, 14, 2>(panel, &part, from, next),
+                    (32, 1) => self.panel::<S, 16, 1>(panel, &part, from, next),
+                    (_, 2) => self.panel::<S, 6, 2>(panel, &part, from, next),
+                    _ => self.panel::<S, 12, 1>(panel, &part, from, next),
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn panel<S: Simd, const P: usize, const V: usize>(
+        &self,
+        panel: &Panel,
+        part: &Part,
+        weights: *const f32,
+        next: *const f32,
+    ) {
+        let input = self.input.add(part.blocks.start * self.plane);
+        let mut ahead = Ahead::new(next, part.blocks.len() * S::LANES * V * S::LANES);
+        let mut pixel = self.pixels.start;
+        while pixel + P <= self.pixels.end {
+            let mut sums = [[S::zero(); V]; P];
+            let mut weights = weights;
+            let mut from = input.add(pixel * S::LANES);
+            for _ in part.blocks.clone() {
+                let mut pixels = [from; P];
+                for (m, pixel) in pixels.iter_mut().enumerate() {
+                    *pixel = from.add(m * S::LANES);
+                }
+                ahead.fetch::<S, V>();
+                reduce_block::<S, P, V>(&mut sums, pixels, &mut weights);
+                from = from.wrapping_add(self.plane);
+            }
+            store::<S, P, V>(&sums, &self.target.store_at::<S>(panel, part, pixel, P));
+            pixel += P;
+        }
+        let rest = self.pixels.end - pixel;
+        if rest > 0 {
+            // Pixels that do not exist are the last one again.
+            let mut sums = [[S::zero(); V]; P];
+            let mut weights = weights;
+            let mut pixels = [input; P];
+            for (m, from) in pixels.iter_mut().enumerate() {
+                *from = input.add((pixel + m.min(rest - 1)) * S::LANES);
+            }
+            for _ in part.blocks.clone() {
+                reduce_block::<S, P, V>(&mut sums, pixels, &mut weights);
+                for from in &mut pixels {
+                    *from = from.wrapping_add(self.plane);
+                }
+            }
+            store::<S, P, V>(&sums, &self.target.store_at::<S>(panel, part, pixel, rest));
+        }
+    }
+}
+
+/// Where a panel's weights for the reduction from `block` on start.
+#[inline(always)]
+pub(crate) unsafe fn part_of<S: Simd>(
+    weights: *const f32,
+    panel: &Panel,
+    block: usize,
+) -> *const f32 {
+    weights.add(panel.offset + block * S::LANES * panel.vectors * S::LANES)
+}
