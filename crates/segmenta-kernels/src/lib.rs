@@ -14,17 +14,20 @@
 mod activation;
 mod buffer;
 mod conv;
+mod exp;
 mod isa;
 mod labels;
 mod layout;
 mod map;
 pub mod mapped_file;
+mod nearest;
 mod pointwise;
 mod pool;
 pub mod reference;
 mod resize;
 mod shared;
 mod simd;
+mod softmax;
 mod threads;
 
 pub use activation::Activation;
@@ -34,7 +37,12 @@ pub use isa::Isa;
 pub use labels::{Logits, labels, winning_probability};
 pub use layout::{blocked, to_blocked, to_planar};
 pub use map::{Map, MapMut, MapShape};
+pub use nearest::resize_nearest;
 pub use pointwise::{add, affine, apply, copy, mul};
-pub use pool::{PoolSpec, global_avg_pool, max_pool};
+pub use pool::{
+    PoolSpec, PoolWindow, adaptive_avg_pool, as_indices, as_indices_mut, avg_pool, global_avg_pool,
+    max_pool, max_pool_with_indices, max_unpool,
+};
 pub use resize::{resize_bilinear, resize_bilinear_planar};
+pub use softmax::{softmax, softmax_planar};
 pub use threads::Threads;

@@ -3,7 +3,7 @@
 
 use crate::conv::{ConvSpec, Kernel2d};
 use crate::map::MapShape;
-use crate::pool::PoolSpec;
+use crate::pool::PoolWindow;
 
 /// Convolution of a planar batch, plus bias.
 ///
@@ -51,27 +51,109 @@ pub fn convolution(
     (values, out)
 }
 
-/// Maximum over a moving window of a planar batch.
+/// Maximum over a moving window of a planar batch, and its `row · width + column` in the plane.
 ///
 /// # Panics
 /// If the window does not fit the padded input.
-pub fn max_pool(spec: PoolSpec, input: &[f32], shape: MapShape) -> (Vec<f32>, MapShape) {
-    let out = spec.output(shape).expect("a window that fits");
-    let mut values = Vec::with_capacity(out.batch * out.planar_len());
+pub fn max_pool_with_indices(
+    window: impl Into<PoolWindow>,
+    input: &[f32],
+    shape: MapShape,
+) -> (Vec<f32>, Vec<u32>) {
+    let window = window.into();
+    let out = window.output(shape).expect("a window that fits");
+    let (mut values, mut indices) = (Vec::new(), Vec::new());
     for plane in input.chunks_exact(shape.pixels()) {
-        for (oy, ox) in (0..out.height).flat_map(|y| (0..out.width).map(move |x| (y, x))) {
-            let mut largest = f32::NEG_INFINITY;
-            for (ky, kx) in (0..spec.kernel).flat_map(|y| (0..spec.kernel).map(move |x| (y, x))) {
-                let y = (oy * spec.stride + ky).wrapping_sub(spec.padding);
-                let x = (ox * spec.stride + kx).wrapping_sub(spec.padding);
+        for (oy, ox) in pixels(out.height, out.width) {
+            let (mut largest, mut found) = (f32::NEG_INFINITY, None);
+            for (ky, kx) in pixels(window.kernel[0], window.kernel[1]) {
+                let y = (oy * window.stride[0] + ky * window.dilation[0])
+                    .wrapping_sub(window.padding[0]);
+                let x = (ox * window.stride[1] + kx * window.dilation[1])
+                    .wrapping_sub(window.padding[1]);
                 if y < shape.height && x < shape.width {
-                    largest = largest.max(plane[y * shape.width + x]);
+                    let (value, index) = (plane[y * shape.width + x], y * shape.width + x);
+                    if value > largest || value.is_nan() || found.is_none() {
+                        (largest, found) = (value, Some(index as u32));
+                    }
                 }
             }
             values.push(largest);
+            indices.push(found.unwrap_or(0));
         }
     }
-    (values, out)
+    (values, indices)
+}
+
+/// Values of planes of `from` (height, width) put to their indices in planes of `to`.
+pub fn max_unpool(input: &[f32], indices: &[u32], from: [usize; 2], to: [usize; 2]) -> Vec<f32> {
+    let (from, to) = (from[0] * from[1], to[0] * to[1]);
+    let mut values = vec![0.0; input.len() / from * to];
+    for (i, (&value, &index)) in input.iter().zip(indices).enumerate() {
+        values[i / from * to + index as usize] = value;
+    }
+    values
+}
+
+/// Mean over a moving window of a planar batch.
+///
+/// # Panics
+/// If the window does not fit the padded input.
+pub fn avg_pool(
+    window: impl Into<PoolWindow>,
+    count_include_pad: bool,
+    input: &[f32],
+    shape: MapShape,
+) -> Vec<f32> {
+    let window = window.into();
+    let out = window.output(shape).expect("a window that fits");
+    let mut values = Vec::with_capacity(out.batch * out.planar_len());
+    for plane in input.chunks_exact(shape.pixels()) {
+        for (oy, ox) in pixels(out.height, out.width) {
+            let (mut sum, mut inside, mut padded) = (0.0_f64, 0, 0);
+            for (ky, kx) in pixels(window.kernel[0], window.kernel[1]) {
+                let (y, x) = (oy * window.stride[0] + ky, ox * window.stride[1] + kx);
+                let [py, px] = window.padding;
+                padded += usize::from(y < shape.height + 2 * py && x < shape.width + 2 * px);
+                let (y, x) = (y.wrapping_sub(py), x.wrapping_sub(px));
+                if y < shape.height && x < shape.width {
+                    sum += f64::from(plane[y * shape.width + x]);
+                    inside += 1;
+                }
+            }
+            let count = if count_include_pad { padded } else { inside };
+            values.push((sum / count as f64) as f32);
+        }
+    }
+    values
+}
+
+/// Means over a grid of `to` windows of planes of `from` (height, width).
+pub fn adaptive_avg_pool(input: &[f32], from: [usize; 2], to: [usize; 2]) -> Vec<f32> {
+    let window = |i: usize, axis: usize| {
+        // A quotient of whole numbers that is whole is met exactly.
+        let at = |i: usize| (i * from[axis]) as f64 / to[axis] as f64;
+        at(i).floor() as usize..at(i + 1).ceil() as usize
+    };
+    let mut values = Vec::new();
+    for plane in input.chunks_exact(from[0] * from[1]) {
+        for (oy, ox) in pixels(to[0], to[1]) {
+            let (mut sum, mut count) = (0.0_f64, 0);
+            for y in window(oy, 0) {
+                for x in window(ox, 1) {
+                    sum += f64::from(plane[y * from[1] + x]);
+                    count += 1;
+                }
+            }
+            values.push((sum / f64::from(count)) as f32);
+        }
+    }
+    values
+}
+
+/// Rows and columns of a map, in its order.
+fn pixels(height: usize, width: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..height).flat_map(move |y| (0..width).map(move |x| (y, x)))
 }
 
 /// Bilinear resize of planes of `from` (height, width) to `to`.
@@ -106,6 +188,37 @@ pub fn resize_bilinear(
                 let top = at(y0, x0) * (1.0 - fx) + at(y0, x1) * fx;
                 let bottom = at(y1, x0) * (1.0 - fx) + at(y1, x1) * fx;
                 values.push((top * (1.0 - fy) + bottom * fy) as f32);
+            }
+        }
+    }
+    values
+}
+
+/// Nearest resize of planes of `from` (height, width) to `to`.
+pub fn resize_nearest(input: &[f32], from: [usize; 2], to: [usize; 2]) -> Vec<f32> {
+    let source = |i: usize, axis: usize| {
+        let scale = from[axis] as f32 / to[axis] as f32;
+        ((i as f32 * scale).floor() as usize).min(from[axis] - 1)
+    };
+    let planes = input.chunks_exact(from[0] * from[1]);
+    planes
+        .flat_map(|plane| {
+            pixels(to[0], to[1]).map(|(y, x)| plane[source(y, 0) * from[1] + source(x, 1)])
+        })
+        .collect()
+}
+
+/// Softmax over the channels of a planar batch.
+pub fn softmax(input: &[f32], shape: MapShape) -> Vec<f32> {
+    let mut values = vec![0.0; input.len()];
+    for image in 0..shape.batch {
+        for pixel in 0..shape.pixels() {
+            let at = |c: usize| image * shape.planar_len() + c * shape.pixels() + pixel;
+            let x = |c: usize| f64::from(input[at(c)]);
+            let largest = (0..shape.channels).map(x).fold(f64::NEG_INFINITY, f64::max);
+            let sum: f64 = (0..shape.channels).map(|c| (x(c) - largest).exp()).sum();
+            for c in 0..shape.channels {
+                values[at(c)] = ((x(c) - largest).exp() / sum) as f32;
             }
         }
     }

@@ -137,8 +137,16 @@ fn check_everywhere(case: &Case, way: Way) -> Result<(), TestCaseError> {
 }
 
 fn activations() -> impl Strategy<Value = Activation> {
-    use Activation::{Hardsigmoid, Hardswish, None, Relu, Relu6, Sigmoid};
-    prop::sample::select(vec![None, Relu, Relu6, Hardswish, Hardsigmoid, Sigmoid])
+    use Activation::{Hardsigmoid, Hardswish, None, Relu, Relu6, Sigmoid, Silu};
+    prop::sample::select(vec![
+        None,
+        Relu,
+        Relu6,
+        Hardswish,
+        Hardsigmoid,
+        Sigmoid,
+        Silu,
+    ])
 }
 
 prop_compose! {

@@ -1,8 +1,10 @@
 //! AVX2 with FMA: eight lanes, sixteen registers.
 
 use std::arch::x86_64::{
-    __m256, _MM_HINT_T1, _mm_prefetch, _mm256_add_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
-    _mm256_max_ps, _mm256_min_ps, _mm256_mul_ps, _mm256_set1_ps, _mm256_storeu_ps, _mm256_sub_ps,
+    __m256, _CMP_GT_OQ, _CMP_UNORD_Q, _MM_HINT_T1, _mm_prefetch, _mm256_add_epi32, _mm256_add_ps,
+    _mm256_blendv_ps, _mm256_castsi256_ps, _mm256_cmp_ps, _mm256_cvtps_epi32, _mm256_div_ps,
+    _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_max_ps, _mm256_min_ps, _mm256_mul_ps, _mm256_or_ps,
+    _mm256_set1_epi32, _mm256_set1_ps, _mm256_slli_epi32, _mm256_storeu_ps, _mm256_sub_ps,
 };
 
 use super::Simd;
@@ -54,5 +56,20 @@ impl Simd for Avx2 {
     #[inline(always)]
     unsafe fn prefetch(from: *const f32) {
         _mm_prefetch::<_MM_HINT_T1>(from.cast());
+    }
+    #[inline(always)]
+    unsafe fn div(a: __m256, b: __m256) -> __m256 {
+        _mm256_div_ps(a, b)
+    }
+    #[inline(always)]
+    unsafe fn pow2(x: __m256) -> __m256 {
+        let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(x), _mm256_set1_epi32(127));
+        _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent))
+    }
+    #[inline(always)]
+    unsafe fn select_larger(value: __m256, than: __m256, yes: __m256, no: __m256) -> __m256 {
+        let larger = _mm256_cmp_ps::<_CMP_GT_OQ>(value, than);
+        let nan = _mm256_cmp_ps::<_CMP_UNORD_Q>(value, value);
+        _mm256_blendv_ps(no, yes, _mm256_or_ps(larger, nan))
     }
 }

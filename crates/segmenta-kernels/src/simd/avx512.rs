@@ -1,8 +1,10 @@
 //! AVX-512: sixteen lanes, thirty-two registers.
 
 use std::arch::x86_64::{
-    __m512, _MM_HINT_T1, _mm_prefetch, _mm512_add_ps, _mm512_fmadd_ps, _mm512_loadu_ps,
-    _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps, _mm512_set1_ps, _mm512_storeu_ps, _mm512_sub_ps,
+    __m512, _CMP_GT_OQ, _CMP_UNORD_Q, _MM_HINT_T1, _mm_prefetch, _mm512_add_ps, _mm512_cmp_ps_mask,
+    _mm512_div_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_blend_ps, _mm512_max_ps,
+    _mm512_min_ps, _mm512_mul_ps, _mm512_scalef_ps, _mm512_set1_ps, _mm512_storeu_ps,
+    _mm512_sub_ps,
 };
 
 use super::Simd;
@@ -54,5 +56,19 @@ impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn prefetch(from: *const f32) {
         _mm_prefetch::<_MM_HINT_T1>(from.cast());
+    }
+    #[inline(always)]
+    unsafe fn div(a: __m512, b: __m512) -> __m512 {
+        _mm512_div_ps(a, b)
+    }
+    #[inline(always)]
+    unsafe fn pow2(x: __m512) -> __m512 {
+        _mm512_scalef_ps(_mm512_set1_ps(1.0), x)
+    }
+    #[inline(always)]
+    unsafe fn select_larger(value: __m512, than: __m512, yes: __m512, no: __m512) -> __m512 {
+        let larger = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(value, than);
+        let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(value, value);
+        _mm512_mask_blend_ps(larger | nan, no, yes)
     }
 }

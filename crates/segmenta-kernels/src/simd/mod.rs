@@ -42,6 +42,12 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
     /// `a · b + c`.
     unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    unsafe fn div(a: Self::V, b: Self::V) -> Self::V;
+    /// `2^x` for whole `x` from −126 to 127; for others, whatever the bits come to.
+    unsafe fn pow2(x: Self::V) -> Self::V;
+    /// `yes` where `value` is larger than `than` or is a NaN, else `no`: when a new value takes the
+    /// place of the largest so far, by PyTorch's rule. `yes` and `no` may be any bits.
+    unsafe fn select_larger(value: Self::V, than: Self::V, yes: Self::V, no: Self::V) -> Self::V;
 
     /// One value in all lanes.
     #[inline(always)]

@@ -64,4 +64,21 @@ impl Simd for Portable {
     unsafe fn mul_add(a: V, b: V, c: V) -> V {
         std::array::from_fn(|i| fused(a[i], b[i], c[i]))
     }
+    #[inline(always)]
+    unsafe fn div(a: V, b: V) -> V {
+        zip(a, b, |a, b| a / b)
+    }
+    #[inline(always)]
+    unsafe fn pow2(x: V) -> V {
+        // The sum's last bits are the whole number, its first ones are shifted out.
+        const WHOLE: f32 = 12_582_912.0;
+        x.map(|x| f32::from_bits((x + WHOLE).to_bits().wrapping_add(127) << 23))
+    }
+    #[inline(always)]
+    unsafe fn select_larger(value: V, than: V, yes: V, no: V) -> V {
+        std::array::from_fn(|i| {
+            let replaces = value[i] > than[i] || value[i].is_nan();
+            if replaces { yes[i] } else { no[i] }
+        })
+    }
 }
