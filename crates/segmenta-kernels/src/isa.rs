@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+#[cfg(target_arch = "aarch64")]
+use crate::simd::Neon;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512};
 use crate::simd::{Portable, Simd};
@@ -12,6 +14,8 @@ enum Kind {
     Avx512,
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
     Scalar,
 }
 
@@ -41,6 +45,12 @@ unsafe fn enter_avx2<K: Kernel>(kernel: K) -> K::Output {
     kernel.run::<Avx2>()
 }
 
+#[cfg(target_arch = "aarch64")]
+#[target_feature(enable = "neon")]
+unsafe fn enter_neon<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run::<Neon>()
+}
+
 impl Isa {
     /// Plain Rust: on every processor.
     pub const SCALAR: Self = Self(Kind::Scalar);
@@ -57,6 +67,10 @@ impl Isa {
                 all.push(Self(Kind::Avx2));
             }
         }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("neon") {
+            all.push(Self(Kind::Neon));
+        }
         all.push(Self::SCALAR);
         all
     }
@@ -66,7 +80,7 @@ impl Isa {
         Self::available()[0]
     }
 
-    /// The one of that name (`avx512`, `avx2`, `scalar`), if this processor has it.
+    /// The one of that name (`avx512`, `avx2`, `neon`, `scalar`), if this processor has it.
     pub fn named(name: &str) -> Option<Self> {
         let all = Self::available();
         all.into_iter().find(|isa| isa.to_string() == name)
@@ -79,6 +93,8 @@ impl Isa {
             Kind::Avx512 => Avx512::LANES,
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => Avx2::LANES,
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon => Neon::LANES,
             Kind::Scalar => Portable::LANES,
         }
     }
@@ -93,6 +109,8 @@ impl Isa {
                 Kind::Avx512 => enter_avx512(kernel),
                 #[cfg(target_arch = "x86_64")]
                 Kind::Avx2 => enter_avx2(kernel),
+                #[cfg(target_arch = "aarch64")]
+                Kind::Neon => enter_neon(kernel),
                 Kind::Scalar => kernel.run::<Portable>(),
             }
         }
@@ -106,7 +124,24 @@ impl fmt::Display for Isa {
             Kind::Avx512 => "avx512",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => "avx2",
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon => "neon",
             Kind::Scalar => "scalar",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_instruction_set_has_a_name() {
+        for isa in Isa::available() {
+            assert_eq!(Isa::named(&isa.to_string()), Some(isa));
+        }
+        if cfg!(target_arch = "aarch64") {
+            assert_eq!(Isa::fastest().to_string(), "neon");
+        }
     }
 }

@@ -106,7 +106,7 @@ pub(crate) unsafe fn reduce_step<S: Simd, const PIXELS: usize, const VECTORS: us
         *row = S::load(weights.add(v * S::LANES));
     }
     for m in 0..PIXELS {
-        let x = S::splat(*pixels[m].add(k));
+        let x = S::broadcast(pixels[m].add(k));
         for v in 0..VECTORS {
             sums[m][v] = S::mul_add(x, row[v], sums[m][v]);
         }

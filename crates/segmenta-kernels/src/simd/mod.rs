@@ -7,12 +7,16 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod portable;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx512::Avx512;
+#[cfg(target_arch = "aarch64")]
+pub(crate) use neon::Neon;
 pub(crate) use portable::Portable;
 
 /// A vector of [`Simd::LANES`] values and what is done to it.
@@ -44,6 +48,12 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// `yes` where `value` is larger than `than` or is a NaN, else `no`: when a new value takes the
     /// place of the largest so far, by PyTorch's rule. `yes` and `no` may be any bits.
     unsafe fn select_larger(value: Self::V, than: Self::V, yes: Self::V, no: Self::V) -> Self::V;
+
+    /// One value in all lanes.
+    #[inline(always)]
+    unsafe fn broadcast(from: *const f32) -> Self::V {
+        Self::splat(*from)
+    }
 
     /// Asks for the cache line at an address, which need not be readable.
     #[inline(always)]
