@@ -1,5 +1,6 @@
 //! Two-dimensional convolution: what it is, and which file does it.
 
+mod backward;
 mod blocked;
 mod depthwise;
 mod gemm;
@@ -9,6 +10,7 @@ mod tile;
 mod transposed;
 mod winograd;
 
+pub use backward::WeightGradient;
 pub use transposed::{TransposedConvolution, TransposedSpec};
 
 use crate::activation::Activation;

@@ -13,6 +13,7 @@
 //! 1·10⁻⁵; F(6, 3), which only large dilations use, by up to 1·10⁻⁴.
 
 mod filter;
+mod gradient;
 mod tiles;
 mod transform;
 mod weights;
@@ -23,6 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use self::filter::FilterKind;
 use self::tiles::{TileClass, classes};
 use self::transform::{Output, Products, Tiles};
+pub(super) use self::gradient::GradientPlan;
 pub(super) use self::weights::Transformed;
 use super::ConvSpec;
 use super::gemm::{Epilogue, Product, Target};

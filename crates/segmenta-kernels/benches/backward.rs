@@ -1,0 +1,108 @@
+//! Kernels of training on the layers of real networks: `cargo bench -p segmenta-kernels --bench backward`.
+//!
+//! Inputs are random, never zero. Divan prints the time of each and the multiply-adds (of direct
+//! summation) or bytes a second.
+
+use divan::counter::ItemsCount;
+use divan::{Bencher, black_box};
+use segmenta_kernels::{Buffer, ConvSpec, Isa, Map, MapShape, Threads, WeightGradient, blocked};
+
+fn main() {
+    divan::main();
+}
+
+/// Deterministic values in −1..1.
+fn noise(len: usize) -> Vec<f32> {
+    let mut state = 0x9E37_79B9_u32;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+/// Batch, in channels, out channels, side of the window, stride, dilation, groups, side of the map.
+const LAYERS: [(&str, [usize; 8]); 13] = [
+    ("1x1 1024-256 65", [1, 1024, 256, 1, 1, 1, 1, 65]),
+    ("1x1 256-1024 65", [1, 256, 1024, 1, 1, 1, 1, 65]),
+    ("1x1 2048-512 65", [1, 2048, 512, 1, 1, 1, 1, 65]),
+    ("1x1 64-256 130", [1, 64, 256, 1, 1, 1, 1, 130]),
+    ("1x1 24-144 128 b8", [8, 24, 144, 1, 1, 1, 1, 128]),
+    ("3x3 2048-512 65", [1, 2048, 512, 3, 1, 1, 1, 65]),
+    ("3x3 256-256 65 d2", [1, 256, 256, 3, 1, 2, 1, 65]),
+    ("3x3 64-64 130", [1, 64, 64, 3, 1, 1, 1, 130]),
+    ("3x3 128-128 65", [1, 128, 128, 3, 1, 1, 1, 65]),
+    ("3x3 16-16 256 b8", [8, 16, 16, 3, 1, 1, 1, 256]),
+    ("3x3 s2 128-128 130", [1, 128, 128, 3, 2, 1, 1, 130]),
+    ("depthwise 3x3 144 128 b8", [8, 144, 144, 3, 1, 1, 144, 128]),
+    ("depthwise 5x5 288 32 b8", [8, 288, 288, 5, 1, 1, 288, 32]),
+];
+
+/// The layer of that name, and the shape that it reads.
+fn layer(name: &str) -> (ConvSpec, MapShape) {
+    let layer = LAYERS.iter().find(|(n, _)| *n == name);
+    let [batch, ins, outs, side, stride, dilation, groups, size] = layer.expect("a layer").1;
+    let spec = ConvSpec {
+        in_channels: ins,
+        out_channels: outs,
+        kernel: [side; 2],
+        stride: [stride; 2],
+        padding: [side / 2 * dilation; 2],
+        dilation: [dilation; 2],
+        groups,
+    };
+    (spec, MapShape::new(batch, ins, size, size))
+}
+
+#[divan::bench(args = LAYERS.map(|(name, _)| name), sample_count = 10)]
+fn weight_gradient(bencher: Bencher<'_, '_>, name: &str) {
+    let (spec, shape) = layer(name);
+    let (isa, threads) = (Isa::fastest(), Threads::new(0).expect("threads"));
+    let out = spec.output(shape).expect("a window that fits");
+    let plan = WeightGradient::new(isa, spec, shape);
+    let x = blocked(isa, shape, &noise(shape.batch * shape.planar_len()));
+    let dy = blocked(isa, out, &noise(out.batch * out.planar_len()));
+    let mut scratch = Buffer::zeros(plan.scratch_len());
+    let mut gradient = vec![0.0; spec.weights_len()];
+    bencher
+        .counter(ItemsCount::new(spec.weights_len() * out.batch * out.pixels()))
+        .bench_local(|| {
+            threads.run(|| {
+                let x = Map::whole(isa, shape, black_box(&x));
+                let dy = Map::whole(isa, out, &dy);
+                plan.run(x, dy, &mut gradient, &mut scratch);
+            });
+        });
+}
+
+/// ResNet's first layer.
+#[divan::bench(sample_count = 10)]
+fn weight_gradient_of_a_stem(bencher: Bencher<'_, '_>) {
+    let spec = ConvSpec {
+        in_channels: 3,
+        out_channels: 64,
+        kernel: [7; 2],
+        stride: [2; 2],
+        padding: [3; 2],
+        dilation: [1; 2],
+        groups: 1,
+    };
+    let (isa, threads) = (Isa::fastest(), Threads::new(0).expect("threads"));
+    let shape = MapShape::new(1, 3, 520, 520);
+    let out = spec.output(shape).expect("a window that fits");
+    let plan = WeightGradient::on_picture(isa, spec, shape).expect("a kernel");
+    let x = noise(shape.planar_len());
+    let dy = blocked(isa, out, &noise(out.planar_len()));
+    let mut scratch = Buffer::zeros(plan.scratch_len());
+    let mut gradient = vec![0.0; spec.weights_len()];
+    bencher
+        .counter(ItemsCount::new(spec.weights_len() * out.pixels()))
+        .bench_local(|| {
+            threads.run(|| {
+                let dy = Map::whole(isa, out, &dy);
+                plan.run_on_picture(black_box(&x), dy, &mut gradient, &mut scratch);
+            });
+        });
+}
