@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::reduce::{Place, WIDEST, add_pixels, store_rows, widths, with_tile};
+use super::reduce::{Pixels, Place, WIDEST, add_pixels, store_rows, widths, with_tile};
 use super::unpack::{BlockRows, Unpack};
 use crate::conv::{ConvSpec, planar};
 use crate::isa::{Isa, Kernel};
@@ -174,14 +174,14 @@ impl Rows<'_> {
                 *value = segment.corner.add(step);
             }
             let mut sums = [[S::zero(); V]; R];
-            add_pixels::<S, R, V>(
-                &mut sums,
+            let pixels = Pixels {
                 values,
-                self.plan.spec.stride[1],
-                segment.gradient,
-                self.dy.plane(),
-                segment.count,
-            );
+                step: self.plan.spec.stride[1],
+                gradient: segment.gradient,
+                plane: self.dy.plane(),
+                count: segment.count,
+            };
+            add_pixels::<S, R, V>(&mut sums, &pixels);
             let block = steps.len() * S::LANES;
             let to = Place {
                 at: self.packed.add(segment.block * block + first * S::LANES),

@@ -45,30 +45,85 @@ macro_rules! with_tile {
 }
 pub(crate) use with_tile;
 
-/// Adds the products of `count` pixels. Row `r` of pixel `p` is at `values(r) + p · step`, vector `v`
-/// at `gradient + v · plane`, one pixel after the other.
+/// Pixels in a row, of the input and of the gradient.
+#[derive(Clone, Copy)]
+pub(crate) struct Pixels<const ROWS: usize> {
+    /// The first pixel's value of each row of the tile.
+    pub(crate) values: [*const f32; ROWS],
+    /// Values of the input from one pixel to the next.
+    pub(crate) step: usize,
+    /// The gradient's first pixel; the next ones follow.
+    pub(crate) gradient: *const f32,
+    /// Values from one vector of the gradient to the next.
+    pub(crate) plane: usize,
+    pub(crate) count: usize,
+}
+
+/// Adds the products of all pixels. Offsets are running ones, since a multiplication a pixel would cost
+/// as much as a load.
 ///
 /// # Safety
 /// As for [`Simd`]; the pointers reach that far.
 #[inline(always)]
 pub(crate) unsafe fn add_pixels<S: Simd, const ROWS: usize, const VECTORS: usize>(
     sums: &mut Sums<S::V, ROWS, VECTORS>,
-    values: [*const f32; ROWS],
-    step: usize,
-    gradient: *const f32,
-    plane: usize,
-    count: usize,
+    pixels: &Pixels<ROWS>,
 ) {
-    for p in 0..count {
-        let mut vectors = [S::zero(); VECTORS];
-        for (v, vector) in vectors.iter_mut().enumerate() {
-            *vector = S::load(gradient.add(v * plane + p * S::LANES));
+    let (mut offset, mut gradient) = (0, pixels.gradient);
+    for _ in 0..pixels.count / 2 {
+        add_pixel::<S, ROWS, VECTORS>(sums, pixels, offset, gradient);
+        offset += pixels.step;
+        add_pixel::<S, ROWS, VECTORS>(sums, pixels, offset, gradient.add(S::LANES));
+        offset += pixels.step;
+        gradient = gradient.wrapping_add(2 * S::LANES);
+    }
+    if pixels.count % 2 == 1 {
+        add_pixel::<S, ROWS, VECTORS>(sums, pixels, offset, gradient);
+    }
+}
+
+/// Adds the products of several rows of pixels, each so many values of the input and of the gradient
+/// after the one before. One pixel at a time: a rest after a loop inside a loop is a branch too many for
+/// the optimiser to keep the sums in registers.
+///
+/// # Safety
+/// As for [`add_pixels`].
+#[inline(always)]
+pub(crate) unsafe fn add_rows<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    sums: &mut Sums<S::V, ROWS, VECTORS>,
+    pixels: &Pixels<ROWS>,
+    rows: usize,
+    distances: [usize; 2],
+) {
+    let (mut row, mut gradients) = (0, pixels.gradient);
+    for _ in 0..rows {
+        let (mut offset, mut gradient) = (row, gradients);
+        for _ in 0..pixels.count {
+            add_pixel::<S, ROWS, VECTORS>(sums, pixels, offset, gradient);
+            offset += pixels.step;
+            gradient = gradient.wrapping_add(S::LANES);
         }
-        for r in 0..ROWS {
-            let x = S::broadcast(values[r].add(p * step));
-            for v in 0..VECTORS {
-                sums[r][v] = S::mul_add(x, vectors[v], sums[r][v]);
-            }
+        row += distances[0];
+        gradients = gradients.wrapping_add(distances[1]);
+    }
+}
+
+/// Adds the products of one pixel: so many values after the first, and at `gradient`.
+#[inline(always)]
+unsafe fn add_pixel<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    sums: &mut Sums<S::V, ROWS, VECTORS>,
+    pixels: &Pixels<ROWS>,
+    offset: usize,
+    gradient: *const f32,
+) {
+    let mut vectors = [S::zero(); VECTORS];
+    for (v, vector) in vectors.iter_mut().enumerate() {
+        *vector = S::load(gradient.add(v * pixels.plane));
+    }
+    for r in 0..ROWS {
+        let x = S::broadcast(pixels.values[r].add(offset));
+        for v in 0..VECTORS {
+            sums[r][v] = S::mul_add(x, vectors[v], sums[r][v]);
         }
     }
 }

@@ -8,7 +8,9 @@
 
 use std::ops::Range;
 
-use super::reduce::{Place, WIDEST, add_pixels, store_rows, widths, with_tile};
+use super::reduce::{
+    Pixels, Place, WIDEST, add_pixels, add_rows, store_rows, widths, with_tile,
+};
 use super::unpack::{BlockRows, Unpack};
 use crate::conv::ConvSpec;
 use crate::isa::{Isa, Kernel};
@@ -184,13 +186,13 @@ impl Plan {
         (image, [rows, column..(column + columns).min(self.output[1])])
     }
 
-    /// Of the output columns of `wanted`, those where tap `kx` lies on the map.
-    fn columns(&self, kx: usize, wanted: &Range<usize>) -> Range<usize> {
-        let (stride, padding) = (self.spec.stride[1], self.spec.padding[1]);
-        let tap = kx * self.spec.dilation[1];
+    /// Of the output rows (axis 0) or columns of `wanted`, those where a tap lies on the map.
+    fn inside(&self, axis: usize, tap: usize, wanted: &Range<usize>) -> Range<usize> {
+        let (stride, padding) = (self.spec.stride[axis], self.spec.padding[axis]);
+        let tap = tap * self.spec.dilation[axis];
         let first = padding.saturating_sub(tap).div_ceil(stride);
-        let end = (self.input[1] + padding).saturating_sub(tap).div_ceil(stride);
-        wanted.start.max(first)..wanted.end.min(end)
+        let end = (self.input[axis] + padding).saturating_sub(tap);
+        wanted.start.max(first)..wanted.end.min(end.div_ceil(stride))
     }
 }
 
@@ -260,31 +262,39 @@ impl Task<'_> {
         first: usize,
     ) {
         let (plan, spec) = (self.plan, &self.plan.spec);
-        let [height, width] = plan.input;
-        let (ky, kx) = (window.tap / spec.kernel[1], window.tap % spec.kernel[1]);
-        let columns = plan.columns(kx, &window.chunk[1]);
+        let tap = [window.tap / spec.kernel[1], window.tap % spec.kernel[1]];
+        let rows = plan.inside(0, tap[0], &window.chunk[0]);
+        let columns = plan.inside(1, tap[1], &window.chunk[1]);
         let panel = window.panel;
-        let x = self.x.block(window.image, window.in_block).add(first);
-        let dy = self.dy.block(window.image, panel.block);
-        let plane = self.dy.plane();
-
         let mut sums = [[S::zero(); V]; R];
-        if !columns.is_empty() {
-            let column = columns.start * spec.stride[1] + kx * spec.dilation[1] - spec.padding[1];
-            for row in window.chunk[0].clone() {
-                let y = row * spec.stride[0] + ky * spec.dilation[0];
-                let y = y.wrapping_sub(spec.padding[0]);
-                if y < height {
-                    let from = x.add((y * width + column) * S::LANES);
-                    let mut values = [from; R];
-                    for (r, value) in values.iter_mut().enumerate() {
-                        *value = from.add(r);
-                    }
-                    let gradient = dy.add((row * plan.output[1] + columns.start) * S::LANES);
-                    let step = spec.stride[1] * S::LANES;
-                    let count = columns.len();
-                    add_pixels::<S, R, V>(&mut sums, values, step, gradient, plane, count);
-                }
+        if !rows.is_empty() && !columns.is_empty() {
+            let at = |axis: usize, first: usize| {
+                first * spec.stride[axis] + tap[axis] * spec.dilation[axis] - spec.padding[axis]
+            };
+            let pixel = at(0, rows.start) * plan.input[1] + at(1, columns.start);
+            let from = self.x.block(window.image, window.in_block);
+            let from = from.add(pixel * S::LANES + first);
+            let mut values = [from; R];
+            for (r, value) in values.iter_mut().enumerate() {
+                *value = from.add(r);
+            }
+            let pixel = rows.start * plan.output[1] + columns.start;
+            let pixels = Pixels {
+                values,
+                step: spec.stride[1] * S::LANES,
+                gradient: self
+                    .dy
+                    .block(window.image, panel.block)
+                    .add(pixel * S::LANES),
+                plane: self.dy.plane(),
+                count: columns.len(),
+            };
+            if rows.len() == 1 {
+                add_pixels::<S, R, V>(&mut sums, &pixels);
+            } else {
+                let distances = [spec.stride[0] * plan.input[1], plan.output[1]];
+                let distances = distances.map(|pixels| pixels * S::LANES);
+                add_rows::<S, R, V>(&mut sums, &pixels, rows.len(), distances);
             }
         }
 

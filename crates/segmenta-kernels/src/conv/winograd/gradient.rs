@@ -11,7 +11,9 @@ use super::filter::FilterKind;
 use super::tiles::{TileClass, classes};
 use super::transform::{Products, Tiles};
 use crate::conv::ConvSpec;
-use crate::conv::backward::reduce::{Place, WIDEST, add_pixels, store_rows, widths, with_tile};
+use crate::conv::backward::reduce::{
+    Pixels, Place, WIDEST, add_pixels, store_rows, widths, with_tile,
+};
 use crate::isa::{Isa, Kernel};
 use crate::map::{Map, MapShape};
 use crate::shared::{Shared, in_parallel, part, tasks};
@@ -305,8 +307,14 @@ impl Multiply<'_> {
                 *value = from.add(r);
             }
             let mut sums = [[S::zero(); V]; R];
-            let count = pass.chunk.len();
-            add_pixels::<S, R, V>(&mut sums, values, S::LANES, gradient, dy.plane, count);
+            let pixels = Pixels {
+                values,
+                step: S::LANES,
+                gradient: gradient.cast_const(),
+                plane: dy.plane,
+                count: pass.chunk.len(),
+            };
+            add_pixels::<S, R, V>(&mut sums, &pixels);
             let row = (in_block * S::LANES + first) * S::LANES;
             let at = self.product * sums_at.stride + block * sums_at.plane + row;
             let to = Place {
