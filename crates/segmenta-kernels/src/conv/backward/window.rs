@@ -19,7 +19,7 @@ use crate::shared::{Shared, in_parallel, part};
 use crate::simd::Simd;
 
 /// Pixels of a chunk: three vectors and sixteen values each are 32 KiB.
-const PIXELS: usize = 128;
+const PIXELS: usize = 256;
 /// Tiles, or parts of their sums, that are enough to keep many threads busy.
 const PIECES: usize = 32;
 /// Chunks that make a part worth its own sum.

@@ -20,7 +20,7 @@ use crate::shared::{Shared, in_parallel, part, tasks};
 use crate::simd::Simd;
 
 /// Values of the sums of a group of channels.
-const SUMS: usize = 2 << 20;
+const SUMS: usize = 8 << 20;
 /// Values of a chunk's transformed tiles, where the sums do not ask for more.
 const TILES: usize = 1 << 20;
 
