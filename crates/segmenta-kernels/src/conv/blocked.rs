@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use super::gemm::{Epilogue, Part, Product, Target, part_of, reduction_parts};
 use super::panel::{Panel, Panels};
-use super::tile::{reduce_block, store};
+use super::tile::{reduce_block, start, store};
 use super::{ConvSpec, Kernel2d};
 use crate::activation::Activation;
 use crate::isa::{Isa, Kernel};
@@ -207,7 +207,9 @@ impl Task<'_> {
             }
         }
 
-        let mut sums = [[S::zero(); V]; P];
+        let count = (self.pixels.end - first).min(P);
+        let place = target.place::<S>(panel, part, first, count);
+        let mut sums = start::<S, P, V>(&place);
         let in_blocks = self.packed.in_blocks;
         let mut pair = part.blocks.start;
         while pair < part.blocks.end {
@@ -238,7 +240,6 @@ impl Task<'_> {
                 }
             }
         }
-        let count = (self.pixels.end - first).min(P);
-        store::<S, P, V>(&sums, &target.store_at::<S>(panel, part, first, count));
+        store::<S, P, V>(&sums, &place);
     }
 }

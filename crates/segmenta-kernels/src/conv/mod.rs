@@ -90,9 +90,12 @@ pub struct Convolution {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum WeightMemory {
     /// As much as the fastest algorithm takes: up to four times the weights of a 3×3 convolution
-    /// (seven for large dilations).
+    /// (seven for large dilations), held as long as the plan.
     #[default]
     Ample,
+    /// As much, but only while the convolution runs: each run transforms the weights anew, in its
+    /// scratch memory. What another plan holds is used.
+    Brief,
     /// Nothing but the weights as they are.
     Low,
 }
@@ -217,14 +220,19 @@ impl Convolution {
         };
         let winograd = match &self.packed {
             Packed::Blocked(p)
-                if memory == WeightMemory::Ample
+                if memory != WeightMemory::Low
                     && winograd::supports(&self.spec)
                     && winograd::pays(&self.spec, self.isa, input, output) =>
             {
-                let weights = &self.transformed;
-                let plan =
-                    winograd::Plan::new(self.isa, &self.spec, p.panels(), weights, output, threads);
-                Some(plan)
+                Some(winograd::Plan::new(
+                    self.isa,
+                    &self.spec,
+                    p.panels(),
+                    &self.transformed,
+                    memory == WeightMemory::Ample,
+                    output,
+                    threads,
+                ))
             }
             _ => None,
         };
@@ -256,13 +264,12 @@ impl Convolution {
         let activation = self.activation;
         match (&self.packed, &plan.winograd) {
             (Packed::Blocked(p), Some(winograd)) => {
-                let bias = p.panels().bias.as_ptr();
                 winograd.run(
                     &self.spec,
                     input,
                     &mut output,
                     residual,
-                    bias,
+                    p.panels(),
                     activation,
                     scratch,
                 );

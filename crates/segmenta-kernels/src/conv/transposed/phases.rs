@@ -8,7 +8,7 @@ use std::ops::Range;
 use super::TransposedSpec;
 use crate::activation::Activation;
 use crate::conv::panel::{Panel, Panels};
-use crate::conv::tile::{Finish, Store, reduce_block, store};
+use crate::conv::tile::{Place, reduce_block, start, store};
 use crate::conv::{ConvSpec, Kernel2d};
 use crate::isa::{Isa, Kernel};
 use crate::map::{Map, MapMut};
@@ -240,7 +240,32 @@ impl Task<'_> {
         let row = reduction.start * S::LANES * V * S::LANES;
         let mut weights = panels.weights.as_ptr().add(panel.offset + row);
 
-        let mut sums = [[S::zero(); V]; P];
+        // The tile is finished where its pixels lie side by side, then spread.
+        let output = self.output_offset + panel.block * self.output_plane;
+        let output = self.output.at(output);
+        let mut tile = MaybeUninit::<Tile>::uninit();
+        let tile = tile.as_mut_ptr().cast::<f32>();
+        let continues = reduction.start > 0;
+        if continues {
+            for v in 0..V {
+                for (m, &place) in places.iter().enumerate() {
+                    let from = output.add(v * self.output_plane + place);
+                    S::store(tile.add((v * P + m) * S::LANES), S::load(from));
+                }
+            }
+        }
+        let is_last = reduction.end == pairs;
+        let place = Place {
+            out: tile,
+            out_plane: P * S::LANES,
+            count: places.len(),
+            continues,
+            bias: panels.bias.as_ptr().add(panel.block * S::LANES),
+            residual: std::ptr::null(),
+            residual_plane: 0,
+            activation: if is_last { self.activation } else { Activation::None },
+        };
+        let mut sums = start::<S, P, V>(&place);
         let mut pair = reduction.start;
         while pair < reduction.end {
             let (tap, block) = (pair / self.in_blocks, pair % self.in_blocks);
@@ -271,33 +296,7 @@ impl Task<'_> {
             }
         }
 
-        // The tile is finished where its pixels lie side by side, then spread.
-        let output = self.output_offset + panel.block * self.output_plane;
-        let output = self.output.at(output);
-        let mut tile = MaybeUninit::<Tile>::uninit();
-        let tile = tile.as_mut_ptr().cast::<f32>();
-        let continues = reduction.start > 0;
-        if continues {
-            for v in 0..V {
-                for (m, &place) in places.iter().enumerate() {
-                    let from = output.add(v * self.output_plane + place);
-                    S::store(tile.add((v * P + m) * S::LANES), S::load(from));
-                }
-            }
-        }
-        let to = Store {
-            out: tile,
-            out_plane: P * S::LANES,
-            count: places.len(),
-            continues,
-            finish: (reduction.end == pairs).then(|| Finish {
-                bias: panels.bias.as_ptr().add(panel.block * S::LANES),
-                residual: std::ptr::null(),
-                residual_plane: 0,
-                activation: self.activation,
-            }),
-        };
-        store::<S, P, V>(&sums, &to);
+        store::<S, P, V>(&sums, &place);
         for v in 0..V {
             for (m, &place) in places.iter().enumerate() {
                 let vector = S::load(tile.add((v * P + m) * S::LANES));
