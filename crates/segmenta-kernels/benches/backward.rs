@@ -67,7 +67,9 @@ fn weight_gradient(bencher: Bencher<'_, '_>, name: &str) {
     let mut scratch = Buffer::zeros(plan.scratch_len());
     let mut gradient = vec![0.0; spec.weights_len()];
     bencher
-        .counter(ItemsCount::new(spec.weights_len() * out.batch * out.pixels()))
+        .counter(ItemsCount::new(
+            spec.weights_len() * out.batch * out.pixels(),
+        ))
         .bench_local(|| {
             threads.run(|| {
                 let x = Map::whole(isa, shape, black_box(&x));

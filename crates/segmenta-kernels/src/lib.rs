@@ -33,8 +33,8 @@ mod threads;
 pub use activation::Activation;
 pub use buffer::{Arena, ArenaViews, Buffer, OutOfMemory};
 pub use conv::{
-    ConvPlan, ConvSpec, Convolution, Kernel2d, TransposedConvolution, TransposedSpec, WeightGradient,
-    WeightMemory,
+    ConvPlan, ConvSpec, Convolution, InputGradient, Kernel2d, TransposedConvolution,
+    TransposedSpec, WeightGradient, WeightMemory, bias_gradient,
 };
 pub use isa::Isa;
 pub use labels::{Logits, labels, winning_probability};

@@ -11,7 +11,8 @@ use std::ops::Range;
 
 use super::gemm::{Epilogue, Part, Product, Target, part_of, reduction_parts};
 use super::panel::{Panel, Panels};
-use super::tile::{reduce_block, store};
+use super::repack::Source;
+use super::tile::{reduce_block, start, store};
 use super::{ConvSpec, Kernel2d};
 use crate::activation::Activation;
 use crate::isa::{Isa, Kernel};
@@ -48,6 +49,23 @@ impl Packed {
             taps,
             in_blocks: padded / lanes,
         }
+    }
+
+    /// Other weights and bias in the same panels.
+    pub(crate) fn repack(&mut self, isa: Isa, spec: &ConvSpec, kernel: &Kernel2d<'_>) {
+        let all = self.taps.len();
+        let taps: Vec<usize> = (0..all).collect();
+        let from = Source::new(spec, kernel.weights, all, false);
+        from.repack(isa, &taps, &mut self.panels);
+        self.panels.bias.fill(0.0);
+        self.panels.bias[..kernel.bias.len()].copy_from_slice(kernel.bias);
+    }
+
+    /// The weights of the convolution whose input gradient this is: transposed and turned.
+    pub(crate) fn repack_for_gradient(&mut self, isa: Isa, spec: &ConvSpec, weights: &[f32]) {
+        let all = self.taps.len();
+        let taps: Vec<usize> = (0..all).rev().collect();
+        Source::new(spec, weights, all, true).repack(isa, &taps, &mut self.panels);
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -207,7 +225,9 @@ impl Task<'_> {
             }
         }
 
-        let mut sums = [[S::zero(); V]; P];
+        let count = (self.pixels.end - first).min(P);
+        let place = target.place::<S>(panel, part, first, count);
+        let mut sums = start::<S, P, V>(&place);
         let in_blocks = self.packed.in_blocks;
         let mut pair = part.blocks.start;
         while pair < part.blocks.end {
@@ -238,7 +258,6 @@ impl Task<'_> {
                 }
             }
         }
-        let count = (self.pixels.end - first).min(P);
-        store::<S, P, V>(&sums, &target.store_at::<S>(panel, part, first, count));
+        store::<S, P, V>(&sums, &place);
     }
 }

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::panel::Panel;
-use super::tile::{Ahead, Finish, Store, reduce_block, store};
+use super::tile::{Ahead, Place, reduce_block, start, store};
 use crate::activation::Activation;
 use crate::shared::part;
 use crate::simd::Simd;
@@ -15,7 +15,7 @@ use crate::simd::Simd;
 /// Steps of the reduction that are done before the next pixels: with 64 columns, 64 KiB of weights.
 const REDUCTION: usize = 256;
 
-/// What the last part of a sum adds and applies, for a whole map.
+/// What a sum begins with and what is applied to it, for a whole map.
 #[derive(Clone, Copy)]
 pub(crate) struct Epilogue {
     /// Bias of the first output channel.
@@ -56,38 +56,37 @@ pub(crate) fn reduction_parts<S: Simd>(blocks: usize) -> impl Iterator<Item = Pa
 }
 
 impl Target {
-    /// How the tile of `panel` whose first pixel is `pixel` is stored.
+    /// The tile of `panel` whose first pixel is `pixel`.
     #[inline(always)]
-    pub(crate) unsafe fn store_at<S: Simd>(
+    pub(crate) unsafe fn place<S: Simd>(
         &self,
         panel: &Panel,
         part: &Part,
         pixel: usize,
         count: usize,
-    ) -> Store {
-        let finish = match &self.epilogue {
-            Some(epilogue) if part.is_last => {
-                let offset = panel.block * epilogue.residual_plane + pixel * S::LANES;
-                Some(Finish {
-                    bias: epilogue.bias.add(panel.block * S::LANES),
-                    residual: if epilogue.residual.is_null() {
-                        epilogue.residual
-                    } else {
-                        epilogue.residual.add(offset)
-                    },
-                    residual_plane: epilogue.residual_plane,
-                    activation: epilogue.activation,
-                })
-            }
-            _ => None,
-        };
-        Store {
+    ) -> Place {
+        let mut place = Place {
             out: self.out.add(panel.block * self.plane + pixel * S::LANES),
             out_plane: self.plane,
             count,
             continues: part.blocks.start > 0,
-            finish,
+            bias: std::ptr::null(),
+            residual: std::ptr::null(),
+            residual_plane: 0,
+            activation: Activation::None,
+        };
+        if let Some(epilogue) = &self.epilogue {
+            place.bias = epilogue.bias.add(panel.block * S::LANES);
+            if !epilogue.residual.is_null() {
+                let offset = panel.block * epilogue.residual_plane + pixel * S::LANES;
+                place.residual = epilogue.residual.add(offset);
+                place.residual_plane = epilogue.residual_plane;
+            }
+            if part.is_last {
+                place.activation = epilogue.activation;
+            }
         }
+        place
     }
 }
 
@@ -147,7 +146,8 @@ impl Product<'_> {
         let mut ahead = Ahead::new(next, part.blocks.len() * S::LANES * V * S::LANES);
         let mut pixel = self.pixels.start;
         while pixel + P <= self.pixels.end {
-            let mut sums = [[S::zero(); V]; P];
+            let place = self.target.place::<S>(panel, part, pixel, P);
+            let mut sums = start::<S, P, V>(&place);
             let mut weights = weights;
             let mut from = input.add(pixel * S::LANES);
             for _ in part.blocks.clone() {
@@ -159,13 +159,14 @@ impl Product<'_> {
                 reduce_block::<S, P, V>(&mut sums, pixels, &mut weights);
                 from = from.wrapping_add(self.plane);
             }
-            store::<S, P, V>(&sums, &self.target.store_at::<S>(panel, part, pixel, P));
+            store::<S, P, V>(&sums, &place);
             pixel += P;
         }
         let rest = self.pixels.end - pixel;
         if rest > 0 {
             // Pixels that do not exist are the last one again.
-            let mut sums = [[S::zero(); V]; P];
+            let place = self.target.place::<S>(panel, part, pixel, rest);
+            let mut sums = start::<S, P, V>(&place);
             let mut weights = weights;
             let mut pixels = [input; P];
             for (m, from) in pixels.iter_mut().enumerate() {
@@ -177,7 +178,7 @@ impl Product<'_> {
                     *from = from.wrapping_add(self.plane);
                 }
             }
-            store::<S, P, V>(&sums, &self.target.store_at::<S>(panel, part, pixel, rest));
+            store::<S, P, V>(&sums, &place);
         }
     }
 }

@@ -6,11 +6,12 @@ mod depthwise;
 mod gemm;
 mod panel;
 mod planar;
+mod repack;
 mod tile;
 mod transposed;
 mod winograd;
 
-pub use backward::WeightGradient;
+pub use backward::{InputGradient, WeightGradient, bias_gradient};
 pub use transposed::{TransposedConvolution, TransposedSpec};
 
 use crate::activation::Activation;
@@ -92,9 +93,12 @@ pub struct Convolution {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum WeightMemory {
     /// As much as the fastest algorithm takes: up to four times the weights of a 3×3 convolution
-    /// (seven for large dilations).
+    /// (seven for large dilations), held as long as the plan.
     #[default]
     Ample,
+    /// As much, but only while the convolution runs: each run transforms the weights anew, in its
+    /// scratch memory. What another plan holds is used.
+    Brief,
     /// Nothing but the weights as they are.
     Low,
 }
@@ -188,6 +192,41 @@ impl Convolution {
         })
     }
 
+    /// Packs other weights in place of those that it has, on all threads. Plans whose weights are
+    /// [`WeightMemory::Ample`] go on with the ones that they hold: plans for training are
+    /// [`WeightMemory::Brief`].
+    ///
+    /// # Panics
+    /// If the slices do not have the lengths of its extents.
+    pub fn repack(&mut self, kernel: Kernel2d<'_>) {
+        check(&self.spec, &kernel);
+        self.transformed = winograd::Cache::default();
+        match &mut self.packed {
+            Packed::Blocked(p) => p.repack(self.isa, &self.spec, &kernel),
+            Packed::Depthwise(p) => *p = depthwise::Packed::new(self.isa, &self.spec, &kernel),
+            Packed::Planar(p) => *p = planar::Packed::new(self.isa, &self.spec, &kernel),
+        }
+    }
+
+    /// Packs the weights of the convolution whose input gradient this is, in place.
+    fn repack_for_gradient(&mut self, weights: &[f32]) {
+        assert_eq!(weights.len(), self.spec.weights_len(), "kernel");
+        let taps = self.spec.kernel[0] * self.spec.kernel[1];
+        match &mut self.packed {
+            Packed::Blocked(p) => p.repack_for_gradient(self.isa, &self.spec, weights),
+            Packed::Depthwise(p) => {
+                let mut flipped = weights.to_vec();
+                flipped.chunks_exact_mut(taps).for_each(<[f32]>::reverse);
+                let kernel = Kernel2d {
+                    weights: &flipped,
+                    bias: &[],
+                };
+                *p = depthwise::Packed::new(self.isa, &self.spec, &kernel);
+            }
+            Packed::Planar(_) => panic!("a gradient is a blocked map"),
+        }
+    }
+
     /// What it is.
     pub fn spec(&self) -> &ConvSpec {
         &self.spec
@@ -219,14 +258,19 @@ impl Convolution {
         };
         let winograd = match &self.packed {
             Packed::Blocked(p)
-                if memory == WeightMemory::Ample
+                if memory != WeightMemory::Low
                     && winograd::supports(&self.spec)
                     && winograd::pays(&self.spec, self.isa, input, output) =>
             {
-                let weights = &self.transformed;
-                let plan =
-                    winograd::Plan::new(self.isa, &self.spec, p.panels(), weights, output, threads);
-                Some(plan)
+                Some(winograd::Plan::new(
+                    self.isa,
+                    &self.spec,
+                    p.panels(),
+                    &self.transformed,
+                    memory == WeightMemory::Ample,
+                    output,
+                    threads,
+                ))
             }
             _ => None,
         };
@@ -258,13 +302,12 @@ impl Convolution {
         let activation = self.activation;
         match (&self.packed, &plan.winograd) {
             (Packed::Blocked(p), Some(winograd)) => {
-                let bias = p.panels().bias.as_ptr();
                 winograd.run(
                     &self.spec,
                     input,
                     &mut output,
                     residual,
-                    bias,
+                    p.panels(),
                     activation,
                     scratch,
                 );

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::panel::{Panel, Panels};
-use super::tile::{Finish, Store, reduce_step, store};
+use super::tile::{Place, reduce_step, start, store};
 use super::{ConvSpec, Kernel2d};
 use crate::activation::Activation;
 use crate::isa::{Isa, Kernel};
@@ -176,7 +176,18 @@ impl Rows<'_> {
                 .add(row * self.spec.stride[0] * self.padded_width);
             for x in (0..self.width).step_by(P) {
                 let corner = corner.add(x * STRIDE);
-                let mut sums = [[S::zero(); V]; P];
+                let at = panel.block * self.output_plane + (row * self.width + x) * S::LANES;
+                let place = Place {
+                    out: self.output.at(self.output_offset + at),
+                    out_plane: self.output_plane,
+                    count: self.width - x,
+                    continues: false,
+                    bias,
+                    residual: std::ptr::null(),
+                    residual_plane: 0,
+                    activation: self.activation,
+                };
+                let mut sums = start::<S, P, V>(&place);
                 let mut weights = weights;
                 for &step in self.steps {
                     let mut pixels = [corner; P];
@@ -186,20 +197,7 @@ impl Rows<'_> {
                     reduce_step::<S, P, V>(&mut sums, pixels, 0, weights);
                     weights = weights.add(V * S::LANES);
                 }
-                let at = panel.block * self.output_plane + (row * self.width + x) * S::LANES;
-                let to = Store {
-                    out: self.output.at(self.output_offset + at),
-                    out_plane: self.output_plane,
-                    count: self.width - x,
-                    continues: false,
-                    finish: Some(Finish {
-                        bias,
-                        residual: std::ptr::null(),
-                        residual_plane: 0,
-                        activation: self.activation,
-                    }),
-                };
-                store::<S, P, V>(&sums, &to);
+                store::<S, P, V>(&sums, &place);
             }
         }
     }

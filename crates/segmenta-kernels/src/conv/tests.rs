@@ -76,7 +76,9 @@ fn run(case: &Case, isa: Isa, way: Way) -> Option<Vec<f32>> {
             if let (Way::Winograd, Packed::Blocked(packed)) = (way, &conv.packed) {
                 let panels = packed.panels();
                 let cache = &conv.transformed;
-                let tiles = winograd::Plan::new(isa, spec, panels, cache, out, case.threads);
+                // Weights that are kept, and weights that the run transforms.
+                let keep = case.shape.width % 2 == 0;
+                let tiles = winograd::Plan::new(isa, spec, panels, cache, keep, out, case.threads);
                 plan.scratch_len = tiles.scratch_len;
                 plan.winograd = Some(tiles);
             }

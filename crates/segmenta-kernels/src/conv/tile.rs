@@ -1,9 +1,9 @@
 //! The register tile: `PIXELS` output pixels by `VECTORS` vectors of output channels, which stay in
 //! registers while the reduction runs.
 //!
-//! Contract: for each step of the reduction it reads one value a pixel (broadcast) and one row of
-//! the weight panel, both in the order they lie in memory, and at the end reads bias, residual and
-//! (when it continues a sum) the output, and writes the output. Pixels beyond [`Store::count`] are
+//! Contract: [`start`] reads bias and residual, or (when it continues a sum) the output; each step of
+//! the reduction reads one value a pixel (broadcast) and one row of the weight panel, both in the
+//! order they lie in memory; [`store`] writes the output. Pixels beyond [`Place::count`] are
 //! computed and thrown away.
 
 use std::mem::MaybeUninit;
@@ -11,30 +11,24 @@ use std::mem::MaybeUninit;
 use crate::activation::{Activation, clamp};
 use crate::simd::Simd;
 
-/// What happens to a finished tile.
+/// Where a tile's sums come from and where they go.
 #[derive(Clone, Copy)]
-pub(crate) struct Store {
+pub(crate) struct Place {
     /// First pixel, first block of the panel.
     pub(crate) out: *mut f32,
     /// Values from one block of output channels to the next.
     pub(crate) out_plane: usize,
-    /// Pixels that exist.
+    /// Pixels that exist, at least one; may be more than the tile has.
     pub(crate) count: usize,
     /// Whether the output already holds part of the sum.
     pub(crate) continues: bool,
-    /// Set on the last part of the sum.
-    pub(crate) finish: Option<Finish>,
-}
-
-/// What the last part of a sum adds and applies.
-#[derive(Clone, Copy)]
-pub(crate) struct Finish {
-    /// Bias of the panel's first channel.
+    /// Bias of the panel's first channel; null for none.
     pub(crate) bias: *const f32,
     /// Same place as `out` in a map to add; null for none.
     pub(crate) residual: *const f32,
     /// Values from one block of the residual to the next.
     pub(crate) residual_plane: usize,
+    /// What is applied to the sum: nothing unless this is its last part.
     pub(crate) activation: Activation,
 }
 
@@ -113,25 +107,81 @@ pub(crate) unsafe fn reduce_step<S: Simd, const PIXELS: usize, const VECTORS: us
     }
 }
 
+/// The sums that the reduction goes on from. A sum begins with bias and residual, so that its end
+/// has nothing to wait for.
+#[inline(always)]
+pub(crate) unsafe fn start<S: Simd, const PIXELS: usize, const VECTORS: usize>(
+    place: &Place,
+) -> Sums<S::V, PIXELS, VECTORS> {
+    let mut sums = [[S::zero(); VECTORS]; PIXELS];
+    // Pixels that do not exist read the last one.
+    let at = |m: usize| m.min(place.count - 1) * S::LANES;
+    if place.continues {
+        for m in 0..PIXELS {
+            for v in 0..VECTORS {
+                sums[m][v] = S::load(place.out.add(v * place.out_plane + at(m)));
+            }
+        }
+        return sums;
+    }
+    if !place.bias.is_null() {
+        for v in 0..VECTORS {
+            let bias = S::load(place.bias.add(v * S::LANES));
+            for m in 0..PIXELS {
+                sums[m][v] = bias;
+            }
+        }
+    }
+    if !place.residual.is_null() {
+        for m in 0..PIXELS {
+            for v in 0..VECTORS {
+                let residual = place.residual.add(v * place.residual_plane + at(m));
+                sums[m][v] = S::add(sums[m][v], S::load(residual));
+            }
+        }
+    }
+    sums
+}
+
 /// Writes a tile out.
 ///
-/// The sums leave their registers through a buffer on the stack: an array that is read in a loop
-/// with branches is one that the optimiser keeps in memory during the reduction, too.
+/// Every vector of a whole tile leaves its register by an instruction of its own: an array that is
+/// read in a loop is one that the optimiser keeps in memory during the reduction, too.
 #[inline(always)]
 pub(crate) unsafe fn store<S: Simd, const PIXELS: usize, const VECTORS: usize>(
     sums: &Sums<S::V, PIXELS, VECTORS>,
-    to: &Store,
+    place: &Place,
 ) {
-    let mut buffer = MaybeUninit::<Tile>::uninit();
-    let tile = buffer.as_mut_ptr().cast::<f32>();
-    for m in 0..PIXELS {
+    let bounds = place.activation.bounds();
+    let [low, high] = bounds.unwrap_or([f32::NEG_INFINITY, f32::INFINITY]);
+    let (low, high) = (S::splat(low), S::splat(high));
+    let count = place.count.min(PIXELS);
+    if count == PIXELS {
         for v in 0..VECTORS {
-            S::store(tile.add((v * PIXELS + m) * S::LANES), sums[m][v]);
+            let out = place.out.add(v * place.out_plane);
+            for m in 0..PIXELS {
+                S::store(out.add(m * S::LANES), clamp::<S>(sums[m][v], low, high));
+            }
+        }
+    } else {
+        let mut buffer = MaybeUninit::<Tile>::uninit();
+        let tile = buffer.as_mut_ptr().cast::<f32>();
+        for v in 0..VECTORS {
+            for m in 0..PIXELS {
+                let at = tile.add((v * PIXELS + m) * S::LANES);
+                S::store(at, clamp::<S>(sums[m][v], low, high));
+            }
+        }
+        for v in 0..VECTORS {
+            let (from, to) = (tile.add(v * PIXELS * S::LANES), v * place.out_plane);
+            std::ptr::copy_nonoverlapping(from, place.out.add(to), count * S::LANES);
         }
     }
-    for v in 0..VECTORS {
-        let column = tile.add(v * PIXELS * S::LANES);
-        store_column::<S>(column, to, v, to.count.min(PIXELS));
+    if bounds.is_none() {
+        for v in 0..VECTORS {
+            let out = place.out.add(v * place.out_plane);
+            place.activation.in_place::<S>(out, count);
+        }
     }
 }
 
@@ -141,41 +191,4 @@ const TILE: usize = 28 * 16;
 #[repr(align(64))]
 struct Tile {
     _values: [f32; TILE],
-}
-
-/// Writes one vector of output channels of `count` pixels.
-#[inline(always)]
-unsafe fn store_column<S: Simd>(sums: *const f32, to: &Store, v: usize, count: usize) {
-    let out = to.out.add(v * to.out_plane);
-    let Some(finish) = to.finish else {
-        for m in 0..count {
-            let (at, sum) = (out.add(m * S::LANES), S::load(sums.add(m * S::LANES)));
-            let sum = if to.continues {
-                S::add(sum, S::load(at))
-            } else {
-                sum
-            };
-            S::store(at, sum);
-        }
-        return;
-    };
-    let bounds = finish.activation.bounds();
-    let [low, high] = bounds.unwrap_or([f32::NEG_INFINITY, f32::INFINITY]);
-    let (low, high) = (S::splat(low), S::splat(high));
-    let bias = S::load(finish.bias.add(v * S::LANES));
-    let residual = finish.residual.wrapping_add(v * finish.residual_plane);
-    for m in 0..count {
-        let at = out.add(m * S::LANES);
-        let mut sum = S::add(S::load(sums.add(m * S::LANES)), bias);
-        if to.continues {
-            sum = S::add(sum, S::load(at));
-        }
-        if !finish.residual.is_null() {
-            sum = S::add(sum, S::load(residual.add(m * S::LANES)));
-        }
-        S::store(at, clamp::<S>(sum, low, high));
-    }
-    if bounds.is_none() {
-        finish.activation.in_place::<S>(out, count);
-    }
 }

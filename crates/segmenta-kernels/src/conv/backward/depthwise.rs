@@ -76,13 +76,7 @@ impl Plan {
     }
 
     /// `gradient[c][tap] = Σ dy[c] · x[c]` over the pixels of all pictures.
-    pub(crate) fn run(
-        &self,
-        x: Map<'_>,
-        dy: Map<'_>,
-        gradient: &mut [f32],
-        scratch: &mut [f32],
-    ) {
+    pub(crate) fn run(&self, x: Map<'_>, dy: Map<'_>, gradient: &mut [f32], scratch: &mut [f32]) {
         let (blocks, part_len) = (self.blocks.len(), self.part_len());
         let shared = Shared::new(&mut scratch[..self.scratch_len()]);
         in_parallel(self.batch * self.cuts * blocks, |task| {
@@ -218,9 +212,7 @@ impl Rows<'_> {
             }
         }
         for k in 0..K {
-            let to = self
-                .sums
-                .add((ky * spec.kernel[1] + first + k) * S::LANES);
+            let to = self.sums.add((ky * spec.kernel[1] + first + k) * S::LANES);
             let mut sum = S::add(S::load(to), edges[k]);
             for u in 0..U {
                 sum = S::add(sum, sums[k][u]);

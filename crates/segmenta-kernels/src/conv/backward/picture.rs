@@ -74,13 +74,7 @@ impl Plan {
     }
 
     /// `gradient[o][c][tap] = Σ dy[o] · x[c]` over the pixels of all pictures.
-    pub(crate) fn run(
-        &self,
-        x: &[f32],
-        dy: Map<'_>,
-        gradient: &mut [f32],
-        scratch: &mut [f32],
-    ) {
+    pub(crate) fn run(&self, x: &[f32], dy: Map<'_>, gradient: &mut [f32], scratch: &mut [f32]) {
         let planes = planar::scratch_len(&self.spec, self.input);
         let (planes, packed) = scratch.split_at_mut(planes);
         planar::pad(&self.spec, x, self.input, planes);
@@ -141,7 +135,10 @@ impl Kernel for Rows<'_> {
         let cuts = output.width.div_ceil(PIXELS);
         for row in self.rows.clone() {
             let (image, y) = (row / output.height, row % output.height);
-            let picture = self.planes.as_ptr().add(image * input.channels * height * width);
+            let picture = self
+                .planes
+                .as_ptr()
+                .add(image * input.channels * height * width);
             for cut in 0..cuts {
                 let columns = part(output.width, cuts, cut);
                 for &[vectors, block] in &self.plan.panels {

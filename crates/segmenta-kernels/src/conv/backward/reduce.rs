@@ -28,7 +28,6 @@ pub(crate) fn widths(blocks: usize, widest: usize) -> Vec<usize> {
 /// The widest tile, in vectors.
 pub(crate) const WIDEST: usize = 3;
 
-
 /// Enters `$work::<S, ROWS, VECTORS>` with the tile that fits the registers: sums, one vector for
 /// each of the gradient's, one broadcast value. `ROWS` divides the lanes.
 macro_rules! with_tile {

@@ -4,10 +4,14 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::conv::{ConvSpec, Kernel2d, winograd};
+use crate::activation::Activation;
+use crate::buffer::Buffer;
+use crate::conv::{
+    ConvSpec, Convolution, Kernel2d, TransposedConvolution, TransposedSpec, WeightMemory, winograd,
+};
 use crate::isa::Isa;
-use crate::layout::blocked;
-use crate::map::{Map, MapShape};
+use crate::layout::{blocked, to_planar};
+use crate::map::{Map, MapMut, MapShape};
 use crate::reference;
 use crate::threads::Threads;
 
@@ -117,7 +121,10 @@ fn check_weights(case: &Case, way: Way, threads: usize) -> Result<(), TestCaseEr
         };
         compare(&one, &expected, tolerance, &format!("{isa}, {way:?}"))?;
         let many = weight_gradient(case, isa, way, threads);
-        prop_assert!(many == Some(one), "{isa}, {way:?}: {threads} threads differ");
+        prop_assert!(
+            many == Some(one),
+            "{isa}, {way:?}: {threads} threads differ"
+        );
     }
     Ok(())
 }
@@ -209,6 +216,183 @@ proptest! {
     }
 }
 
+/// The input's gradient; the plan has had other weights before.
+fn input_gradient(case: &Case, isa: Isa, threads: usize) -> Vec<f32> {
+    let Case { spec, shape } = *case;
+    let (out, weights) = (case.output(), case.weights());
+    let dy = blocked(isa, out, &case.dy());
+    let dy = Map::whole(isa, out, &dy);
+    let mut plan = InputGradient::new(isa, spec, shape, threads);
+    let mut scratch = vec![f32::NAN; plan.scratch_len()];
+    let mut dx = Buffer::zeros(shape.blocked_len(isa));
+    Threads::new(threads).unwrap().run(|| {
+        for weights in [&vec![1.0; weights.len()], &weights] {
+            dx.fill(f32::NAN);
+            let dx = MapMut::whole(isa, shape, &mut dx);
+            plan.run(dy, weights, dx, &mut scratch);
+        }
+    });
+    assert!(dx.iter().all(|x| x.is_finite()), "{isa}: lanes left");
+    let mut planar = vec![0.0; shape.batch * shape.planar_len()];
+    to_planar(Map::whole(isa, shape, &dx), &mut planar);
+    planar
+}
+
+fn check_input(case: &Case, threads: usize) -> Result<(), TestCaseError> {
+    if case.spec.output(case.shape).is_none() {
+        return Ok(());
+    }
+    let expected = case.expected();
+    let tolerance = if winograd::supports(&case.spec) {
+        WINOGRAD_TOLERANCE
+    } else {
+        TOLERANCE
+    };
+    for isa in Isa::available() {
+        let one = input_gradient(case, isa, 1);
+        compare(&one, &expected.input, tolerance, &isa.to_string())?;
+        let many = input_gradient(case, isa, threads);
+        prop_assert!(many == one, "{isa}: {threads} threads differ");
+
+        let dy = blocked(isa, case.output(), &case.dy());
+        let mut bias = vec![f32::NAN; case.spec.out_channels];
+        bias_gradient(Map::whole(isa, case.output(), &dy), &mut bias);
+        compare(&bias, &expected.bias, TOLERANCE, &format!("{isa}, bias"))?;
+    }
+    Ok(())
+}
+
+/// Packed again, a convolution does what a new one does.
+fn check_repack(case: &Case) -> Result<(), TestCaseError> {
+    let Case { spec, shape } = *case;
+    let Some(out) = spec.output(shape) else {
+        return Ok(());
+    };
+    let (weights, bias) = (case.weights(), values(spec.out_channels, 4));
+    let kernel = Kernel2d {
+        weights: &weights,
+        bias: &bias,
+    };
+    let other = Kernel2d {
+        weights: &vec![7.0; weights.len()],
+        bias: &vec![7.0; bias.len()],
+    };
+    for isa in Isa::available() {
+        let x = blocked(isa, shape, &case.x());
+        let run = |conv: &Convolution| {
+            let plan = conv.plan(shape, 1, WeightMemory::Brief);
+            let mut scratch = vec![0.0; plan.scratch_len()];
+            let mut y = Buffer::zeros(out.blocked_len(isa));
+            let to = MapMut::whole(isa, out, &mut y);
+            let x = Map::whole(isa, shape, &x);
+            Threads::new(1)
+                .unwrap()
+                .run(|| conv.run(&plan, x, to, None, &mut scratch));
+            y.to_vec()
+        };
+        let new = Convolution::new(isa, spec, kernel, Activation::None);
+        let mut again = Convolution::new(isa, spec, other, Activation::None);
+        again.repack(kernel);
+        prop_assert!(run(&new) == run(&again), "{isa}");
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn inputs_of_any_window(case in cases(1..60, 1..2), threads in 2_usize..4) {
+        check_input(&case, threads)?;
+        check_repack(&case)?;
+    }
+
+    #[test]
+    fn inputs_of_pointwise(case in pointwise(), stride in [1_usize..3, 1_usize..3]) {
+        check_repack(&case)?;
+        let spec = ConvSpec { stride, ..case.spec };
+        check_input(&Case { spec, ..case }, 2)?;
+    }
+
+    #[test]
+    fn inputs_of_groups(case in cases(1..24, 2..5), threads in 2_usize..4) {
+        check_input(&case, threads)?;
+        check_repack(&case)?;
+    }
+
+    #[test]
+    fn inputs_of_depthwise(case in depthwise(), threads in 2_usize..4) {
+        check_input(&case, threads)?;
+        check_repack(&case)?;
+    }
+
+    #[test]
+    fn inputs_by_tiles(case in tiled(), threads in 2_usize..4) {
+        check_input(&case, threads)?;
+    }
+}
+
+/// A transposed convolution's gradients are what a convolution does: the sum of products of outputs and
+/// their gradient is that of inputs and theirs, and of weights and theirs.
+#[test]
+fn transposed_convolutions_have_gradients() {
+    let spec = TransposedSpec {
+        in_channels: 34,
+        out_channels: 21,
+        kernel: [4, 3],
+        stride: [2, 2],
+        padding: [1, 1],
+        output_padding: [0, 1],
+        dilation: [1; 2],
+        groups: 1,
+    };
+    let shape = MapShape::new(2, 34, 5, 7);
+    let out = spec.output(shape).unwrap();
+    let adjoint = spec.adjoint();
+    assert_eq!(adjoint.output(out), Some(shape));
+    let (x, dy) = (
+        values(2 * shape.planar_len(), 1),
+        values(2 * out.planar_len(), 2),
+    );
+    let weights = values(spec.weights_len(), 3);
+    let kernel = Kernel2d {
+        weights: &weights,
+        bias: &[],
+    };
+    let (y, _) = reference::transposed_convolution(&spec, kernel, &x, shape);
+    let dot = |a: &[f32], b: &[f32]| -> f64 {
+        let products = a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b));
+        products.sum()
+    };
+    let expected = dot(&y, &dy);
+    let (dx, _) = reference::convolution(&adjoint, kernel, &dy, out);
+    assert!((dot(&x, &dx) - expected).abs() < 1e-3);
+    for isa in Isa::available() {
+        let (x, dy) = (blocked(isa, shape, &x), blocked(isa, out, &dy));
+        let plan = WeightGradient::new(isa, adjoint, out);
+        let mut scratch = vec![0.0; plan.scratch_len()];
+        let mut gradient = vec![0.0; weights.len()];
+        let (dy, x) = (Map::whole(isa, out, &dy), Map::whole(isa, shape, &x));
+        plan.run(dy, x, &mut gradient, &mut scratch);
+        assert!((dot(&weights, &gradient) - expected).abs() < 1e-3, "{isa}");
+
+        let mut y = Buffer::zeros(out.blocked_len(isa));
+        let run = |conv: &TransposedConvolution, y: &mut Buffer| {
+            conv.run(x, MapMut::whole(isa, out, y));
+            y.to_vec()
+        };
+        let new = TransposedConvolution::new(isa, spec, kernel, Activation::None);
+        let zeros = vec![0.0; weights.len()];
+        let nothing = Kernel2d {
+            weights: &zeros,
+            bias: &[],
+        };
+        let mut again = TransposedConvolution::new(isa, spec, nothing, Activation::None);
+        again.repack(kernel);
+        assert!(run(&new, &mut y) == run(&again, &mut y), "{isa}");
+    }
+}
+
 /// A square convolution that pads to the input's size.
 fn square(ins: usize, outs: usize, side: usize, dilation: usize) -> ConvSpec {
     ConvSpec {
@@ -250,12 +434,16 @@ fn reference_is_a_difference() {
     };
     let shape = MapShape::new(2, 4, 5, 6);
     let case = Case { spec, shape };
-    let whole = |values: Vec<f32>| -> Vec<f32> { values.iter().map(|v| (v * 8.0).round()).collect() };
+    let whole =
+        |values: Vec<f32>| -> Vec<f32> { values.iter().map(|v| (v * 8.0).round()).collect() };
     let (x, weights, dy) = (whole(case.x()), whole(case.weights()), whole(case.dy()));
     let bias = vec![0.0; 6];
     let loss = |x: &[f32], weights: &[f32], bias: &[f32]| -> f64 {
         let (y, _) = reference::convolution(&spec, Kernel2d { weights, bias }, x, shape);
-        let products = y.iter().zip(&dy).map(|(&y, &dy)| f64::from(y) * f64::from(dy));
+        let products = y
+            .iter()
+            .zip(&dy)
+            .map(|(&y, &dy)| f64::from(y) * f64::from(dy));
         products.sum()
     };
     let gradients = reference::backward::convolution(&spec, &weights, &x, shape, &dy);

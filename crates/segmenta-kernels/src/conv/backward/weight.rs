@@ -1,6 +1,6 @@
 //! Which way the gradient of a convolution's weights is computed.
 
-use super::{depthwise, picture, window};
+use super::{depthwise, output, picture, window};
 use crate::conv::{ConvSpec, planar, winograd};
 use crate::isa::Isa;
 use crate::map::{Map, MapShape};
@@ -130,17 +130,6 @@ impl WeightGradient {
             "scratch memory is too short"
         );
     }
-}
-
-/// The output of a convolution whose extents fit.
-fn output(spec: &ConvSpec, input: MapShape) -> MapShape {
-    assert_eq!(spec.in_channels, input.channels, "channels in");
-    let divides = |channels: usize| channels.is_multiple_of(spec.groups);
-    assert!(
-        divides(spec.in_channels) && divides(spec.out_channels),
-        "channels do not divide into groups: {spec:?}"
-    );
-    spec.output(input).expect("a window that fits")
 }
 
 #[cfg(test)]

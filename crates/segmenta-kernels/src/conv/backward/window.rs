@@ -8,9 +8,7 @@
 
 use std::ops::Range;
 
-use super::reduce::{
-    Pixels, Place, WIDEST, add_pixels, add_rows, store_rows, widths, with_tile,
-};
+use super::reduce::{Pixels, Place, WIDEST, add_pixels, add_rows, store_rows, widths, with_tile};
 use super::unpack::{BlockRows, Unpack};
 use crate::conv::ConvSpec;
 use crate::isa::{Isa, Kernel};
@@ -104,9 +102,7 @@ impl Plan {
         let rows = (PIXELS / columns).clamp(1, size[0]);
         let chunks = output.batch * size[0].div_ceil(rows) * size[1].div_ceil(columns);
         let tiles: usize = panels.iter().map(|panel| panel.ins.len()).sum();
-        let parts = PIECES
-            .div_ceil(tiles)
-            .min(chunks.div_ceil(PART_CHUNKS));
+        let parts = PIECES.div_ceil(tiles).min(chunks.div_ceil(PART_CHUNKS));
         Self {
             isa,
             spec: *spec,
@@ -141,13 +137,7 @@ impl Plan {
     }
 
     /// `gradient[o][c][tap] = Σ dy[o] · x[c]` over the pixels of all pictures.
-    pub(crate) fn run(
-        &self,
-        x: Map<'_>,
-        dy: Map<'_>,
-        gradient: &mut [f32],
-        scratch: &mut [f32],
-    ) {
+    pub(crate) fn run(&self, x: Map<'_>, dy: Map<'_>, gradient: &mut [f32], scratch: &mut [f32]) {
         let [in_cuts, out_cuts] = self.cuts();
         let shared = Shared::new(&mut scratch[..self.scratch_len()]);
         in_parallel(self.parts * in_cuts * out_cuts, |task| {
@@ -183,7 +173,10 @@ impl Plan {
         let (rest, column) = (index / across, index % across * columns);
         let (image, row) = (rest / down, rest % down * rows);
         let rows = row..(row + rows).min(self.output[0]);
-        (image, [rows, column..(column + columns).min(self.output[1])])
+        (
+            image,
+            [rows, column..(column + columns).min(self.output[1])],
+        )
     }
 
     /// Of the output rows (axis 0) or columns of `wanted`, those where a tap lies on the map.

@@ -8,7 +8,8 @@ use std::ops::Range;
 use super::TransposedSpec;
 use crate::activation::Activation;
 use crate::conv::panel::{Panel, Panels};
-use crate::conv::tile::{Finish, Store, reduce_block, store};
+use crate::conv::repack::Source;
+use crate::conv::tile::{Place, reduce_block, start, store};
 use crate::conv::{ConvSpec, Kernel2d};
 use crate::isa::{Isa, Kernel};
 use crate::map::{Map, MapMut};
@@ -32,6 +33,8 @@ struct Phase {
     first: [usize; 2],
     /// Where its taps read, down and right from the input pixel of the same number.
     taps: Vec<[isize; 2]>,
+    /// Which taps of the kernel they are.
+    places: Vec<usize>,
     panels: Panels,
 }
 
@@ -41,6 +44,18 @@ impl Packed {
         let firsts = (0..down).flat_map(|y| (0..right).map(move |x| [y, x]));
         let phases = firsts.map(|first| Phase::new(isa, spec, kernel, first));
         Self(phases.collect())
+    }
+
+    /// Other weights and bias in the same panels.
+    pub(crate) fn repack(&mut self, isa: Isa, spec: &TransposedSpec, kernel: &Kernel2d<'_>) {
+        for phase in &mut self.0 {
+            let ordinary = ordinary(spec, phase.taps.len());
+            let all = spec.kernel[0] * spec.kernel[1];
+            let from = Source::new(&ordinary, kernel.weights, all, true);
+            from.repack(isa, &phase.places, &mut phase.panels);
+            phase.panels.bias.fill(0.0);
+            phase.panels.bias[..kernel.bias.len()].copy_from_slice(kernel.bias);
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -119,15 +134,7 @@ impl Phase {
                 weights.extend(places.iter().map(|tap| kernel.weights[from + tap]));
             }
         }
-        let ordinary = ConvSpec {
-            in_channels: spec.in_channels,
-            out_channels: spec.out_channels,
-            kernel: [taps.len(), 1],
-            stride: [1; 2],
-            padding: [0; 2],
-            dilation: [1; 2],
-            groups: spec.groups,
-        };
+        let ordinary = ordinary(spec, taps.len());
         let kernel = Kernel2d {
             weights: &weights,
             bias: kernel.bias,
@@ -141,8 +148,22 @@ impl Phase {
         Self {
             first,
             taps,
+            places,
             panels,
         }
+    }
+}
+
+/// The convolution that so many taps make.
+fn ordinary(spec: &TransposedSpec, taps: usize) -> ConvSpec {
+    ConvSpec {
+        in_channels: spec.in_channels,
+        out_channels: spec.out_channels,
+        kernel: [taps, 1],
+        stride: [1; 2],
+        padding: [0; 2],
+        dilation: [1; 2],
+        groups: spec.groups,
     }
 }
 
@@ -240,7 +261,36 @@ impl Task<'_> {
         let row = reduction.start * S::LANES * V * S::LANES;
         let mut weights = panels.weights.as_ptr().add(panel.offset + row);
 
-        let mut sums = [[S::zero(); V]; P];
+        // The tile is finished where its pixels lie side by side, then spread.
+        let output = self.output_offset + panel.block * self.output_plane;
+        let output = self.output.at(output);
+        let mut tile = MaybeUninit::<Tile>::uninit();
+        let tile = tile.as_mut_ptr().cast::<f32>();
+        let continues = reduction.start > 0;
+        if continues {
+            for v in 0..V {
+                for (m, &place) in places.iter().enumerate() {
+                    let from = output.add(v * self.output_plane + place);
+                    S::store(tile.add((v * P + m) * S::LANES), S::load(from));
+                }
+            }
+        }
+        let is_last = reduction.end == pairs;
+        let place = Place {
+            out: tile,
+            out_plane: P * S::LANES,
+            count: places.len(),
+            continues,
+            bias: panels.bias.as_ptr().add(panel.block * S::LANES),
+            residual: std::ptr::null(),
+            residual_plane: 0,
+            activation: if is_last {
+                self.activation
+            } else {
+                Activation::None
+            },
+        };
+        let mut sums = start::<S, P, V>(&place);
         let mut pair = reduction.start;
         while pair < reduction.end {
             let (tap, block) = (pair / self.in_blocks, pair % self.in_blocks);
@@ -271,33 +321,7 @@ impl Task<'_> {
             }
         }
 
-        // The tile is finished where its pixels lie side by side, then spread.
-        let output = self.output_offset + panel.block * self.output_plane;
-        let output = self.output.at(output);
-        let mut tile = MaybeUninit::<Tile>::uninit();
-        let tile = tile.as_mut_ptr().cast::<f32>();
-        let continues = reduction.start > 0;
-        if continues {
-            for v in 0..V {
-                for (m, &place) in places.iter().enumerate() {
-                    let from = output.add(v * self.output_plane + place);
-                    S::store(tile.add((v * P + m) * S::LANES), S::load(from));
-                }
-            }
-        }
-        let to = Store {
-            out: tile,
-            out_plane: P * S::LANES,
-            count: places.len(),
-            continues,
-            finish: (reduction.end == pairs).then(|| Finish {
-                bias: panels.bias.as_ptr().add(panel.block * S::LANES),
-                residual: std::ptr::null(),
-                residual_plane: 0,
-                activation: self.activation,
-            }),
-        };
-        store::<S, P, V>(&sums, &to);
+        store::<S, P, V>(&sums, &place);
         for v in 0..V {
             for (m, &place) in places.iter().enumerate() {
                 let vector = S::load(tile.add((v * P + m) * S::LANES));

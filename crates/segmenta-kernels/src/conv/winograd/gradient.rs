@@ -248,7 +248,9 @@ impl Kernel for Read<'_> {
         let inputs = pass.group.len();
         let side = usize::from(self.block >= inputs);
         let mut to = class.tiles(side, S::LANES, pass.scratch);
-        to.start = to.start.add((self.tiles.start - pass.chunk.start) * S::LANES);
+        to.start = to
+            .start
+            .add((self.tiles.start - pass.chunk.start) * S::LANES);
         let block = if side == 0 {
             // The group's first block lies first.
             to.start = to.start.wrapping_sub(pass.group.start * to.plane);
@@ -301,7 +303,9 @@ impl Multiply<'_> {
         let sums_at = class.sums(S::LANES, pass.scratch);
         let gradient = dy.start.add(self.product * dy.stride + block * dy.plane);
         for first in (0..S::LANES).step_by(R) {
-            let from = x.start.add(self.product * x.stride + in_block * x.plane + first);
+            let from = x
+                .start
+                .add(self.product * x.stride + in_block * x.plane + first);
             let mut values = [from.cast_const(); R];
             for (r, value) in values.iter_mut().enumerate() {
                 *value = from.add(r);

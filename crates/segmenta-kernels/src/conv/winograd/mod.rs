@@ -22,10 +22,10 @@ use std::ops::{Range, RangeInclusive};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use self::filter::FilterKind;
+pub(super) use self::gradient::GradientPlan;
 use self::tiles::{TileClass, classes};
 use self::transform::{Output, Products, Tiles};
-pub(super) use self::gradient::GradientPlan;
-pub(super) use self::weights::Transformed;
+use self::weights::{Form, Transformed};
 use super::ConvSpec;
 use super::gemm::{Epilogue, Product, Target};
 use super::panel::Panels;
@@ -52,23 +52,26 @@ pub(super) fn supports(spec: &ConvSpec) -> bool {
 pub(super) struct Cache(Mutex<Vec<Weak<Transformed>>>);
 
 impl Cache {
-    fn get(&self, isa: Isa, direct: &Panels, filters: [FilterKind; 2]) -> Arc<Transformed> {
+    /// Those of `form`: found, or made where `make` says so.
+    fn get(&self, isa: Isa, direct: &Panels, form: &Form, make: bool) -> Option<Arc<Transformed>> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|weights| weights.strong_count() > 0);
         let found = known.iter().filter_map(Weak::upgrade);
-        if let Some(found) = { found }.find(|weights| weights.filters == filters) {
-            return found;
+        if let Some(found) = { found }.find(|weights| weights.filters == form.filters) {
+            return Some(found);
         }
-        let new = Arc::new(Transformed::new(isa, direct, filters));
-        known.push(Arc::downgrade(&new));
-        new
+        make.then(|| {
+            let new = Arc::new(Transformed::new(isa, direct, form));
+            known.push(Arc::downgrade(&new));
+            new
+        })
     }
 
     /// Values of all transformed weights that some plan holds.
     pub(super) fn len(&self) -> usize {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let held = known.iter().filter_map(Weak::upgrade);
-        held.map(|weights| weights.len()).sum()
+        held.map(|weights| weights.weights.len()).sum()
     }
 }
 
@@ -76,7 +79,9 @@ impl Cache {
 #[derive(Debug)]
 struct ClassPlan {
     tiles: TileClass,
-    weights: Arc<Transformed>,
+    form: Form,
+    /// Transformed weights; none where each run makes them anew, in scratch memory.
+    weights: Option<Arc<Transformed>>,
     /// Tiles that are in scratch memory at a time, for each task or for all of them together.
     chunk: usize,
     /// Whether a task takes its tiles through all three steps.
@@ -133,6 +138,7 @@ impl Plan {
         spec: &ConvSpec,
         direct: &Panels,
         cache: &Cache,
+        keep: bool,
         output: MapShape,
         threads: usize,
     ) -> Self {
@@ -155,8 +161,10 @@ impl Plan {
                     let chunks = count.div_ceil((SCRATCH / a_tile).max(48));
                     count.div_ceil(chunks)
                 };
+                let form = Form::new(direct, tiles.filters);
                 ClassPlan {
-                    weights: cache.get(isa, direct, tiles.filters),
+                    weights: cache.get(isa, direct, &form, keep),
+                    form,
                     tiles,
                     chunk,
                     by_task,
@@ -166,7 +174,7 @@ impl Plan {
             .collect();
         let scratch = |class: &ClassPlan| {
             let slots = if class.by_task { threads } else { 1 };
-            slots * class.slot_len(isa.lanes())
+            class.own_weights_len() + slots * class.slot_len(isa.lanes())
         };
         Self {
             scratch_len: classes.iter().map(scratch).max().unwrap_or(0),
@@ -191,8 +199,10 @@ impl Plan {
         }
     }
 
+    /// Values of transformed weights that the plan holds.
     pub(super) fn weights_len(&self) -> usize {
-        self.classes.iter().map(|class| class.weights.len()).sum()
+        let held = |class: &ClassPlan| class.weights.as_ref().map_or(0, |w| w.weights.len());
+        self.classes.iter().map(held).sum()
     }
 
     /// # Panics
@@ -203,7 +213,7 @@ impl Plan {
         input: Map<'_>,
         output: &mut MapMut<'_>,
         residual: Option<Map<'_>>,
-        bias: *const f32,
+        direct: &Panels,
         activation: Activation,
         scratch: &mut [f32],
     ) {
@@ -218,7 +228,7 @@ impl Plan {
         let isa = input.isa();
         let residual_image_stride = residual.map_or(0, |map| map.image_stride());
         let epilogue = Epilogue {
-            bias,
+            bias: direct.bias.as_ptr(),
             residual: residual.map_or(std::ptr::null(), |map| map.block(0, 0)),
             residual_plane: residual.map_or(0, |map| map.plane()),
             activation,
@@ -226,10 +236,18 @@ impl Plan {
         let (width, plane) = (output.shape().width, output.plane());
         let image_stride = output.image_stride();
         let shared = output.shared();
-        let scratch = Shared::new(scratch);
         for class in &self.classes {
+            let (own, slots) = scratch.split_at_mut(class.own_weights_len());
+            let weights = match &class.weights {
+                Some(kept) => kept.weights.as_ptr(),
+                None => {
+                    class.form.transform(isa, direct, own);
+                    own.as_ptr()
+                }
+            };
             let pass = Pass {
                 class,
+                weights,
                 dilation: spec.dilation,
                 input,
                 output: shared,
@@ -238,7 +256,7 @@ impl Plan {
                 image_stride,
                 epilogue,
                 residual_image_stride,
-                scratch,
+                scratch: Shared::new(slots),
             };
             let count = class.tiles.tiles();
             if class.by_task {
@@ -269,6 +287,15 @@ impl ClassPlan {
         self.blocks[side] * self.plane(lanes) + 4 * lanes
     }
 
+    /// Values in scratch memory of weights that each run transforms.
+    fn own_weights_len(&self) -> usize {
+        if self.weights.is_some() {
+            0
+        } else {
+            self.form.len()
+        }
+    }
+
     /// Values in scratch memory of one chunk.
     fn slot_len(&self, lanes: usize) -> usize {
         let products = self.tiles.products();
@@ -280,6 +307,7 @@ impl ClassPlan {
 #[derive(Clone, Copy)]
 struct Pass<'a> {
     class: &'a ClassPlan,
+    weights: *const f32,
     dilation: [usize; 2],
     input: Map<'a>,
     output: Shared<'a>,
@@ -291,7 +319,7 @@ struct Pass<'a> {
     scratch: Shared<'a>,
 }
 
-// SAFETY: its raw pointers, bias and residual, are only read.
+// SAFETY: its raw pointers, to weights, bias and residual, are only read.
 unsafe impl Send for Pass<'_> {}
 // SAFETY: as above; what is written goes through `Shared`, each task to its own part.
 unsafe impl Sync for Pass<'_> {}
@@ -320,7 +348,7 @@ impl Pass<'_> {
             },
             Work::Multiply {
                 products: 0..class.tiles.products(),
-                panels: 0..class.weights.panels.len(),
+                panels: 0..class.form.panels.len(),
             },
             Work::Write {
                 blocks: 0..class.blocks[1],
@@ -355,7 +383,7 @@ impl Pass<'_> {
             });
         };
         transforms(class.blocks[0], &|blocks| Work::Read { blocks });
-        let (products, panels) = (class.tiles.products(), class.weights.panels.len());
+        let (products, panels) = (class.tiles.products(), class.form.panels.len());
         let cuts = tasks(products, 2, panels).min(panels);
         in_parallel(products * cuts, |task| {
             let product = task / cuts;
@@ -420,13 +448,13 @@ impl Kernel for Task<'_> {
             }
             Work::Multiply { products, panels } => {
                 for product in products.clone() {
-                    let weights = &class.weights;
+                    let form = &class.form;
                     Product {
                         input: inputs.start.add(product * inputs.stride),
                         plane: inputs.plane,
                         blocks: class.blocks[0],
-                        weights: weights.weights.as_ptr().add(product * weights.stride),
-                        panels: &weights.panels[panels.clone()],
+                        weights: pass.weights.add(product * form.stride),
+                        panels: &form.panels[panels.clone()],
                         pixels: 0..self.tiles.len(),
                         target: Target {
                             out: outputs.start.add(product * outputs.stride),

@@ -10,12 +10,11 @@ use crate::isa::{Isa, Kernel};
 use crate::shared::{Shared, in_parallel, part};
 use crate::simd::Simd;
 
-/// `G g Gᵀ` of every kernel, as a matrix of panels a product.
-#[derive(Debug)]
-pub(crate) struct Transformed {
+/// How `G g Gᵀ` of every kernel lies in memory: a matrix of panels a product,
+/// `[product][panel][input channel][output channel of the panel]`.
+#[derive(Clone, Debug)]
+pub(super) struct Form {
     pub(super) filters: [FilterKind; 2],
-    /// `[product][panel][input channel][output channel of the panel]`.
-    pub(super) weights: Buffer,
     /// Panels of one product's matrix.
     pub(super) panels: Vec<Panel>,
     /// Values from one product's matrix to the next.
@@ -25,48 +24,67 @@ pub(crate) struct Transformed {
 /// Taps of the kernels that filters are made of.
 const TAPS: usize = 9;
 
-impl Transformed {
-    /// From panels whose rows run over taps, then channels.
-    pub(super) fn new(isa: Isa, direct: &Panels, filters: [FilterKind; 2]) -> Self {
-        let stride = direct.weights.len() / TAPS;
-        let panels: Vec<Panel> = direct
-            .panels
-            .iter()
-            .map(|panel| Panel {
-                offset: panel.offset / TAPS,
-                ..*panel
-            })
-            .collect();
-        let mut weights = Buffer::zeros(stride * products(filters));
-        let shared = Shared::new(&mut weights);
+impl Form {
+    /// For panels whose rows run over taps, then channels.
+    pub(super) fn new(direct: &Panels, filters: [FilterKind; 2]) -> Self {
+        let panel = |panel: &Panel| Panel {
+            offset: panel.offset / TAPS,
+            ..*panel
+        };
+        Self {
+            filters,
+            panels: direct.panels.iter().map(panel).collect(),
+            stride: direct.weights.len() / TAPS,
+        }
+    }
+
+    /// Values of all matrices.
+    pub(super) fn len(&self) -> usize {
+        self.stride * products(self.filters)
+    }
+
+    /// Transforms `direct`, of the extents that it was made for, into `to`.
+    pub(super) fn transform(&self, isa: Isa, direct: &Panels, to: &mut [f32]) {
+        assert_eq!(to.len(), self.len(), "room for transformed weights");
+        let shared = Shared::new(to);
         const CUTS: usize = 4;
-        in_parallel(panels.len() * CUTS, |task| {
+        in_parallel(self.panels.len() * CUTS, |task| {
             let index = task / CUTS;
-            let rows_len = match panels.get(index + 1) {
-                Some(next) => next.offset - panels[index].offset,
-                None => stride - panels[index].offset,
-            };
-            let columns = panels[index].vectors * isa.lanes();
+            let panel = &self.panels[index];
+            let end = self
+                .panels
+                .get(index + 1)
+                .map_or(self.stride, |next| next.offset);
+            let rows_len = end - panel.offset;
+            let columns = panel.vectors * isa.lanes();
             isa.run(Task {
-                filters,
-                from: &direct.weights[direct.panels[index].offset..][..rows_len * TAPS],
+                filters: self.filters,
+                from: &direct.weights[panel.offset * TAPS..][..rows_len * TAPS],
                 to: shared,
-                offset: panels[index].offset,
-                stride,
+                offset: panel.offset,
+                stride: self.stride,
                 columns,
                 channels: part(rows_len / columns, CUTS, task % CUTS),
             });
         });
-        Self {
-            filters,
-            weights,
-            panels,
-            stride,
-        }
     }
+}
 
-    pub(super) fn len(&self) -> usize {
-        self.weights.len()
+/// Weights in that form, kept from one run to the next.
+#[derive(Debug)]
+pub(crate) struct Transformed {
+    pub(super) filters: [FilterKind; 2],
+    pub(super) weights: Buffer,
+}
+
+impl Transformed {
+    pub(super) fn new(isa: Isa, direct: &Panels, form: &Form) -> Self {
+        let mut weights = Buffer::zeros(form.len());
+        form.transform(isa, direct, &mut weights);
+        Self {
+            filters: form.filters,
+            weights,
+        }
     }
 }
 
