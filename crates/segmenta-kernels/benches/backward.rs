@@ -5,7 +5,10 @@
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use segmenta_kernels::{Buffer, ConvSpec, Isa, Map, MapShape, Threads, WeightGradient, blocked};
+use segmenta_kernels::{
+    Activation, Buffer, ConvSpec, Convolution, InputGradient, Isa, Kernel2d, Map, MapMut, MapShape,
+    Threads, WeightGradient, WeightMemory, blocked,
+};
 
 fn main() {
     divan::main();
@@ -107,4 +110,73 @@ fn weight_gradient_of_a_stem(bencher: Bencher<'_, '_>) {
                 plan.run_on_picture(black_box(&x), dy, &mut gradient, &mut scratch);
             });
         });
+}
+
+#[divan::bench(args = LAYERS.map(|(name, _)| name), sample_count = 10)]
+fn input_gradient(bencher: Bencher<'_, '_>, name: &str) {
+    let (spec, shape) = layer(name);
+    let (isa, threads) = (Isa::fastest(), Threads::new(0).expect("threads"));
+    let out = spec.output(shape).expect("a window that fits");
+    let mut plan = InputGradient::new(isa, spec, shape, threads.count());
+    let weights = noise(spec.weights_len());
+    let dy = blocked(isa, out, &noise(out.batch * out.planar_len()));
+    let mut dx = Buffer::zeros(shape.blocked_len(isa));
+    let mut scratch = Buffer::zeros(plan.scratch_len());
+    bencher
+        .counter(ItemsCount::new(
+            spec.weights_len() * out.batch * out.pixels(),
+        ))
+        .bench_local(|| {
+            threads.run(|| {
+                let dy = Map::whole(isa, out, black_box(&dy));
+                let dx = MapMut::whole(isa, shape, &mut dx);
+                plan.run(dy, &weights, dx, &mut scratch);
+            });
+        });
+}
+
+/// The forward pass of training: new weights are packed, then used.
+#[divan::bench(args = LAYERS.map(|(name, _)| name), sample_count = 10)]
+fn forward_with_new_weights(bencher: Bencher<'_, '_>, name: &str) {
+    let (spec, shape) = layer(name);
+    let (isa, threads) = (Isa::fastest(), Threads::new(0).expect("threads"));
+    let out = spec.output(shape).expect("a window that fits");
+    let weights = noise(spec.weights_len());
+    let kernel = Kernel2d {
+        weights: &weights,
+        bias: &[],
+    };
+    let mut conv = Convolution::new(isa, spec, kernel, Activation::None);
+    let plan = conv.plan(shape, threads.count(), WeightMemory::Brief);
+    let x = blocked(isa, shape, &noise(shape.batch * shape.planar_len()));
+    let mut y = Buffer::zeros(out.blocked_len(isa));
+    let mut scratch = Buffer::zeros(plan.scratch_len());
+    bencher
+        .counter(ItemsCount::new(
+            spec.weights_len() * out.batch * out.pixels(),
+        ))
+        .bench_local(|| {
+            threads.run(|| {
+                conv.repack(kernel);
+                let x = Map::whole(isa, shape, black_box(&x));
+                let y = MapMut::whole(isa, out, &mut y);
+                conv.run(&plan, x, y, None, &mut scratch);
+            });
+        });
+}
+
+/// Packing alone, of the weights of a forward pass.
+#[divan::bench(args = LAYERS.map(|(name, _)| name), sample_count = 10)]
+fn repack(bencher: Bencher<'_, '_>, name: &str) {
+    let (spec, _) = layer(name);
+    let (isa, threads) = (Isa::fastest(), Threads::new(0).expect("threads"));
+    let weights = noise(spec.weights_len());
+    let kernel = Kernel2d {
+        weights: &weights,
+        bias: &[],
+    };
+    let mut conv = Convolution::new(isa, spec, kernel, Activation::None);
+    bencher
+        .counter(ItemsCount::new(weights.len()))
+        .bench_local(|| threads.run(|| conv.repack(black_box(kernel))));
 }

@@ -12,8 +12,10 @@
 //! results do not depend on the number of threads. This is the only room with `unsafe`.
 
 mod activation;
+mod batch_norm;
 mod buffer;
 mod conv;
+mod derivative;
 mod exp;
 mod isa;
 mod labels;
@@ -31,11 +33,13 @@ mod softmax;
 mod threads;
 
 pub use activation::Activation;
+pub use batch_norm::{BatchNorm, BatchNormGradients, Statistics};
 pub use buffer::{Arena, ArenaViews, Buffer, OutOfMemory};
 pub use conv::{
     ConvPlan, ConvSpec, Convolution, InputGradient, Kernel2d, TransposedConvolution,
     TransposedSpec, WeightGradient, WeightMemory, bias_gradient,
 };
+pub use derivative::activation_gradient;
 pub use isa::Isa;
 pub use labels::{Logits, labels, winning_probability};
 pub use layout::{blocked, to_blocked, to_planar};
