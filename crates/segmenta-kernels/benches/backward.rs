@@ -3,11 +3,12 @@
 //! Inputs are random, never zero. Divan prints the time of each and the multiply-adds (of direct
 //! summation) or bytes a second.
 
-use divan::counter::ItemsCount;
+use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use segmenta_kernels::{
-    Activation, Buffer, ConvSpec, Convolution, InputGradient, Isa, Kernel2d, Map, MapMut, MapShape,
-    Threads, WeightGradient, WeightMemory, blocked,
+    Activation, BatchNorm, BinaryCrossEntropy, Buffer, ConvSpec, Convolution, CrossEntropy,
+    InputGradient, Isa, Kernel2d, Map, MapMut, MapShape, PoolSpec, Threads, WeightGradient,
+    WeightMemory, blocked, max_pool_with_indices,
 };
 
 fn main() {
@@ -179,4 +180,160 @@ fn repack(bencher: Bencher<'_, '_>, name: &str) {
     bencher
         .counter(ItemsCount::new(weights.len()))
         .bench_local(|| threads.run(|| conv.repack(black_box(kernel))));
+}
+
+/// The maps that batch norm is measured on: batch, channels, height and width.
+const MAPS: [[usize; 4]; 3] = [[8, 144, 128, 96], [8, 64, 128, 128], [4, 256, 28, 28]];
+
+/// What is read and written, each map once a pass.
+fn moved(shape: MapShape, passes: usize) -> BytesCount {
+    BytesCount::new(passes * shape.batch * shape.planar_len() * size_of::<f32>())
+}
+
+#[divan::bench(args = MAPS, sample_count = 10)]
+fn batch_norm_and_relu(bencher: Bencher<'_, '_>, [n, c, h, w]: [usize; 4]) {
+    let (isa, threads) = (Isa::fastest(), Threads::new(0).expect("threads"));
+    let shape = MapShape::new(n, c, h, w);
+    let x = blocked(isa, shape, &noise(n * shape.planar_len()));
+    let mut y = Buffer::zeros(x.len());
+    let norm = BatchNorm {
+        scale: &vec![1.0; c],
+        shift: &vec![0.1; c],
+        epsilon: 1e-5,
+        activation: Activation::Relu,
+    };
+    bencher.counter(moved(shape, 3)).bench_local(|| {
+        threads.run(|| {
+            let x = Map::whole(isa, shape, black_box(&x));
+            norm.train(x, &mut MapMut::whole(isa, shape, &mut y))
+        })
+    });
+}
+
+#[divan::bench(args = MAPS, sample_count = 10)]
+fn batch_norm_and_relu_gradients(bencher: Bencher<'_, '_>, [n, c, h, w]: [usize; 4]) {
+    let (isa, threads) = (Isa::fastest(), Threads::new(0).expect("threads"));
+    let shape = MapShape::new(n, c, h, w);
+    let x = blocked(isa, shape, &noise(n * shape.planar_len()));
+    let dy = blocked(isa, shape, &noise(n * shape.planar_len()));
+    let mut dx = Buffer::zeros(x.len());
+    let norm = BatchNorm {
+        scale: &vec![1.0; c],
+        shift: &vec![0.1; c],
+        epsilon: 1e-5,
+        activation: Activation::Relu,
+    };
+    let map = Map::whole(isa, shape, &x);
+    let statistics = norm.train(map, &mut MapMut::whole(isa, shape, &mut dx));
+    bencher.counter(moved(shape, 5)).bench_local(|| {
+        threads.run(|| {
+            let (x, dy) = (
+                Map::whole(isa, shape, black_box(&x)),
+                Map::whole(isa, shape, &dy),
+            );
+            norm.gradients(x, dy, &statistics, &mut MapMut::whole(isa, shape, &mut dx))
+        })
+    });
+}
+
+/// Runs a gradient kernel from a random map of `to` to one of `from`.
+fn one_to_one(
+    bencher: Bencher<'_, '_>,
+    to: MapShape,
+    from: MapShape,
+    kernel: impl Fn(Map<'_>, &mut MapMut<'_>) + Sync,
+) {
+    let (isa, threads) = (Isa::fastest(), Threads::new(0).expect("threads"));
+    let dy = blocked(isa, to, &noise(to.batch * to.planar_len()));
+    let mut dx = Buffer::zeros(from.blocked_len(isa));
+    let values = to.batch * to.planar_len() + from.batch * from.planar_len();
+    let bytes = BytesCount::new(values * size_of::<f32>());
+    bencher.counter(bytes).bench_local(|| {
+        threads.run(|| {
+            let dx = &mut MapMut::whole(isa, from, &mut dx);
+            kernel(Map::whole(isa, to, black_box(&dy)), dx);
+        });
+    });
+}
+
+/// A decoder's step back.
+#[divan::bench(args = [64, 100], sample_count = 10)]
+fn resize_bilinear_gradient(bencher: Bencher<'_, '_>, side: usize) {
+    let shape = |side| MapShape::new(1, 128, side, side);
+    one_to_one(bencher, shape(128), shape(side), |dy, dx| {
+        segmenta_kernels::resize_bilinear_gradient(dy, dx, false);
+    });
+}
+
+#[divan::bench(sample_count = 10)]
+fn resize_nearest_gradient(bencher: Bencher<'_, '_>) {
+    let shape = |side| MapShape::new(1, 128, side, side);
+    let kernel = segmenta_kernels::resize_nearest_gradient;
+    one_to_one(bencher, shape(128), shape(64), kernel);
+}
+
+#[divan::bench(sample_count = 10)]
+fn global_avg_pool_gradient(bencher: Bencher<'_, '_>) {
+    let shape = |side| MapShape::new(8, 144, side, side);
+    let kernel = segmenta_kernels::adaptive_avg_pool_gradient;
+    one_to_one(bencher, shape(1), shape(96), kernel);
+}
+
+/// ResNet's pool: windows overlap.
+#[divan::bench(sample_count = 10)]
+fn max_pool_gradient(bencher: Bencher<'_, '_>) {
+    let isa = Isa::fastest();
+    let from = MapShape::new(4, 64, 112, 112);
+    let window = PoolSpec {
+        kernel: 3,
+        stride: 2,
+        padding: 1,
+    };
+    let to = window.output(from).expect("a window that fits");
+    let x = blocked(isa, from, &noise(from.batch * from.planar_len()));
+    let mut y = Buffer::zeros(to.blocked_len(isa));
+    let mut indices = vec![0; y.len()];
+    let (x, y) = (
+        Map::whole(isa, from, &x),
+        &mut MapMut::whole(isa, to, &mut y),
+    );
+    max_pool_with_indices(x, window, y, &mut indices);
+    one_to_one(bencher, to, from, |dy, dx| {
+        segmenta_kernels::max_pool_gradient(dy, &indices, dx);
+    });
+}
+
+#[divan::bench(args = [12, 21], sample_count = 10)]
+fn cross_entropy(bencher: Bencher<'_, '_>, classes: usize) {
+    let threads = Threads::new(0).expect("threads");
+    let shape = MapShape::new(4, classes, 224, 224);
+    let logits = noise(4 * shape.planar_len());
+    let labels: Vec<u8> = (0..4 * shape.pixels())
+        .map(|i| (i % classes) as u8)
+        .collect();
+    let mut gradient = vec![0.0; logits.len()];
+    bencher.counter(moved(shape, 2)).bench_local(|| {
+        threads.run(|| {
+            let (isa, loss) = (Isa::fastest(), CrossEntropy::default());
+            let logits = black_box(&logits);
+            segmenta_kernels::cross_entropy(isa, loss, logits, shape, &labels, 1.0, &mut gradient)
+        })
+    });
+}
+
+#[divan::bench(sample_count = 10)]
+fn binary_cross_entropy(bencher: Bencher<'_, '_>) {
+    let threads = Threads::new(0).expect("threads");
+    let shape = MapShape::new(8, 1, 256, 192);
+    let logits = noise(8 * shape.planar_len());
+    let targets: Vec<f32> = (0..logits.len()).map(|i| (i % 2) as f32).collect();
+    let mut gradient = vec![0.0; logits.len()];
+    bencher.counter(moved(shape, 3)).bench_local(|| {
+        threads.run(|| {
+            let (isa, loss) = (Isa::fastest(), BinaryCrossEntropy::default());
+            let logits = black_box(&logits);
+            let kernel = segmenta_kernels::binary_cross_entropy;
+            kernel(isa, loss, logits, shape, &targets, 1.0, &mut gradient)
+        })
+    });
 }

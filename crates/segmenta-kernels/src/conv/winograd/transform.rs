@@ -148,11 +148,12 @@ impl Tiles<'_> {
             let (image, row, column) = walk.next();
             let block = from.block(image, self.block);
             for c in 0..right.outputs() {
+                let column_there = c < column.count;
                 let mut line = [S::zero(); MOST];
                 for r in 0..down.outputs() {
                     let pixel = (row.start + r * dy) * width + column.start + c * dx;
                     let pixel = block.wrapping_add(pixel * S::LANES);
-                    let there = (r < row.count) & (c < column.count);
+                    let there = column_there & (r < row.count);
                     line[r] = S::load(select_unpredictable(there, pixel, ZEROS.as_ptr()));
                 }
                 let line = down.gradient::<S>(&line);
