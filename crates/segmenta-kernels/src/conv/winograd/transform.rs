@@ -153,7 +153,8 @@ impl Tiles<'_> {
                 for r in 0..down.outputs() {
                     let pixel = (row.start + r * dy) * width + column.start + c * dx;
                     let pixel = block.wrapping_add(pixel * S::LANES);
-                    let there = column_there & (r < row.count);
+                    let row_there = r < row.count;
+                    let there = column_there & row_there;
                     line[r] = S::load(select_unpredictable(there, pixel, ZEROS.as_ptr()));
                 }
                 let line = down.gradient::<S>(&line);
