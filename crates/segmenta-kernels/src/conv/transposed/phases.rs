@@ -263,7 +263,11 @@ impl Task<'_> {
             bias: panels.bias.as_ptr().add(panel.block * S::LANES),
             residual: std::ptr::null(),
             residual_plane: 0,
-            activation: if is_last { self.activation } else { Activation::None },
+            activation: if is_last {
+                self.activation
+            } else {
+                Activation::None
+            },
         };
         let mut sums = start::<S, P, V>(&place);
         let mut pair = reduction.start;

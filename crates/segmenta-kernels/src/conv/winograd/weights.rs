@@ -51,7 +51,10 @@ impl Form {
         in_parallel(self.panels.len() * CUTS, |task| {
             let index = task / CUTS;
             let panel = &self.panels[index];
-            let end = self.panels.get(index + 1).map_or(self.stride, |next| next.offset);
+            let end = self
+                .panels
+                .get(index + 1)
+                .map_or(self.stride, |next| next.offset);
             let rows_len = end - panel.offset;
             let columns = panel.vectors * isa.lanes();
             isa.run(Task {
