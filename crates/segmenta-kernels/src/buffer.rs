@@ -46,20 +46,7 @@ impl Buffer {
     pub fn try_zeros(len: usize) -> Result<Self, OutOfMemory> {
         let bytes = len.saturating_mul(size_of::<f32>());
         let layout = layout(len.max(1)).ok_or(OutOfMemory { bytes })?;
-        // SAFETY: the layout is not of zero size.
-        let start = unsafe { alloc_zeroed(layout) };
-        #[expect(
-            clippy::cast_ptr_alignment,
-            reason = "the layout asks for more than f32 does"
-        )]
-        let start = NonNull::new(start.cast::<f32>()).ok_or(OutOfMemory { bytes })?;
-        #[cfg(target_os = "linux")]
-        if layout.align() == HUGE_PAGE {
-            // SAFETY: advice on memory that was just allocated; if it is refused nothing changes.
-            unsafe {
-                libc::madvise(start.as_ptr().cast(), layout.size(), libc::MADV_HUGEPAGE);
-            }
-        }
+        let start = allocate(layout).ok_or(OutOfMemory { bytes })?;
         Ok(Self { start, len })
     }
 
@@ -81,12 +68,83 @@ fn layout(len: usize) -> Option<Layout> {
     Layout::from_size_align(bytes, align).ok()
 }
 
+/// Zeroed memory. Large memory comes from the system itself: what an allocator gives anew may lie in
+/// small pages, where Winograd's strides took twice as long.
+fn allocate(layout: Layout) -> Option<NonNull<f32>> {
+    #[cfg(target_os = "linux")]
+    if layout.align() == HUGE_PAGE {
+        return huge_pages::map(layout.size());
+    }
+    // SAFETY: the layout is not of zero size.
+    let start = unsafe { alloc_zeroed(layout) };
+    #[expect(
+        clippy::cast_ptr_alignment,
+        reason = "the layout asks for more than f32 does"
+    )]
+    NonNull::new(start.cast::<f32>())
+}
+
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if let Some(layout) = layout(self.len.max(1)) {
-            // SAFETY: allocated in `try_zeros` with this same layout.
-            unsafe { dealloc(self.start.as_ptr().cast(), layout) }
+        let Some(layout) = layout(self.len.max(1)) else {
+            return;
+        };
+        #[cfg(target_os = "linux")]
+        if layout.align() == HUGE_PAGE {
+            // SAFETY: `allocate` mapped so many bytes there, and nobody uses them any more.
+            unsafe { huge_pages::unmap(self.start, layout.size()) };
+            return;
         }
+        // SAFETY: `allocate` took it with this same layout.
+        unsafe { dealloc(self.start.as_ptr().cast(), layout) }
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod huge_pages {
+    use std::ptr::{NonNull, null_mut};
+
+    use super::HUGE_PAGE;
+
+    /// Fresh zeros from the start of a huge page on.
+    pub(super) fn map(bytes: usize) -> Option<NonNull<f32>> {
+        let bytes = whole_pages(bytes)?;
+        let room = bytes.checked_add(HUGE_PAGE)?;
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        // SAFETY: new memory, at no address that anything else has.
+        let room_start = unsafe { libc::mmap(null_mut(), room, protection, flags, -1, 0) };
+        if room_start == libc::MAP_FAILED {
+            return None;
+        }
+        let before = room_start.align_offset(HUGE_PAGE);
+        let start = room_start.wrapping_byte_add(before);
+        // SAFETY: gives back what was mapped around the part that is kept, in whole pages, and
+        // advises on that part; advice that is refused changes nothing.
+        unsafe {
+            if before > 0 {
+                libc::munmap(room_start, before);
+            }
+            if before < HUGE_PAGE {
+                libc::munmap(start.wrapping_byte_add(bytes), HUGE_PAGE - before);
+            }
+            libc::madvise(start, bytes, libc::MADV_HUGEPAGE);
+        }
+        NonNull::new(start.cast())
+    }
+
+    /// # Safety
+    /// [`map`] gave `start` for as many bytes, and nothing points there any more.
+    pub(super) unsafe fn unmap(start: NonNull<f32>, bytes: usize) {
+        if let Some(bytes) = whole_pages(bytes) {
+            libc::munmap(start.as_ptr().cast(), bytes);
+        }
+    }
+
+    fn whole_pages(bytes: usize) -> Option<usize> {
+        // SAFETY: asks the system for a constant.
+        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+        bytes.checked_next_multiple_of(usize::try_from(page).ok()?)
     }
 }
 

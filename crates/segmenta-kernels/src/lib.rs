@@ -24,6 +24,7 @@ mod loss;
 mod map;
 pub mod mapped_file;
 mod nearest;
+pub mod peak;
 mod pointwise;
 mod pointwise_gradient;
 mod pool;

@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use segmenta_graph::{Graph, GraphError, Parameter, Shape};
-use segmenta_kernels::{self as kernels, Arena, Isa, Logits, OutOfMemory, Threads, WeightMemory};
+use segmenta_kernels::{
+    self as kernels, Arena, Convolution, Isa, Logits, OutOfMemory, Threads, WeightMemory,
+};
 use thiserror::Error;
 
 use crate::compile::compile;
@@ -74,6 +76,9 @@ pub struct StepTime {
     pub shape: Option<Shape>,
     /// Multiply-adds of its convolution, 0 for other steps.
     pub multiply_adds: u64,
+    /// Bytes that it must at least read and write: its maps, and its weights in the form that its
+    /// algorithm takes.
+    pub bytes: u64,
     /// Seconds.
     pub seconds: f64,
 }
@@ -167,18 +172,11 @@ impl Engine {
     /// # Errors
     /// If the input does not fit the network.
     pub fn memory(&self, input: Shape) -> Result<Memory, RuntimeError> {
-        let weight_bytes = |work: &Work| match work {
-            Work::Conv(conv) | Work::ConvOnPicture(conv) => conv.weight_bytes(),
-            _ => 0,
-        };
         let plan = self.plan(input)?;
+        let convolutions = self.program.steps.iter();
+        let convolutions = convolutions.filter_map(|step| step.work.convolution());
         Ok(Memory {
-            weight_bytes: self
-                .program
-                .steps
-                .iter()
-                .map(|s| weight_bytes(&s.work))
-                .sum(),
+            weight_bytes: convolutions.map(Convolution::weight_bytes).sum(),
             arena_bytes: plan.arena_len * size_of::<f32>(),
         })
     }
@@ -243,7 +241,20 @@ impl Engine {
                 }
                 _ => 0,
             };
+            let maps = step.inputs.iter().chain(&step.output);
+            let maps: usize = maps
+                .map(|&value| plan.shape(value).blocked_len(self.isa))
+                .sum();
+            let outside = match &step.work {
+                Work::ConvOnPicture(_) | Work::Block => input.len(),
+                Work::Emit { output } | Work::EmitResized { output, .. } => {
+                    plan.results[*output].len()
+                }
+                _ => 0,
+            };
+            let weights = plan.weight_bytes(index, &step.work);
             times.push(StepTime {
+                bytes: ((maps + outside) * size_of::<f32>() + weights) as u64,
                 name: step.name.clone(),
                 algorithm: plan.label(index, &step.work),
                 shape,

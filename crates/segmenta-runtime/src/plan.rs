@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use segmenta_graph::{Graph, GraphError, Shape};
-use segmenta_kernels::{ConvPlan, Isa, MapShape, WeightMemory};
+use segmenta_kernels::{ConvPlan, Convolution, Isa, MapShape, WeightMemory};
 
 use crate::layout::{Demand, lay_out};
 use crate::program::{Layout, Program, Step, Value, Work};
@@ -24,6 +24,10 @@ pub(crate) struct Plan {
     pub(crate) results: Vec<Shape>,
     isa: Isa,
 }
+
+/// What all plans together may hold of weights in a second form, in bytes. Beyond that, weights are
+/// transformed anew in each run: a tenth to a quarter slower for the layers that do.
+const TRANSFORMED: usize = 1 << 30;
 
 impl Plan {
     pub(crate) fn new(
@@ -48,6 +52,18 @@ impl Plan {
 
         let mut demands = demands(program, &shapes, &layouts, isa);
         let buffers = demands.len();
+        // Asked before each convolution: the ones before it may have filled what is free.
+        let memory = || {
+            let convolutions = program
+                .steps
+                .iter()
+                .filter_map(|step| step.work.convolution());
+            let held: usize = convolutions.map(Convolution::transformed_bytes).sum();
+            match memory {
+                WeightMemory::Ample if held > TRANSFORMED => WeightMemory::Brief,
+                other => other,
+            }
+        };
         let plan = |step: &Step| match &step.work {
             Work::Conv(conv) => {
                 let input = step.inputs[0];
@@ -55,9 +71,9 @@ impl Plan {
                     channels: input.channels,
                     ..shapes[input.buffer.0]
                 };
-                Some(conv.plan(shape, threads, memory))
+                Some(conv.plan(shape, threads, memory()))
             }
-            Work::ConvOnPicture(conv) => Some(conv.plan(input, threads, memory)),
+            Work::ConvOnPicture(conv) => Some(conv.plan(input, threads, memory())),
             _ => None,
         };
         let convolutions: Vec<_> = program.steps.iter().map(plan).collect();
@@ -86,6 +102,22 @@ impl Plan {
     pub(crate) fn label(&self, step: usize, work: &Work) -> &'static str {
         let conv = self.convolutions[step].as_ref();
         conv.map_or(work.label(), ConvPlan::algorithm)
+    }
+
+    /// Bytes of weights that a step reads.
+    pub(crate) fn weight_bytes(&self, step: usize, work: &Work) -> usize {
+        let transformed = self.convolutions[step]
+            .as_ref()
+            .map_or(0, ConvPlan::weight_bytes);
+        match (work, transformed) {
+            (Work::Affine { scale, shift, .. }, _) => {
+                size_of_val(&scale[..]) + size_of_val(&shift[..])
+            }
+            (work, 0) => work
+                .convolution()
+                .map_or(0, |conv| conv.weight_bytes() - conv.transformed_bytes()),
+            (_, transformed) => transformed,
+        }
     }
 
     /// The shape of a value.

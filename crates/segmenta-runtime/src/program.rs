@@ -90,6 +90,14 @@ pub(crate) struct Program {
 }
 
 impl Work {
+    /// Its convolution, if it is one.
+    pub(crate) fn convolution(&self) -> Option<&Convolution> {
+        match self {
+            Self::Conv(conv) | Self::ConvOnPicture(conv) => Some(conv),
+            _ => None,
+        }
+    }
+
     /// The kind of step, for profiles.
     pub(crate) fn label(&self) -> &'static str {
         match self {

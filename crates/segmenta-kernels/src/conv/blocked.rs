@@ -4,8 +4,8 @@
 //! Nothing is copied out into columns. A 1×1 convolution reads its pixels where they lie; any
 //! other one keeps a pointer a pixel and tap, and a tap outside the map points at zeros (a tap
 //! outside for the whole tile is skipped, which is most of them where the dilation is as large as
-//! the map). A convolution in groups that is not depthwise runs as a dense one with
-//! zeros between the groups.
+//! the map). In groups, a panel of output channels reads the blocks of input channels that its groups
+//! have part in, with zeros for what is another group's.
 
 use std::ops::Range;
 
@@ -37,17 +37,19 @@ pub(crate) struct Packed {
 impl Packed {
     pub(crate) fn new(isa: Isa, spec: &ConvSpec, kernel: &Kernel2d<'_>) -> Self {
         let lanes = isa.lanes();
-        let padded = spec.in_channels.div_ceil(lanes) * lanes;
         let taps = spec.taps();
-        let row = |row: usize| {
-            let (tap, channel) = (row / padded, row % padded);
+        let rows = |panel: &Panel| taps.len() * panel.inputs * lanes;
+        let row = |panel: &Panel, row: usize| {
+            let channels = panel.inputs * lanes;
+            let (tap, channel) = (row / channels, panel.first_input * lanes + row % channels);
             (channel < spec.in_channels).then_some((channel, tap))
         };
+        let in_place = taps.len() == 1 && spec.stride == [1, 1] && spec.padding == [0, 0];
         Self {
-            panels: Panels::new(isa, spec, kernel, taps.len() * padded, row),
-            dense: taps.len() == 1 && spec.stride == [1, 1] && spec.padding == [0, 0],
+            panels: Panels::new(isa, spec, kernel, rows, row),
+            dense: in_place && spec.groups == 1,
             taps,
-            in_blocks: padded / lanes,
+            in_blocks: spec.in_channels.div_ceil(lanes),
         }
     }
 
@@ -166,23 +168,37 @@ impl Kernel for Task<'_> {
             };
             return product.run::<S>();
         }
-        for part in reduction_parts::<S>(self.packed.taps.len() * self.packed.in_blocks) {
-            for panel in panels {
-                let weights = part_of::<S>(weights, panel, part.blocks.start);
-                match (S::REGISTERS, panel.vectors) {
-                    (32, 4) => self.window::<S, 6, 4>(panel, &part, weights, &target),
-                    (32, 3) => self.window::<S, 8, 3>(panel, &part, weights, &target),
-                    (32, 2) => self.window::<S, 8, 2>(panel, &part, weights, &target),
-                    (32, _) => self.window::<S, 12, 1>(panel, &part, weights, &target),
-                    (_, 2) => self.window::<S, 6, 2>(panel, &part, weights, &target),
-                    _ => self.window::<S, 8, 1>(panel, &part, weights, &target),
-                }
-            }
+        // Panels that read the same blocks take turns, so that pixels stay in the cache.
+        let together = if self.spec.groups == 1 {
+            panels.len()
+        } else {
+            1
+        };
+        for panels in panels.chunks(together.max(1)) {
+            self.windows::<S>(panels, weights, &target);
         }
     }
 }
 
 impl Task<'_> {
+    /// Panels that read the same blocks of input channels.
+    #[inline(always)]
+    unsafe fn windows<S: Simd>(&self, panels: &[Panel], weights: *const f32, target: &Target) {
+        for part in reduction_parts::<S>(self.packed.taps.len() * panels[0].inputs) {
+            for panel in panels {
+                let weights = part_of::<S>(weights, panel, part.blocks.start);
+                match (S::REGISTERS, panel.vectors) {
+                    (32, 4) => self.window::<S, 6, 4>(panel, &part, weights, target),
+                    (32, 3) => self.window::<S, 8, 3>(panel, &part, weights, target),
+                    (32, 2) => self.window::<S, 8, 2>(panel, &part, weights, target),
+                    (32, _) => self.window::<S, 12, 1>(panel, &part, weights, target),
+                    (_, 2) => self.window::<S, 6, 2>(panel, &part, weights, target),
+                    _ => self.window::<S, 8, 1>(panel, &part, weights, target),
+                }
+            }
+        }
+    }
+
     #[inline(always)]
     unsafe fn window<S: Simd, const P: usize, const V: usize>(
         &self,
@@ -209,7 +225,7 @@ impl Task<'_> {
         let shape = self.input.shape();
         let (height, width) = (shape.height as isize, shape.width as isize);
         let plane = self.input.plane();
-        let image = self.input.block(self.image, 0);
+        let image = self.input.block(self.image, panel.first_input);
 
         // The window's corner for each pixel; one that does not exist lies outside the map.
         let mut corners = [[isize::MIN / 2; 2]; P];
@@ -228,7 +244,7 @@ impl Task<'_> {
         let count = (self.pixels.end - first).min(P);
         let place = target.place::<S>(panel, part, first, count);
         let mut sums = start::<S, P, V>(&place);
-        let in_blocks = self.packed.in_blocks;
+        let in_blocks = panel.inputs;
         let mut pair = part.blocks.start;
         while pair < part.blocks.end {
             let (tap, block) = (pair / in_blocks, pair % in_blocks);

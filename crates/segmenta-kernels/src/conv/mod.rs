@@ -239,7 +239,12 @@ impl Convolution {
             Packed::Depthwise(p) => p.len(),
             Packed::Planar(p) => p.len(),
         };
-        (values + self.transformed.len()) * size_of::<f32>()
+        values * size_of::<f32>() + self.transformed_bytes()
+    }
+
+    /// Bytes of weights that plans hold in a second form.
+    pub fn transformed_bytes(&self) -> usize {
+        self.transformed.len() * size_of::<f32>()
     }
 
     /// Chooses how to run on inputs of a shape with up to `threads` threads, by an estimate of what

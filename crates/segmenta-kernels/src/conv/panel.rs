@@ -20,6 +20,10 @@ pub(crate) struct Panel {
     pub(crate) block: usize,
     /// Where its weights start.
     pub(crate) offset: usize,
+    /// First block of input channels that it reads.
+    pub(crate) first_input: usize,
+    /// Blocks of input channels that it reads.
+    pub(crate) inputs: usize,
 }
 
 /// Cuts `blocks` into panels that cover them exactly, the widest that do: a column of zeros would
@@ -43,6 +47,28 @@ pub(crate) fn widths(blocks: usize, widest: usize) -> Vec<usize> {
     }
 }
 
+/// The widths of a convolution's panels. In groups, one that stays inside its group where groups are
+/// whole blocks, else a single block: what a panel reads of other groups it multiplies by zeros.
+fn widths_of(isa: Isa, spec: &ConvSpec) -> Vec<usize> {
+    let blocks = spec.out_channels.div_ceil(isa.lanes());
+    let of_group = spec.out_channels / spec.groups;
+    if spec.groups == 1 {
+        widths(blocks, widest(isa))
+    } else if of_group.is_multiple_of(isa.lanes()) {
+        widths(of_group / isa.lanes(), widest(isa)).repeat(spec.groups)
+    } else {
+        vec![1; blocks]
+    }
+}
+
+/// Blocks of input channels that output channels read, from the first to the last group of theirs.
+fn inputs_of(isa: Isa, spec: &ConvSpec, outs: &Range<usize>) -> Range<usize> {
+    let [ins, outs_of_group] =
+        [spec.in_channels, spec.out_channels].map(|channels| channels / spec.groups);
+    let groups = outs.start / outs_of_group..(outs.end - 1) / outs_of_group + 1;
+    groups.start * ins / isa.lanes()..(groups.end * ins).div_ceil(isa.lanes())
+}
+
 /// Weights and bias in panels.
 ///
 /// The reduction runs over pairs (tap, block of input channels), tap by tap; a panel holds, for
@@ -55,36 +81,41 @@ pub(crate) struct Panels {
 }
 
 impl Panels {
-    /// Packs a kernel whose reduction rows are counted by `rows` (taps times padded channels);
-    /// `row` tells which (input channel of its group, tap) a row is, if it is one.
+    /// Packs a kernel. A panel has `rows` reduction rows for each block of input channels that it
+    /// reads; `row` tells which (input channel, tap) a row of a panel is, if it is one.
     pub(crate) fn new(
         isa: Isa,
         spec: &ConvSpec,
         kernel: &Kernel2d<'_>,
-        rows: usize,
-        row: impl Fn(usize) -> Option<(usize, usize)>,
+        rows: impl Fn(&Panel) -> usize,
+        row: impl Fn(&Panel, usize) -> Option<(usize, usize)>,
     ) -> Self {
         let lanes = isa.lanes();
         let blocks = spec.out_channels.div_ceil(lanes);
-        let mut panels = Vec::new();
+        let mut panels: Vec<Panel> = Vec::new();
         let (mut block, mut offset) = (0, 0);
-        for vectors in widths(blocks, widest(isa)) {
-            panels.push(Panel {
+        for vectors in widths_of(isa, spec) {
+            let outs = block * lanes..((block + vectors) * lanes).min(spec.out_channels);
+            let inputs = inputs_of(isa, spec, &outs);
+            let panel = Panel {
                 vectors,
                 block,
                 offset,
-            });
+                first_input: inputs.start,
+                inputs: inputs.len(),
+            };
             block += vectors;
-            offset += rows * vectors * lanes;
+            offset += rows(&panel) * vectors * lanes;
+            panels.push(panel);
         }
 
         let mut weights = Buffer::zeros(offset);
         for panel in &panels {
             let columns = panel.vectors * lanes;
-            let packed = &mut weights[panel.offset..][..rows * columns];
+            let packed = &mut weights[panel.offset..][..rows(panel) * columns];
             let channels = channels_of(panel, lanes, spec.out_channels);
             for (index, packed) in packed.chunks_exact_mut(columns).enumerate() {
-                if let Some((channel, tap)) = row(index) {
+                if let Some((channel, tap)) = row(panel, index) {
                     for (to, out) in packed.iter_mut().zip(channels.clone()) {
                         *to = weight(spec, kernel.weights, out, channel, tap);
                     }

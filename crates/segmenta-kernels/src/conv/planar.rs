@@ -44,9 +44,9 @@ pub(crate) struct Packed {
 impl Packed {
     pub(crate) fn new(isa: Isa, spec: &ConvSpec, kernel: &Kernel2d<'_>) -> Self {
         let taps = spec.taps();
-        let row = |row: usize| Some((row / taps.len(), row % taps.len()));
+        let row = |_: &Panel, row: usize| Some((row / taps.len(), row % taps.len()));
         Self {
-            panels: Panels::new(isa, spec, kernel, spec.in_channels * taps.len(), row),
+            panels: Panels::new(isa, spec, kernel, |_| spec.in_channels * taps.len(), row),
             taps,
         }
     }

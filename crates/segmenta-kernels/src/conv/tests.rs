@@ -199,6 +199,15 @@ proptest! {
     }
 
     #[test]
+    fn groups_of_whole_blocks(case in cases(1..4, true), in_blocks in 1_usize..3, out_blocks in 1_usize..3) {
+        let mut case = case;
+        case.spec.in_channels = 8 * in_blocks * case.spec.groups;
+        case.spec.out_channels = 16 * out_blocks * case.spec.groups;
+        case.shape.channels = case.spec.in_channels;
+        check_everywhere(&case, Way::Planned)?;
+    }
+
+    #[test]
     fn depthwise(case in cases(1..2, false), channels in 2_usize..50) {
         let mut case = case;
         case.spec = ConvSpec {

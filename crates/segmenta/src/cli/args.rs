@@ -104,17 +104,20 @@ pub(crate) struct ModelArgs {
     /// Threads to compute with [default: one a core]
     #[arg(long, value_name = "N", value_parser = number(1..=1024))]
     pub(crate) threads: Option<usize>,
-    /// `low` keeps weights in one form: slower, in a third of the memory
-    #[arg(long, value_name = "HOW MUCH", default_value = "ample")]
-    pub(crate) memory: MemoryUse,
+    /// How much memory weights may take beside their own size [default: brief for one picture,
+    /// otherwise ample]
+    #[arg(long, value_name = "HOW MUCH")]
+    pub(crate) memory: Option<MemoryUse>,
 }
 
 /// How much memory weights may take.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum MemoryUse {
-    // What the fastest algorithms take.
+    /// Weights transformed for the fastest algorithms, kept for the next picture
     Ample,
-    // The weights themselves.
+    /// The same, but made anew for each picture: a little slower, in less memory
+    Brief,
+    /// The weights alone: slower, in the least memory
     Low,
 }
 
@@ -354,6 +357,25 @@ Examples:
   segmenta bench forward --model fcn_resnet50 --classes 21 --input 1x3x520x520 --runs 5 --json
   segmenta bench forward --model lraspp_mobilenet_v3_large --profile")]
     Forward(BenchForward),
+    /// Time of each kernel beside what this machine could do at best
+    #[command(after_help = "\
+Examples:
+  segmenta bench kernels
+  SEGMENTA_ISA=avx2 segmenta bench kernels --threads 1 --json")]
+    Kernels(BenchKernels),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct BenchKernels {
+    /// Threads to compute with [default: one a core]
+    #[arg(long, value_name = "N", value_parser = number(1..=1024))]
+    pub(crate) threads: Option<usize>,
+    /// Seconds for each kernel
+    #[arg(long, default_value_t = 0.3, value_name = "S", value_parser = seconds)]
+    pub(crate) seconds: f64,
+    /// One line of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -390,6 +412,12 @@ fn number(range: RangeInclusive<usize>) -> impl Fn(&str) -> Result<usize, String
             range.end()
         )),
     }
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let value = text.parse().ok();
+    let value = value.filter(|seconds| (0.0..=3600.0).contains(seconds));
+    value.ok_or_else(|| "seconds, from 0 to 3600".into())
 }
 
 fn fraction(text: &str) -> Result<f64, String> {

@@ -61,6 +61,7 @@ fn dispatch(args: Args) -> anyhow::Result<()> {
         Command::Forward(args) => forward::run(&args, quiet),
         Command::Bench(args) => match args.command {
             Bench::Forward(args) => bench::forward(&args),
+            Bench::Kernels(args) => bench::kernels(&args),
         },
         Command::Demo(args) => demo::run(&args, quiet),
         Command::Completions { shell } => completions(shell),

@@ -17,8 +17,9 @@ pub(crate) fn options(args: &ModelArgs) -> anyhow::Result<ModelOptions> {
         threads: args.threads.unwrap_or(0),
         isa: isa()?,
         memory: match args.memory {
-            MemoryUse::Ample => WeightMemory::Ample,
-            MemoryUse::Low => WeightMemory::Low,
+            Some(MemoryUse::Ample) | None => WeightMemory::Ample,
+            Some(MemoryUse::Brief) => WeightMemory::Brief,
+            Some(MemoryUse::Low) => WeightMemory::Low,
         },
     })
 }

@@ -140,11 +140,11 @@ impl Phase {
             bias: kernel.bias,
         };
         let padded = spec.in_channels.next_multiple_of(isa.lanes());
-        let row = |row: usize| {
+        let row = |_: &Panel, row: usize| {
             let (tap, channel) = (row / padded, row % padded);
             (channel < spec.in_channels).then_some((channel, tap))
         };
-        let panels = Panels::new(isa, &ordinary, &kernel, taps.len() * padded, row);
+        let panels = Panels::new(isa, &ordinary, &kernel, |_| taps.len() * padded, row);
         Self {
             first,
             taps,

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use segmenta::{Error, Model};
+use segmenta::{Error, Model, WeightMemory};
 
 use super::args::Predict;
 use super::inputs::{Failure, collect};
@@ -35,7 +35,7 @@ struct Session {
 
 pub(crate) fn run(args: &Predict, quiet: bool) -> anyhow::Result<()> {
     let settings = Settings::of(args)?;
-    let options = model::options(&args.model)?;
+    let mut options = model::options(&args.model)?;
     prepare_folder(&args.out)?;
     let (inputs, mut failed) = collect(&args.inputs, &args.out);
     let inputs = match args.sample {
@@ -46,6 +46,10 @@ pub(crate) fn run(args: &Predict, quiet: bool) -> anyhow::Result<()> {
         return finish(&failed);
     }
 
+    // Weights in a second form are of no use after the only run.
+    if args.model.memory.is_none() && inputs.len() == 1 && settings.runs_once() {
+        options.memory = WeightMemory::Brief;
+    }
     let model = model::open(&options, quiet)?;
     let recipe = settings.preprocess(&model.description().preprocess);
     let model = model.with_preprocess(recipe.clone());

@@ -56,6 +56,11 @@ impl Settings {
         })
     }
 
+    /// Whether the network runs once for each batch of pictures.
+    pub(crate) fn runs_once(&self) -> bool {
+        self.tile.is_none() && !self.segment.flip
+    }
+
     pub(crate) fn writes(&self, what: What) -> bool {
         self.what.contains(&what)
     }

@@ -1,4 +1,4 @@
-//! `segmenta bench`: how long a network takes here.
+//! `segmenta bench forward`: how long a network takes here.
 
 use std::fmt::Write;
 use std::time::Instant;
@@ -9,11 +9,12 @@ use segmenta_runtime::StepTime;
 use segmenta_zoo::{Options, VOC_CLASSES, find};
 use serde_json::json;
 
-use super::args::BenchForward;
-use super::message::{FAINT, STRONG, Usage, result};
-use super::model;
-use super::random::Random;
-use super::table::{Table, mebibytes};
+use super::{median, milliseconds};
+use crate::cli::args::BenchForward;
+use crate::cli::message::{FAINT, STRONG, Usage, result};
+use crate::cli::model;
+use crate::cli::random::Random;
+use crate::cli::table::{Table, mebibytes};
 
 pub(crate) fn forward(args: &BenchForward) -> anyhow::Result<()> {
     if let Some(encoder) = &args.encoder {
@@ -61,7 +62,7 @@ pub(crate) fn forward(args: &BenchForward) -> anyhow::Result<()> {
         // With --json standard output belongs to the one line.
         let table = profile(&profiles);
         if args.json {
-            super::message::note(&table);
+            crate::cli::message::note(&table);
         } else {
             text += &table;
             text.push('\n');
@@ -159,8 +160,16 @@ fn profile(runs: &[Vec<StepTime>]) -> String {
         0 => String::new(),
         n => format!("{:.0}", 2.0 * n as f64 / seconds / 1e9),
     };
-    let mut steps = Table::new(&["step", "algorithm", ">ms", ">GFLOP/s", "shape"]);
-    let mut algorithms: Vec<(&str, f64, u64)> = Vec::new();
+    let mut steps = Table::new(&[
+        "step",
+        "algorithm",
+        ">ms",
+        ">GFLOP/s",
+        ">MB",
+        ">GB/s",
+        "shape",
+    ]);
+    let mut algorithms: Vec<(&str, f64, u64, u64)> = Vec::new();
     for (index, step) in first.iter().enumerate() {
         let seconds = seconds(index);
         steps.row([
@@ -168,6 +177,8 @@ fn profile(runs: &[Vec<StepTime>]) -> String {
             step.algorithm.into(),
             format!("{:.3}", seconds * 1e3),
             gflops(step.multiply_adds, seconds),
+            format!("{:.1}", step.bytes as f64 / 1e6),
+            format!("{:.1}", step.bytes as f64 / seconds / 1e9),
             step.shape
                 .map_or_else(String::new, |shape| shape.to_string()),
         ]);
@@ -175,39 +186,30 @@ fn profile(runs: &[Vec<StepTime>]) -> String {
             .iter_mut()
             .find(|(name, ..)| *name == step.algorithm)
         {
-            Some((_, time, multiply_adds)) => {
+            Some((_, time, multiply_adds, bytes)) => {
                 *time += seconds;
                 *multiply_adds += step.multiply_adds;
+                *bytes += step.bytes;
             }
-            None => algorithms.push((step.algorithm, seconds, step.multiply_adds)),
+            None => {
+                algorithms.push((step.algorithm, seconds, step.multiply_adds, step.bytes));
+            }
         }
     }
     algorithms.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let all: f64 = algorithms.iter().map(|(_, time, _)| time).sum();
-    let mut totals = Table::new(&["algorithm", ">ms", ">share", ">GFLOP/s"]);
-    for (name, time, multiply_adds) in algorithms {
+    let all: f64 = algorithms.iter().map(|(_, time, ..)| time).sum();
+    let mut totals = Table::new(&["algorithm", ">ms", ">share", ">GFLOP/s", ">MB", ">GB/s"]);
+    for (name, time, multiply_adds, bytes) in algorithms {
         totals.row([
             name.into(),
             format!("{:.2}", time * 1e3),
             format!("{:.0} %", time / all * 100.0),
             gflops(multiply_adds, time),
+            format!("{:.1}", bytes as f64 / 1e6),
+            format!("{:.1}", bytes as f64 / time / 1e9),
         ]);
     }
     format!("{}\n{}", steps.render(), totals.render())
-}
-
-/// Of sorted values.
-fn median(sorted: &[f64]) -> f64 {
-    let middle = sorted.len() / 2;
-    if sorted.len().is_multiple_of(2) {
-        f64::midpoint(sorted[middle - 1], sorted[middle])
-    } else {
-        sorted[middle]
-    }
-}
-
-fn milliseconds(since: Instant) -> f64 {
-    since.elapsed().as_secs_f64() * 1e3
 }
 
 /// The most memory that this process has had, where the system says it (Linux does).
