@@ -58,7 +58,8 @@ impl Packed {
         let all = self.taps.len();
         let taps: Vec<usize> = (0..all).collect();
         let from = Source::new(spec, kernel.weights, all, false);
-        from.repack(isa, &taps, &mut self.panels);
+        let reads = |panel: &Panel| panel.channels(isa);
+        from.repack(isa, &taps, &mut self.panels, reads);
         self.panels.bias.fill(0.0);
         self.panels.bias[..kernel.bias.len()].copy_from_slice(kernel.bias);
     }
@@ -67,7 +68,9 @@ impl Packed {
     pub(crate) fn repack_for_gradient(&mut self, isa: Isa, spec: &ConvSpec, weights: &[f32]) {
         let all = self.taps.len();
         let taps: Vec<usize> = (0..all).rev().collect();
-        Source::new(spec, weights, all, true).repack(isa, &taps, &mut self.panels);
+        let reads = |panel: &Panel| panel.channels(isa);
+        let from = Source::new(spec, weights, all, true);
+        from.repack(isa, &taps, &mut self.panels, reads);
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -47,24 +47,31 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Writes `panels`, whose reduction runs over `taps`, each so many blocks of channels.
-    pub(crate) fn repack(&self, isa: Isa, taps: &[usize], panels: &mut Panels) {
+    /// Writes `panels`, whose reduction runs over `taps`, each the channels that `reads` says, in whole
+    /// blocks.
+    pub(crate) fn repack(
+        &self,
+        isa: Isa,
+        taps: &[usize],
+        panels: &mut Panels,
+        reads: impl Fn(&Panel) -> Range<usize> + Sync,
+    ) {
         if taps.is_empty() {
             return;
         }
         let lanes = isa.lanes();
-        let padded = (self.ins * self.groups).next_multiple_of(lanes);
         let shared = Shared::new(&mut panels.weights);
-        let cuts = CUTS.min(padded / lanes);
         let panels = &panels.panels;
-        in_parallel(panels.len() * cuts, |task| {
-            let blocks = part(padded / lanes, cuts, task % cuts);
+        in_parallel(panels.len() * CUTS, |task| {
+            let panel = panels[task / CUTS];
+            let reads = reads(&panel);
+            let blocks = part(reads.len() / lanes, CUTS, task % CUTS);
             isa.run(Task {
                 from: *self,
                 taps,
-                panel: panels[task / cuts],
-                padded,
-                channels: blocks.start * lanes..blocks.end * lanes,
+                panel,
+                channels: reads.start + blocks.start * lanes..reads.start + blocks.end * lanes,
+                reads,
                 to: shared,
             });
         });
@@ -92,8 +99,8 @@ struct Task<'a> {
     from: Source<'a>,
     taps: &'a [usize],
     panel: Panel,
-    /// Channels of the reduction, the last block filled up.
-    padded: usize,
+    /// Channels of the panel's reduction, and those of the task.
+    reads: Range<usize>,
     channels: Range<usize>,
     to: Shared<'a>,
 }
@@ -119,7 +126,7 @@ impl Task<'_> {
     /// Where the vector of a tap and channel goes.
     #[inline(always)]
     unsafe fn row<S: Simd>(&self, v: usize, tap: usize, channel: usize) -> *mut f32 {
-        let row = tap * self.padded + channel;
+        let row = tap * self.reads.len() + channel - self.reads.start;
         let row = row * self.panel.vectors + v;
         self.to.at(self.panel.offset + row * S::LANES)
     }

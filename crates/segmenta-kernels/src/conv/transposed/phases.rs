@@ -52,7 +52,8 @@ impl Packed {
             let ordinary = ordinary(spec, phase.taps.len());
             let all = spec.kernel[0] * spec.kernel[1];
             let from = Source::new(&ordinary, kernel.weights, all, true);
-            from.repack(isa, &phase.places, &mut phase.panels);
+            let padded = spec.in_channels.next_multiple_of(isa.lanes());
+            from.repack(isa, &phase.places, &mut phase.panels, |_| 0..padded);
             phase.panels.bias.fill(0.0);
             phase.panels.bias[..kernel.bias.len()].copy_from_slice(kernel.bias);
         }
