@@ -17,7 +17,8 @@ pub enum GraphError {
     },
     /// A size that gives some node no pixel.
     #[error(
-        "node `{node}` ({op}): an input of {height}×{width} pixels is too small; the map there would be {got}"
+        "node `{node}` ({op}): an input of {height}×{width} pixels is too small; the map there would be \
+         {got}{}", at_least(*least)
     )]
     TooSmall {
         /// Name of the node.
@@ -30,6 +31,24 @@ pub enum GraphError {
         width: usize,
         /// The impossible size, as height×width.
         got: String,
+        /// The side of the smallest square that the network takes.
+        least: Option<usize>,
+    },
+    /// A crop that is larger than what it is cut from, for some input.
+    #[error(
+        "node `{node}` (crop): no {wanted} pixels can be cut out of {from} for an input of {height}×{width}; another size of picture may fit"
+    )]
+    Crop {
+        /// Name of the node.
+        node: String,
+        /// Height of the network's input.
+        height: usize,
+        /// Width of the network's input.
+        width: usize,
+        /// The size to cut out.
+        wanted: String,
+        /// The size there is.
+        from: String,
     },
     /// An input with another number of channels, or none.
     #[error("the network's input is N×{expected}×H×W; {got} does not fit")]
@@ -50,4 +69,10 @@ pub enum GraphError {
         /// The names there are.
         known: String,
     },
+}
+
+fn at_least(side: Option<usize>) -> String {
+    side.map_or_else(String::new, |n| {
+        format!("; give pictures of at least {n}×{n}")
+    })
 }
