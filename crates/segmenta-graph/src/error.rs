@@ -34,22 +34,6 @@ pub enum GraphError {
         /// The side of the smallest square that the network takes.
         least: Option<usize>,
     },
-    /// A crop that is larger than what it is cut from, for some input.
-    #[error(
-        "node `{node}` (crop): no {wanted} pixels can be cut out of {from} for an input of {height}×{width}; another size of picture may fit"
-    )]
-    Crop {
-        /// Name of the node.
-        node: String,
-        /// Height of the network's input.
-        height: usize,
-        /// Width of the network's input.
-        width: usize,
-        /// The size to cut out.
-        wanted: String,
-        /// The size there is.
-        from: String,
-    },
     /// An input with another number of channels, or none.
     #[error("the network's input is N×{expected}×H×W; {got} does not fit")]
     Input {

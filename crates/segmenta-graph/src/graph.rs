@@ -153,44 +153,18 @@ impl Graph {
         let sides = self.sides.values(input.height, input.width);
         let size_of = |data: &NodeData| [sides[data.height.index()], sides[data.width.index()]];
         let shape_of = |data: &NodeData| match size_of(data).map(usize::try_from) {
-            [Ok(h), Ok(w)] if h > 0 && w > 0 => {
-                self.check_crop(data, [h, w], size_of, input)?;
-                Ok(Shape::new(input.batch, data.channels, h, w))
-            }
+            [Ok(h), Ok(w)] if h > 0 && w > 0 => Ok(Shape::new(input.batch, data.channels, h, w)),
             _ => Err(GraphError::TooSmall {
                 node: data.name.clone(),
                 op: data.op.kind(),
                 height: input.height,
                 width: input.width,
-                got: by(size_of(data)),
+                got: size_of(data).map(|side| side.to_string()).join("×"),
                 least: self.least_side(),
             }),
         };
         self.nodes.iter().map(shape_of).collect()
     }
-    fn check_crop(
-        &self,
-        data: &NodeData,
-        size: [usize; 2],
-        size_of: impl Fn(&NodeData) -> [i64; 2],
-        input: Shape,
-    ) -> Result<(), GraphError> {
-        let (Op::CropLike { .. }, Some(&from)) = (data.op, data.inputs.first()) else {
-            return Ok(());
-        };
-        let from = size_of(self.node(from));
-        if size.iter().zip(from).all(|(&cut, of)| cut as i64 <= of) {
-            return Ok(());
-        }
-        Err(GraphError::Crop {
-            node: data.name.clone(),
-            height: input.height,
-            width: input.width,
-            wanted: by(size),
-            from: by(from),
-        })
-    }
-
     /// The side of the smallest square input that leaves every node a pixel, if it is no larger than
     /// pictures are.
     pub fn least_side(&self) -> Option<usize> {
@@ -214,8 +188,4 @@ impl Graph {
         }
         fits(enough).then_some(enough)
     }
-}
-
-fn by(size: [impl std::fmt::Display; 2]) -> String {
-    format!("{}×{}", size[0], size[1])
 }

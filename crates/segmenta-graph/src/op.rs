@@ -104,6 +104,17 @@ pub enum Filter {
     },
 }
 
+impl Filter {
+    /// PyTorch's `bilinear`.
+    pub const BILINEAR: Self = Self::Bilinear {
+        align_corners: false,
+    };
+    /// PyTorch's `bilinear` with aligned corners.
+    pub const ALIGNED: Self = Self::Bilinear {
+        align_corners: true,
+    };
+}
+
 /// What a node computes from its inputs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Op {
@@ -161,8 +172,9 @@ pub enum Op {
         /// How.
         filter: Filter,
     },
-    /// The top left part, of the height and width of another node, whose values are not read.
-    CropLike {
+    /// Cut off, or filled up with zeros, below and right, to the height and width of another node,
+    /// whose values are not read.
+    FitLike {
         /// The node whose size is taken.
         like: Node,
     },
@@ -211,7 +223,7 @@ impl Op {
                 Filter::Nearest => "nearest resize",
                 Filter::Bilinear { .. } => "bilinear resize",
             },
-            Self::CropLike { .. } => "crop",
+            Self::FitLike { .. } => "fit",
             Self::Dropout { .. } => "dropout",
             Self::StochasticDepth { .. } => "stochastic depth",
         }

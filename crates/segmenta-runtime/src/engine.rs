@@ -169,6 +169,7 @@ impl Engine {
     pub fn memory(&self, input: Shape) -> Result<Memory, RuntimeError> {
         let weight_bytes = |work: &Work| match work {
             Work::Conv(conv) | Work::ConvOnPicture(conv) => conv.weight_bytes(),
+            Work::Transposed(conv) => conv.weight_bytes(),
             _ => 0,
         };
         let plan = self.plan(input)?;
@@ -240,6 +241,10 @@ impl Engine {
                 (Work::Conv(conv) | Work::ConvOnPicture(conv), Some(shape)) => {
                     let spec = conv.spec();
                     (spec.weights_len() * shape.batch * shape.pixels()) as u64
+                }
+                (Work::Transposed(conv), _) => {
+                    let input = plan.shape(step.inputs[0]);
+                    (conv.spec().weights_len() * input.batch * input.pixels()) as u64
                 }
                 _ => 0,
             };

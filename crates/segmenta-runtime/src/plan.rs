@@ -135,20 +135,14 @@ fn demands(program: &Program, shapes: &[MapShape], layouts: &[Layout], isa: Isa)
     };
     (0..shapes.len())
         .map(|i| {
-            let uses = program.steps.iter().enumerate().filter(|(_, step)| {
-                let mut values = step.inputs.iter().chain(&step.output);
-                values.any(|value| value.buffer.0 == i)
-            });
+            let uses_it = |step: &Step| step.values().any(|value| value.buffer.0 == i);
+            let uses = program.steps.iter().enumerate();
+            let uses = uses.filter(|(_, step)| uses_it(step));
             let mut uses = uses.map(|(index, _)| index);
             let first = uses.next().unwrap_or(0);
             let last = uses.next_back().unwrap_or(first);
             // A buffer that another took the place of is used by no step.
-            let used = program.steps.get(first).is_some_and(|step| {
-                step.inputs
-                    .iter()
-                    .chain(&step.output)
-                    .any(|v| v.buffer.0 == i)
-            });
+            let used = program.steps.get(first).is_some_and(uses_it);
             Demand {
                 len: if used { len(i) } else { 0 },
                 live: first..=last,

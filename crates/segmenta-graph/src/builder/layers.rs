@@ -12,6 +12,11 @@ impl Builder {
     pub fn conv(&mut self, x: Node, name: &Scope, conv: Conv2d) -> Node {
         let (channels, height, width) = self.extent(x);
         let op = Op::Conv2d(conv);
+        if conv.extra_padding != [0; 2] && conv.dilation != [1; 2] {
+            self.fail(name, &op, || {
+                "a dilated window with more padding below and right; pad all sides alike".into()
+            });
+        }
         let fits = self.fits(name, &op, channels, conv.out_channels, conv.groups)
             && self.moves(name, &op, conv.kernel, conv.stride, conv.dilation);
         if !fits {

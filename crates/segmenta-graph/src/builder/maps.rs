@@ -1,4 +1,4 @@
-//! Maps brought together, resized and cropped.
+//! Maps brought together, resized, cut and filled up.
 
 use super::Builder;
 use crate::graph::Node;
@@ -82,10 +82,10 @@ impl Builder {
         self.push(name, op, &[x], Vec::new(), extent)
     }
 
-    /// The top left part of `x` that is as large as `like`.
-    pub fn crop_like(&mut self, x: Node, like: Node, name: &Scope) -> Node {
+    /// `x` cut off, or filled up with zeros, below and right, so that it is as large as `like`.
+    pub fn fit_like(&mut self, x: Node, like: Node, name: &Scope) -> Node {
         let (_, height, width) = self.extent(like);
         let extent = (self.channels(x), height, width);
-        self.push(name, Op::CropLike { like }, &[x], Vec::new(), extent)
+        self.push(name, Op::FitLike { like }, &[x], Vec::new(), extent)
     }
 }
