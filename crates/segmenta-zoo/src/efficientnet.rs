@@ -51,20 +51,27 @@ const fn row(
     }
 }
 
-/// A variant: how much wider and deeper than B0, and the side of the pictures that it was trained
-/// on.
+/// A variant: how much wider and deeper than B0, the side of the pictures that it was trained on, and
+/// the blocks that SMP's decoders read (of B0 the first at stride 16 with 112 channels, of the others
+/// the last).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EfficientNet {
     width: f64,
     depth: f64,
     side: usize,
+    read: [usize; 4],
 }
 
-pub(crate) const B0: EfficientNet = variant(1.0, 1.0, 224);
-pub(crate) const B3: EfficientNet = variant(1.2, 1.4, 300);
+pub(crate) const B0: EfficientNet = variant(1.0, 1.0, 224, [2, 4, 8, 15]);
+pub(crate) const B3: EfficientNet = variant(1.2, 1.4, 300, [4, 7, 17, 25]);
 
-const fn variant(width: f64, depth: f64, side: usize) -> EfficientNet {
-    EfficientNet { width, depth, side }
+const fn variant(width: f64, depth: f64, side: usize, read: [usize; 4]) -> EfficientNet {
+    EfficientNet {
+        width,
+        depth,
+        side,
+        read,
+    }
 }
 
 /// The maps at strides 2, 4, 8, 16, 32. The last 1×1 convolution is there for its names: no map
@@ -79,12 +86,8 @@ pub(crate) fn encode(g: &mut Builder, name: &Scope, x: Node, net: EfficientNet) 
     let mut x = g.conv_bn(x, &(name / "_conv_stem"), &(name / "_bn0"), stem);
     x = g.activation(x, Activation::Silu);
     let (mut side, mut index) = (net.side.div_ceil(2), 0);
-    let mut maps = vec![x];
-    for (number, stage) in STAGES.iter().enumerate() {
-        // A map is final where the next stage halves it; the first is the stem's.
-        if stage.stride == 2 && number > 1 {
-            maps.push(x);
-        }
+    let mut maps = [x; 5];
+    for stage in &STAGES {
         for i in 0..count(stage) {
             let stride = if i == 0 { stage.stride } else { 1 };
             let depthwise = Conv2d::square(stage.kernel, g.channels(x) * stage.expansion);
@@ -96,15 +99,17 @@ pub(crate) fn encode(g: &mut Builder, name: &Scope, x: Node, net: EfficientNet) 
                 dropped: DROPPED * index as f32 / all as f32,
             };
             x = block.build(g, &(name / "_blocks" / index), x);
+            if let Some(read) = net.read.iter().position(|&r| r == index) {
+                maps[read + 1] = x;
+            }
             side = side.div_ceil(stride);
             index += 1;
         }
     }
-    maps.push(x);
     let head = Conv2d::pointwise(widened(1280));
     g.conv_bn(x, &(name / "_conv_head"), &(name / "_bn1"), head);
     g.set_batch_norm(heads_norm);
-    std::array::from_fn(|i| maps[i])
+    maps
 }
 
 /// An inverted residual with squeeze-and-excitation.

@@ -127,11 +127,17 @@ pub(crate) fn recognise(
         // What inference never reads, old files lack.
         None => parameter.role == Role::Counter,
     };
-    ENCODERS.iter().find(|encoder| {
-        let parameters = encoder.parameters(name, 3).unwrap_or_default();
+    let entries = |encoder: &'static Encoder| {
+        let parameters = encoder.parameters(name, 3).ok()?;
         let mut entries = parameters.iter().enumerate();
-        entries.all(|(index, parameter)| is_there(parameter, index == 0))
-    })
+        let fits = entries.all(|(index, parameter)| is_there(parameter, index == 0));
+        fits.then_some((parameters.len(), encoder))
+    };
+    // A shallower encoder's entries may all be there too.
+    let fitting = ENCODERS.iter().filter_map(entries);
+    fitting
+        .max_by_key(|(len, _)| *len)
+        .map(|(_, encoder)| encoder)
 }
 
 #[cfg(test)]

@@ -33,9 +33,10 @@ pub(crate) fn dilated_features(g: &mut Builder, name: &Scope, x: Node, width: f6
 
 /// The whole encoder, its last 1×1 convolution included: the maps at strides 2, 4, 8, 16, 32.
 pub(crate) fn encode(g: &mut Builder, name: &Scope, x: Node) -> [Node; 5] {
-    let features = blocks(g, name, x, 1.0, 32);
+    let name = name / "features";
+    let features = blocks(g, &name, x, 1.0, 32);
     let heads_rule = g.set_init(InitRule::KaimingNormal);
-    let last = conv_bn_relu6(g, features[17], &(name / 18), Conv2d::pointwise(1280));
+    let last = conv_bn_relu6(g, features[17], &(&name / 18), Conv2d::pointwise(1280));
     g.set_init(heads_rule);
     [features[1], features[3], features[6], features[13], last]
 }

@@ -31,8 +31,12 @@ pub(crate) fn build(options: &Options, encoder: &Encoder) -> Result<Graph, Graph
         x = g.resize_like(x, skip.unwrap_or(input), Filter::Nearest, &name);
         if let Some(skip) = skip {
             x = g.concat(&[x, skip], &name);
-            if options.attention {
-                x = squeeze_excitation(&mut g, &(&name / "attention1" / "attention"), x);
+        }
+        if options.attention {
+            let scaled = squeeze_excitation(&mut g, &(&name / "attention1" / "attention"), x);
+            // SMP has it in the last block, too, and leaves it out there.
+            if skip.is_some() {
+                x = scaled;
             }
         }
         for part in ["conv1", "conv2"] {
