@@ -43,6 +43,7 @@ pub(crate) fn compile<E: Send>(
                 inputs: step.inputs,
                 output: step.output,
                 indices: step.indices,
+                precise: step.precise,
             })
         })
         .collect();
@@ -60,6 +61,20 @@ struct DraftStep {
     inputs: Vec<Value>,
     output: Option<Value>,
     indices: Option<Value>,
+    precise: bool,
+}
+
+impl DraftStep {
+    fn new(name: &str, work: DraftWork, inputs: Vec<Value>, output: Option<Value>) -> Self {
+        Self {
+            name: name.into(),
+            work,
+            inputs,
+            output,
+            indices: None,
+            precise: false,
+        }
+    }
 }
 
 enum DraftWork {
@@ -81,6 +96,8 @@ struct Draft<'a> {
     /// Who reads each node, dropouts and their like seen through.
     readers: Vec<Vec<Node>>,
     needed: Vec<bool>,
+    /// The nodes on whose rounding it depends which pixel a max pool finds that is undone later.
+    precise: Vec<bool>,
     /// The value of each node that has one of its own so far.
     values: Vec<Option<Value>>,
     /// Where each max pool that is undone later leaves its indices.
@@ -108,6 +125,7 @@ impl<'a> Draft<'a> {
             wanted,
             readers,
             needed,
+            precise: graph.needed_for(&undone_pools(graph)),
             values: vec![None; count],
             indices: vec![None; count],
             absorbed: vec![false; count],
@@ -224,11 +242,7 @@ impl<'a> Draft<'a> {
     /// A max pool, which leaves its indices if it is undone later.
     fn max_pool(&mut self, node: Node, data: &NodeData, pool: Pool2d) {
         self.push_ready(node, data, Work::MaxPool(pool_window(pool)));
-        let undone = |&reader: &Node| {
-            let reader = self.graph.node(reader);
-            reader.op == Op::MaxUnpool2d && reader.inputs[1] == node
-        };
-        if self.readers[node.index()].iter().any(undone) {
+        if undone_pools(self.graph).contains(&node) {
             let indices = self.allocate(data.channels, node, Layout::Blocked);
             self.indices[node.index()] = Some(indices);
             if let Some(step) = self.drafts.steps.last_mut() {
@@ -313,12 +327,10 @@ impl<'a> Draft<'a> {
     ) -> Value {
         let data = self.graph.node(tail);
         let output = self.allocate(data.channels, tail, Layout::Blocked);
+        let name = &self.graph.node(node).name;
         self.drafts.steps.push(DraftStep {
-            name: self.graph.node(node).name.clone(),
-            work,
-            inputs,
-            output: Some(output),
-            indices: None,
+            precise: self.precise[node.index()],
+            ..DraftStep::new(name, work, inputs, Some(output))
         });
         self.define(node, tail, output);
         output
@@ -386,23 +398,24 @@ impl<'a> Draft<'a> {
         let mut value = self.value(source);
         if matches!(work, Work::EmitResized { .. }) {
             let planar = self.allocate(data.channels, source, Layout::Planar);
-            self.drafts.steps.push(DraftStep {
-                name: data.name.clone(),
-                work: DraftWork::Ready(Work::Unblock),
-                inputs: vec![value],
-                output: Some(planar),
-                indices: None,
-            });
+            let work = DraftWork::Ready(Work::Unblock);
+            let step = DraftStep::new(&data.name, work, vec![value], Some(planar));
+            self.drafts.steps.push(step);
             value = planar;
         }
-        self.drafts.steps.push(DraftStep {
-            name: data.name.clone(),
-            work: DraftWork::Ready(work),
-            inputs: vec![value],
-            output: None,
-            indices: None,
-        });
+        let work = DraftWork::Ready(work);
+        let step = DraftStep::new(&data.name, work, vec![value], None);
+        self.drafts.steps.push(step);
     }
+}
+
+/// The max pools that are undone later.
+fn undone_pools(graph: &Graph) -> Vec<Node> {
+    let unpools = graph
+        .nodes()
+        .iter()
+        .filter(|data| data.op == Op::MaxUnpool2d);
+    unpools.map(|data| data.inputs[1]).collect()
 }
 
 /// The node whose value a node has: dropout and its like change nothing here.

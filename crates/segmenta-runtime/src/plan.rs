@@ -55,6 +55,12 @@ impl Plan {
                     channels: input.channels,
                     ..shapes[input.buffer.0]
                 };
+                // Filters of another form round more than the plain sum does.
+                let memory = if step.precise {
+                    WeightMemory::Low
+                } else {
+                    memory
+                };
                 Some(conv.plan(shape, threads, memory))
             }
             Work::ConvOnPicture(conv) => Some(conv.plan(input, threads, memory)),

@@ -94,6 +94,9 @@ pub(crate) struct Step {
     pub(crate) output: Option<Value>,
     /// Where a max pool that is undone later leaves its indices.
     pub(crate) indices: Option<Value>,
+    /// Whether its rounding decides where such a pool finds its maxima: a value that goes back to
+    /// another pixel is an error without bound, so it is computed as precisely as can be.
+    pub(crate) precise: bool,
 }
 
 impl Step {

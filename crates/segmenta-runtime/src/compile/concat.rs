@@ -22,13 +22,9 @@ impl Draft<'_> {
             if self.can_move(value, place, data.channels) {
                 self.move_buffer(value.buffer, place);
             } else {
-                self.drafts.steps.push(DraftStep {
-                    name: data.name.clone(),
-                    work: DraftWork::Ready(Work::Copy),
-                    inputs: vec![value],
-                    output: Some(place),
-                    indices: None,
-                });
+                let work = DraftWork::Ready(Work::Copy);
+                let step = DraftStep::new(&data.name, work, vec![value], Some(place));
+                self.drafts.steps.push(step);
             }
         }
         self.values[node.index()] = Some(whole);
