@@ -20,6 +20,9 @@ pub(crate) fn execute(
     mut timed: impl FnMut(usize, f64),
 ) {
     for (index, step) in program.steps.iter().enumerate() {
+        if plan.skips(step) {
+            continue;
+        }
         let start = Instant::now();
         let run = Run {
             plan,

@@ -164,7 +164,7 @@ impl Architecture {
         match self.build {
             Build::Whole(build) => {
                 if options.encoder.is_some() {
-                    return refuse("has its encoder in its name");
+                    return refuse("has its encoder in its name; choose none beside it");
                 }
                 let decoder = (depth, decoder_channels, options.attention, options.label);
                 let only = (plain.encoder_depth, &plain.decoder_channels, false, None);
@@ -309,7 +309,7 @@ static ARCHITECTURES: [Architecture; 14] = [
     },
     Architecture {
         name: "segnet_separable",
-        description: "SegNet with depthwise separable convolutions: a ninth of its size",
+        description: "SegNet with depthwise separable convolutions: small",
         classes_entry: "decoder.3.1.pointwise.weight",
         recipe: Recipe::UNIT,
         build: Build::Whole(segnet::separable),
