@@ -15,6 +15,7 @@ mod activation;
 mod buffer;
 mod conv;
 mod exp;
+mod fit;
 mod isa;
 mod labels;
 mod layout;
@@ -36,6 +37,7 @@ pub use buffer::{Arena, ArenaViews, Buffer, OutOfMemory};
 pub use conv::{
     ConvPlan, ConvSpec, Convolution, Kernel2d, TransposedConvolution, TransposedSpec, WeightMemory,
 };
+pub use fit::{fit, fit_to_planar};
 pub use isa::Isa;
 pub use labels::{Logits, labels, winning_probability};
 pub use layout::{blocked, to_blocked, to_planar};
