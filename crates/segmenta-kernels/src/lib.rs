@@ -12,42 +12,58 @@
 //! results do not depend on the number of threads. This is the only room with `unsafe`.
 
 mod activation;
+mod batch_norm;
 mod buffer;
 mod conv;
+mod derivative;
 mod exp;
 mod fit;
 mod isa;
 mod labels;
 mod layout;
+mod loss;
 mod map;
 pub mod mapped_file;
 mod nearest;
 pub mod peak;
 mod pointwise;
+mod pointwise_gradient;
 mod pool;
 pub mod reference;
 mod resize;
+mod separable;
 mod shared;
 mod simd;
 mod softmax;
 mod threads;
 
 pub use activation::Activation;
+pub use batch_norm::{BatchNorm, BatchNormGradients, Statistics};
 pub use buffer::{Arena, ArenaViews, Buffer, OutOfMemory};
 pub use conv::{
-    ConvPlan, ConvSpec, Convolution, Kernel2d, TransposedConvolution, TransposedSpec, WeightMemory,
+    ConvPlan, ConvSpec, Convolution, InputGradient, Kernel2d, TransposedConvolution,
+    TransposedSpec, WeightGradient, WeightMemory, bias_gradient,
 };
+pub use derivative::activation_gradient;
 pub use fit::{fit, fit_to_planar};
 pub use isa::Isa;
 pub use labels::{Logits, labels, winning_probability};
 pub use layout::{blocked, to_blocked, to_planar};
+pub use loss::{
+    BinaryCrossEntropy, CrossEntropy, LabelOutOfRange, binary_cross_entropy, cross_entropy,
+};
 pub use map::{Map, MapMut, MapShape};
 pub use nearest::resize_nearest;
 pub use pointwise::{add, affine, apply, copy, mul};
+pub use pointwise_gradient::{accumulate, scale_gradient};
 pub use pool::{
     PoolSpec, PoolWindow, adaptive_avg_pool, as_indices, as_indices_mut, avg_pool, global_avg_pool,
-    max_pool, max_pool_with_indices, max_unpool,
+    max_pool, max_pool_gradient, max_pool_with_indices, max_unpool, max_unpool_gradient,
 };
 pub use resize::{resize_bilinear, resize_bilinear_planar};
+pub use separable::{
+    adaptive_avg_pool_gradient, avg_pool_gradient, resize_bilinear_gradient,
+    resize_bilinear_planar_gradient, resize_nearest_gradient,
+};
 pub use softmax::{softmax, softmax_planar};
 pub use threads::Threads;

@@ -12,7 +12,7 @@ use crate::shared::{in_parallel, part, parts};
 use crate::simd::Simd;
 
 /// What each of `to` output rows or columns reads on a side of `from` pixels.
-fn sources(from: usize, to: usize) -> Vec<u32> {
+pub(crate) fn sources(from: usize, to: usize) -> Vec<u32> {
     let scale = from as f32 / to as f32;
     let source = |i: usize| {
         // PyTorch knows these two cases, too; in the others its rounding is part of the result.

@@ -1,6 +1,8 @@
 //! The same operations on planar maps, written to be obviously right: sums in f64, one loop an
 //! index. What the fast paths are tested against.
 
+pub mod backward;
+
 use crate::conv::{ConvSpec, Kernel2d, TransposedSpec};
 use crate::map::MapShape;
 use crate::pool::PoolWindow;

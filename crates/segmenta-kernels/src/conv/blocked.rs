@@ -11,6 +11,7 @@ use std::ops::Range;
 
 use super::gemm::{Epilogue, Part, Product, Target, part_of, reduction_parts};
 use super::panel::{Panel, Panels};
+use super::repack::Source;
 use super::tile::{reduce_block, start, store};
 use super::{ConvSpec, Kernel2d};
 use crate::activation::Activation;
@@ -50,6 +51,26 @@ impl Packed {
             taps,
             in_blocks: spec.in_channels.div_ceil(lanes),
         }
+    }
+
+    /// Other weights and bias in the same panels.
+    pub(crate) fn repack(&mut self, isa: Isa, spec: &ConvSpec, kernel: &Kernel2d<'_>) {
+        let all = self.taps.len();
+        let taps: Vec<usize> = (0..all).collect();
+        let from = Source::new(spec, kernel.weights, all, false);
+        let reads = |panel: &Panel| panel.channels(isa);
+        from.repack(isa, &taps, &mut self.panels, reads);
+        self.panels.bias.fill(0.0);
+        self.panels.bias[..kernel.bias.len()].copy_from_slice(kernel.bias);
+    }
+
+    /// The weights of the convolution whose input gradient this is: transposed and turned.
+    pub(crate) fn repack_for_gradient(&mut self, isa: Isa, spec: &ConvSpec, weights: &[f32]) {
+        let all = self.taps.len();
+        let taps: Vec<usize> = (0..all).rev().collect();
+        let reads = |panel: &Panel| panel.channels(isa);
+        let from = Source::new(spec, weights, all, true);
+        from.repack(isa, &taps, &mut self.panels, reads);
     }
 
     pub(crate) fn len(&self) -> usize {

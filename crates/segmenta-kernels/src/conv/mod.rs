@@ -1,14 +1,17 @@
 //! Two-dimensional convolution: what it is, and which file does it.
 
+mod backward;
 mod blocked;
 mod depthwise;
 mod gemm;
 mod panel;
 mod planar;
+mod repack;
 mod tile;
 mod transposed;
 mod winograd;
 
+pub use backward::{InputGradient, WeightGradient, bias_gradient};
 pub use transposed::{TransposedConvolution, TransposedSpec};
 
 use crate::activation::Activation;
@@ -187,6 +190,41 @@ impl Convolution {
             packed: Packed::Planar(planar::Packed::new(isa, &spec, &kernel)),
             transformed: winograd::Cache::default(),
         })
+    }
+
+    /// Packs other weights in place of those that it has, on all threads. Plans whose weights are
+    /// [`WeightMemory::Ample`] go on with the ones that they hold: plans for training are
+    /// [`WeightMemory::Brief`].
+    ///
+    /// # Panics
+    /// If the slices do not have the lengths of its extents.
+    pub fn repack(&mut self, kernel: Kernel2d<'_>) {
+        check(&self.spec, &kernel);
+        self.transformed = winograd::Cache::default();
+        match &mut self.packed {
+            Packed::Blocked(p) => p.repack(self.isa, &self.spec, &kernel),
+            Packed::Depthwise(p) => *p = depthwise::Packed::new(self.isa, &self.spec, &kernel),
+            Packed::Planar(p) => *p = planar::Packed::new(self.isa, &self.spec, &kernel),
+        }
+    }
+
+    /// Packs the weights of the convolution whose input gradient this is, in place.
+    fn repack_for_gradient(&mut self, weights: &[f32]) {
+        assert_eq!(weights.len(), self.spec.weights_len(), "kernel");
+        let taps = self.spec.kernel[0] * self.spec.kernel[1];
+        match &mut self.packed {
+            Packed::Blocked(p) => p.repack_for_gradient(self.isa, &self.spec, weights),
+            Packed::Depthwise(p) => {
+                let mut flipped = weights.to_vec();
+                flipped.chunks_exact_mut(taps).for_each(<[f32]>::reverse);
+                let kernel = Kernel2d {
+                    weights: &flipped,
+                    bias: &[],
+                };
+                *p = depthwise::Packed::new(self.isa, &self.spec, &kernel);
+            }
+            Packed::Planar(_) => panic!("a gradient is a blocked map"),
+        }
     }
 
     /// What it is.

@@ -26,6 +26,13 @@ pub(crate) struct Panel {
     pub(crate) inputs: usize,
 }
 
+impl Panel {
+    /// Channels of the blocks that it reads.
+    pub(crate) fn channels(&self, isa: Isa) -> Range<usize> {
+        self.first_input * isa.lanes()..(self.first_input + self.inputs) * isa.lanes()
+    }
+}
+
 /// Cuts `blocks` into panels that cover them exactly, the widest that do: a column of zeros would
 /// cost as much as a column of weights.
 pub(crate) fn widths(blocks: usize, widest: usize) -> Vec<usize> {

@@ -22,7 +22,7 @@ pub(crate) fn supports(spec: &ConvSpec) -> bool {
 }
 
 /// Height and width of a padded plane.
-fn padded(spec: &ConvSpec, shape: MapShape) -> [usize; 2] {
+pub(crate) fn padded(spec: &ConvSpec, shape: MapShape) -> [usize; 2] {
     [
         shape.height + 2 * spec.padding[0],
         shape.width + 2 * spec.padding[1] + SLACK,
@@ -104,7 +104,7 @@ impl Packed {
 }
 
 /// Copies planes into zero-padded ones.
-fn pad(spec: &ConvSpec, input: &[f32], shape: MapShape, scratch: &mut [f32]) {
+pub(crate) fn pad(spec: &ConvSpec, input: &[f32], shape: MapShape, scratch: &mut [f32]) {
     let [height, width] = padded(spec, shape);
     let planes = scratch.len() / (height * width);
     let shared = Shared::new(scratch);

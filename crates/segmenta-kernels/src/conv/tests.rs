@@ -77,7 +77,7 @@ fn run(case: &Case, isa: Isa, way: Way) -> Option<Vec<f32>> {
                 let panels = packed.panels();
                 let cache = &conv.transformed;
                 // Weights that are kept, and weights that the run transforms.
-                let keep = case.shape.width % 2 == 0;
+                let keep = case.shape.width.is_multiple_of(2);
                 let tiles = winograd::Plan::new(isa, spec, panels, cache, keep, out, case.threads);
                 plan.scratch_len = tiles.scratch_len;
                 plan.winograd = Some(tiles);

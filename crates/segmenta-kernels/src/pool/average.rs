@@ -14,10 +14,38 @@ use crate::shared::{in_parallel, part, parts};
 use crate::simd::Simd;
 
 /// One window on one side: the pixels that it covers, and how many it counts for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Span {
-    pixels: Range<usize>,
-    count: usize,
+type Span = (Range<usize>, usize);
+
+/// The windows of one side of `size` pixels.
+pub(crate) fn window_spans(
+    window: PoolWindow,
+    count_include_pad: bool,
+    axis: usize,
+    size: usize,
+    windows: usize,
+) -> Vec<Span> {
+    let span = |index: usize| {
+        let pixels = window.pixels(axis, index, size);
+        let start = index * window.stride[axis];
+        let end = (start + window.kernel[axis]).min(size + 2 * window.padding[axis]);
+        let count = if count_include_pad {
+            end - start
+        } else {
+            pixels.len()
+        };
+        (pixels, count)
+    };
+    (0..windows).map(span).collect()
+}
+
+/// So many windows that cover a side of `size` pixels.
+pub(crate) fn adaptive_spans(size: usize, windows: usize) -> Vec<Span> {
+    let span = |index: usize| {
+        let pixels = index * size / windows..((index + 1) * size).div_ceil(windows);
+        let count = pixels.len();
+        (pixels, count)
+    };
+    (0..windows).map(span).collect()
 }
 
 /// Mean over a moving window (PyTorch's `AvgPool2d`). With `count_include_pad` the padding counts as
@@ -35,20 +63,7 @@ pub fn avg_pool(
     let (from, to) = (input.shape(), output.shape());
     assert_eq!(Some(to), window.output(from), "output of {window:?}");
     assert_eq!(window.dilation, [1, 1], "a mean over a dilated window");
-    let spans = |axis: usize, size: usize, count: usize| {
-        let span = |index: usize| {
-            let pixels = window.pixels(axis, index, size);
-            let start = index * window.stride[axis];
-            let end = (start + window.kernel[axis]).min(size + 2 * window.padding[axis]);
-            let count = if count_include_pad {
-                end - start
-            } else {
-                pixels.len()
-            };
-            Span { pixels, count }
-        };
-        (0..count).map(span).collect::<Vec<_>>()
-    };
+    let spans = |axis, size, count| window_spans(window, count_include_pad, axis, size, count);
     let ys = spans(0, from.height, to.height);
     let xs = spans(1, from.width, to.width);
     means(input, &ys, &xs, output);
@@ -66,16 +81,8 @@ pub fn adaptive_avg_pool(input: Map<'_>, output: &mut MapMut<'_>) {
         MapShape::new(from.batch, from.channels, to.height, to.width),
         to,
     );
-    let spans = |size: usize, count: usize| {
-        let span = |index: usize| {
-            let pixels = index * size / count..((index + 1) * size).div_ceil(count);
-            let count = pixels.len();
-            Span { pixels, count }
-        };
-        (0..count).map(span).collect::<Vec<_>>()
-    };
-    let ys = spans(from.height, to.height);
-    let xs = spans(from.width, to.width);
+    let ys = adaptive_spans(from.height, to.height);
+    let xs = adaptive_spans(from.width, to.width);
     means(input, &ys, &xs, output);
 }
 
@@ -132,13 +139,13 @@ impl Kernel for Means<'_> {
         let mut columns = vec![0.0; row];
         let columns = columns.as_mut_ptr();
         let mut to = self.output;
-        for y in self.ys {
-            let from = self.input.add(y.pixels.start * row);
-            sum_rows::<S>(from, self.width, y.pixels.len(), columns);
-            for x in self.xs {
-                let from = columns.add(x.pixels.start * S::LANES);
-                let share = 1.0 / (y.count * x.count) as f32;
-                let sum = sum::<S>(from, x.pixels.len());
+        for (rows, down) in self.ys {
+            let from = self.input.add(rows.start * row);
+            sum_rows::<S>(from, self.width, rows.len(), columns);
+            for (pixels, across) in self.xs {
+                let from = columns.add(pixels.start * S::LANES);
+                let share = 1.0 / (down * across) as f32;
+                let sum = sum::<S>(from, pixels.len());
                 S::store(to, S::mul(sum, S::splat(share)));
                 to = to.add(S::LANES);
             }

@@ -9,8 +9,9 @@ mod unpool;
 use std::ops::Range;
 
 pub use average::{adaptive_avg_pool, avg_pool, global_avg_pool};
+pub(crate) use average::{adaptive_spans, window_spans};
 pub use max::{as_indices, as_indices_mut, max_pool, max_pool_with_indices};
-pub use unpool::max_unpool;
+pub use unpool::{max_pool_gradient, max_unpool, max_unpool_gradient};
 
 use crate::map::MapShape;
 

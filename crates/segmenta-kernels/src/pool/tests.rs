@@ -253,3 +253,47 @@ fn sizes_are_pytorchs() {
     assert_eq!(side(5, 2, 2, 1, true), Some(3));
     assert_eq!(side(5, 2, 2, 2, false), None);
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Windows that overlap add; what is put to a pixel is read from there.
+    #[test]
+    fn gradients_go_where_the_maxima_were(
+        window in windows(false), shape in shapes(), threads in 2_usize..4,
+    ) {
+        let Some(out) = window.output(shape) else {
+            return Ok(());
+        };
+        let x = values(shape.batch * shape.planar_len(), 3);
+        let dy = values(out.batch * out.planar_len(), 4);
+        let (_, found) = reference::max_pool_with_indices(window, &x, shape);
+        let mut expected = vec![0.0; x.len()];
+        for (i, (&dy, &index)) in dy.iter().zip(&found).enumerate() {
+            expected[i / out.pixels() * shape.pixels() + index as usize] += dy;
+        }
+        let back = |i: usize| x[i / out.pixels() * shape.pixels() + found[i] as usize];
+        let gathered: Vec<f32> = (0..dy.len()).map(back).collect();
+        for isa in Isa::available() {
+            let mut indices = vec![0; out.blocked_len(isa)];
+            let whole = blocked(isa, shape, &x);
+            let mut pooled = Buffer::zeros(out.blocked_len(isa));
+            max_pool_with_indices(
+                Map::whole(isa, shape, &whole),
+                window,
+                &mut MapMut::whole(isa, out, &mut pooled),
+                &mut indices,
+            );
+            for threads in [1, threads] {
+                let got = run(isa, threads, &dy, out, shape, |dy, dx| {
+                    max_pool_gradient(dy, &indices, dx);
+                });
+                prop_assert_eq!(&got, &expected, "{}", isa);
+                let got = run(isa, threads, &x, shape, out, |dy, dx| {
+                    max_unpool_gradient(dy, &indices, dx);
+                });
+                prop_assert_eq!(&got, &gathered, "{}", isa);
+            }
+        }
+    }
+}

@@ -1,8 +1,9 @@
-//! Values put back to where their maxima were found.
+//! Values put back to where their maxima were found: unpooling, and the gradients of both pools.
 //!
 //! Contract: every output pixel is 0 but those that an index names; where two values have one
-//! index, the later pixel's is kept (as PyTorch does on one thread). The output is zeroed a few
-//! rows ahead of what is written, while it is in the cache. Exact.
+//! index, the later pixel's is kept (as PyTorch does on one thread), or, in a gradient, they are added in
+//! the order of pixels. The output is zeroed a few rows ahead of what is written, while it is in the
+//! cache. Exact.
 
 use std::ops::Range;
 
@@ -19,6 +20,47 @@ use crate::simd::Simd;
 /// If batch or channels differ, there are not as many indices as values, or one lies outside
 /// the output.
 pub fn max_unpool(input: Map<'_>, indices: &[u32], output: &mut MapMut<'_>) {
+    scatter(input, indices, output, false);
+}
+
+/// The gradient of a maximum pool's input: each value of `dy` is added where its maximum was found.
+///
+/// # Panics
+/// If batch or channels differ, there are not as many indices as values, or one lies outside `dx`.
+pub fn max_pool_gradient(dy: Map<'_>, indices: &[u32], dx: &mut MapMut<'_>) {
+    scatter(dy, indices, dx, true);
+}
+
+/// The gradient of [`max_unpool`]'s input: each value is read from where its value was put.
+///
+/// # Panics
+/// If batch or channels differ, there are not as many indices as values, or one lies outside `dy`.
+pub fn max_unpool_gradient(dy: Map<'_>, indices: &[u32], dx: &mut MapMut<'_>) {
+    let (from, to, isa) = (dy.shape(), dx.shape(), dy.isa());
+    assert_eq!(
+        (from.batch, from.channels),
+        (to.batch, to.channels),
+        "unpooled channels"
+    );
+    assert_eq!(isa, dx.isa(), "maps of two instruction sets");
+    assert_eq!(indices.len(), to.blocked_len(isa), "indices of {to:?}");
+    let (blocks, lanes) = (dx.blocks(), isa.lanes());
+    let (image_stride, plane) = (dx.image_stride(), dx.plane());
+    let shared = dx.shared();
+    in_parallel(to.batch * blocks, |task| {
+        let (image, block) = (task / blocks, task % blocks);
+        let at = image * image_stride + block * plane;
+        // SAFETY: a block of a picture is written by the one task that has its index.
+        let dx = unsafe { std::slice::from_raw_parts_mut(shared.at(at), plane) };
+        let dy = dy.block_slice(image, block);
+        let indices = &indices[task * plane..][..plane];
+        for (i, (dx, &index)) in dx.iter_mut().zip(indices).enumerate() {
+            *dx = dy[index as usize * lanes + i % lanes];
+        }
+    });
+}
+
+fn scatter(input: Map<'_>, indices: &[u32], output: &mut MapMut<'_>, add: bool) {
     let (from, to) = (input.shape(), output.shape());
     assert_eq!(
         (from.batch, from.channels),
@@ -46,6 +88,7 @@ pub fn max_unpool(input: Map<'_>, indices: &[u32], output: &mut MapMut<'_>) {
             output: unsafe { shared.at(image * image_stride + block * plane) },
             part: (rows.start * to.width) as u32..(rows.end * to.width) as u32,
             pixels: to.pixels(),
+            add,
         });
     });
 }
@@ -61,6 +104,8 @@ struct Scatter<'a> {
     part: Range<u32>,
     /// All pixels of the output.
     pixels: usize,
+    /// Whether values are added to what is there.
+    add: bool,
 }
 
 impl Kernel for Scatter<'_> {
@@ -94,13 +139,15 @@ impl Kernel for Scatter<'_> {
                     for lane in 0..S::LANES {
                         let index = *indices.get_unchecked(pixel + lane) as usize;
                         let value = *values.get_unchecked(pixel + lane);
-                        *output.add(index * S::LANES + lane) = value;
+                        let to = output.add(index * S::LANES + lane);
+                        *to = if self.add { *to + value } else { value };
                     }
                 }
             } else {
                 for (i, (&value, &index)) in values.iter().zip(indices).enumerate() {
                     if part.contains(&index) {
-                        *output.add(index as usize * S::LANES + i % S::LANES) = value;
+                        let to = output.add(index as usize * S::LANES + i % S::LANES);
+                        *to = if self.add { *to + value } else { value };
                     }
                 }
             }

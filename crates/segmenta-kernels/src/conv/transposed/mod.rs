@@ -10,7 +10,7 @@
 mod depthwise;
 mod phases;
 
-use super::Kernel2d;
+use super::{ConvSpec, Kernel2d};
 use crate::activation::Activation;
 use crate::isa::Isa;
 use crate::map::{Map, MapMut, MapShape};
@@ -52,6 +52,21 @@ impl TransposedSpec {
         };
         let (height, width) = (side(input.height, 0)?, side(input.width, 1)?);
         Some(MapShape::new(input.batch, self.out_channels, height, width))
+    }
+
+    /// The convolution whose input gradient this is. Run on this one's output gradient, with the same
+    /// kernel, it is this one's input gradient; and the weight gradient of the two is one, with the
+    /// output gradient as input and the input as output gradient.
+    pub fn adjoint(&self) -> ConvSpec {
+        ConvSpec {
+            in_channels: self.out_channels,
+            out_channels: self.in_channels,
+            kernel: self.kernel,
+            stride: self.stride,
+            padding: self.padding,
+            dilation: self.dilation,
+            groups: self.groups,
+        }
     }
 
     fn is_depthwise(&self) -> bool {
@@ -99,20 +114,7 @@ impl TransposedConvolution {
         kernel: Kernel2d<'_>,
         activation: Activation,
     ) -> Self {
-        let divides = |channels: usize| channels.is_multiple_of(spec.groups);
-        assert!(
-            divides(spec.in_channels) && divides(spec.out_channels),
-            "channels do not divide into groups: {spec:?}"
-        );
-        assert_eq!(
-            kernel.weights.len(),
-            spec.weights_len(),
-            "kernel of {spec:?}"
-        );
-        assert!(
-            [0, spec.out_channels].contains(&kernel.bias.len()),
-            "bias of {spec:?}"
-        );
+        check(&spec, &kernel);
         let packed = if spec.is_depthwise() {
             Packed::Depthwise(depthwise::Packed::new(isa, &spec, &kernel))
         } else {
@@ -123,6 +125,18 @@ impl TransposedConvolution {
             isa,
             activation,
             packed,
+        }
+    }
+
+    /// Packs other weights in place of those that it has, on all threads.
+    ///
+    /// # Panics
+    /// If the slices do not have the lengths of its extents.
+    pub fn repack(&mut self, kernel: Kernel2d<'_>) {
+        check(&self.spec, &kernel);
+        match &mut self.packed {
+            Packed::Phases(p) => p.repack(self.isa, &self.spec, &kernel),
+            Packed::Depthwise(p) => *p = depthwise::Packed::new(self.isa, &self.spec, &kernel),
         }
     }
 
@@ -167,6 +181,23 @@ impl TransposedConvolution {
             Packed::Depthwise(p) => p.run(&self.spec, input, &mut output, self.activation),
         }
     }
+}
+
+fn check(spec: &TransposedSpec, kernel: &Kernel2d<'_>) {
+    let divides = |channels: usize| channels.is_multiple_of(spec.groups);
+    assert!(
+        divides(spec.in_channels) && divides(spec.out_channels),
+        "channels do not divide into groups: {spec:?}"
+    );
+    assert_eq!(
+        kernel.weights.len(),
+        spec.weights_len(),
+        "kernel of {spec:?}"
+    );
+    assert!(
+        [0, spec.out_channels].contains(&kernel.bias.len()),
+        "bias of {spec:?}"
+    );
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::ops::Range;
 use super::TransposedSpec;
 use crate::activation::Activation;
 use crate::conv::panel::{Panel, Panels};
+use crate::conv::repack::Source;
 use crate::conv::tile::{Place, reduce_block, start, store};
 use crate::conv::{ConvSpec, Kernel2d};
 use crate::isa::{Isa, Kernel};
@@ -32,6 +33,8 @@ struct Phase {
     first: [usize; 2],
     /// Where its taps read, down and right from the input pixel of the same number.
     taps: Vec<[isize; 2]>,
+    /// Which taps of the kernel they are.
+    places: Vec<usize>,
     panels: Panels,
 }
 
@@ -41,6 +44,19 @@ impl Packed {
         let firsts = (0..down).flat_map(|y| (0..right).map(move |x| [y, x]));
         let phases = firsts.map(|first| Phase::new(isa, spec, kernel, first));
         Self(phases.collect())
+    }
+
+    /// Other weights and bias in the same panels.
+    pub(crate) fn repack(&mut self, isa: Isa, spec: &TransposedSpec, kernel: &Kernel2d<'_>) {
+        for phase in &mut self.0 {
+            let ordinary = ordinary(spec, phase.taps.len());
+            let all = spec.kernel[0] * spec.kernel[1];
+            let from = Source::new(&ordinary, kernel.weights, all, true);
+            let padded = spec.in_channels.next_multiple_of(isa.lanes());
+            from.repack(isa, &phase.places, &mut phase.panels, |_| 0..padded);
+            phase.panels.bias.fill(0.0);
+            phase.panels.bias[..kernel.bias.len()].copy_from_slice(kernel.bias);
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -119,15 +135,7 @@ impl Phase {
                 weights.extend(places.iter().map(|tap| kernel.weights[from + tap]));
             }
         }
-        let ordinary = ConvSpec {
-            in_channels: spec.in_channels,
-            out_channels: spec.out_channels,
-            kernel: [taps.len(), 1],
-            stride: [1; 2],
-            padding: [0; 2],
-            dilation: [1; 2],
-            groups: spec.groups,
-        };
+        let ordinary = ordinary(spec, taps.len());
         let kernel = Kernel2d {
             weights: &weights,
             bias: kernel.bias,
@@ -141,8 +149,22 @@ impl Phase {
         Self {
             first,
             taps,
+            places,
             panels,
         }
+    }
+}
+
+/// The convolution that so many taps make.
+fn ordinary(spec: &TransposedSpec, taps: usize) -> ConvSpec {
+    ConvSpec {
+        in_channels: spec.in_channels,
+        out_channels: spec.out_channels,
+        kernel: [taps, 1],
+        stride: [1; 2],
+        padding: [0; 2],
+        dilation: [1; 2],
+        groups: spec.groups,
     }
 }
 

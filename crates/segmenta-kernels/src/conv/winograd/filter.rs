@@ -94,6 +94,15 @@ impl FilterKind {
     pub(super) unsafe fn output<S: Simd>(self, m: &Line<S::V>) -> Line<S::V> {
         ask!(self, F => F::output::<S>(m))
     }
+
+    /// `Aᵀ o`.
+    ///
+    /// # Safety
+    /// As for [`Simd`].
+    #[inline(always)]
+    pub(super) unsafe fn gradient<S: Simd>(self, o: &Line<S::V>) -> Line<S::V> {
+        ask!(self, F => F::gradient::<S>(o))
+    }
 }
 
 /// One filter.
@@ -118,6 +127,12 @@ trait Filter {
     /// # Safety
     /// As for [`Simd`].
     unsafe fn output<S: Simd>(m: &Line<S::V>) -> Line<S::V>;
+
+    /// `Aᵀ o`: what each product adds to a loss whose gradient at the outputs is `o`.
+    ///
+    /// # Safety
+    /// As for [`Simd`].
+    unsafe fn gradient<S: Simd>(o: &Line<S::V>) -> Line<S::V>;
 }
 
 /// `a + factor · b`.
@@ -142,6 +157,11 @@ impl Filter for One {
     #[inline(always)]
     unsafe fn output<S: Simd>(m: &Line<S::V>) -> Line<S::V> {
         *m
+    }
+
+    #[inline(always)]
+    unsafe fn gradient<S: Simd>(o: &Line<S::V>) -> Line<S::V> {
+        *o
     }
 }
 
@@ -168,6 +188,15 @@ impl Filter for Two {
         o[0] = S::add(m[0], m[1]);
         o[1] = S::add(m[0], m[2]);
         o
+    }
+
+    #[inline(always)]
+    unsafe fn gradient<S: Simd>(o: &Line<S::V>) -> Line<S::V> {
+        let mut m = [S::zero(); MOST];
+        m[0] = S::add(o[0], o[1]);
+        m[1] = o[0];
+        m[2] = o[1];
+        m
     }
 }
 
@@ -206,6 +235,17 @@ impl Filter for Three {
         o[1] = plus::<S>(difference, 2.0, m[3]);
         o[2] = S::add(plus::<S>(sum, 4.0, m[3]), m[4]);
         o
+    }
+
+    #[inline(always)]
+    unsafe fn gradient<S: Simd>(o: &Line<S::V>) -> Line<S::V> {
+        let mut m = [S::zero(); MOST];
+        let even = S::add(o[0], o[2]);
+        m[0] = o[0];
+        (m[1], m[2]) = (S::add(even, o[1]), S::sub(even, o[1]));
+        m[3] = plus::<S>(plus::<S>(o[0], 2.0, o[1]), 4.0, o[2]);
+        m[4] = o[2];
+        m
     }
 }
 
@@ -247,6 +287,19 @@ impl Filter for Four {
         o[2] = plus::<S>(even1, 4.0, even2);
         o[3] = S::add(plus::<S>(odd1, 8.0, odd2), m[5]);
         o
+    }
+
+    #[inline(always)]
+    unsafe fn gradient<S: Simd>(o: &Line<S::V>) -> Line<S::V> {
+        let mut m = [S::zero(); MOST];
+        let (even, odd) = (S::add(o[0], o[2]), S::add(o[1], o[3]));
+        m[0] = o[0];
+        (m[1], m[2]) = (S::add(even, odd), S::sub(even, odd));
+        let even = plus::<S>(o[0], 4.0, o[2]);
+        let odd = plus::<S>(S::add(o[1], o[1]), 8.0, o[3]);
+        (m[3], m[4]) = (S::add(even, odd), S::sub(even, odd));
+        m[5] = o[3];
+        m
     }
 }
 
@@ -302,6 +355,24 @@ impl Filter for Six {
         o[5] = S::add(odd, m[7]);
         o
     }
+
+    #[inline(always)]
+    unsafe fn gradient<S: Simd>(o: &Line<S::V>) -> Line<S::V> {
+        let mut m = [S::zero(); MOST];
+        let even = S::add(o[0], S::add(o[2], o[4]));
+        let odd = S::add(o[1], S::add(o[3], o[5]));
+        m[0] = o[0];
+        (m[1], m[2]) = (S::add(even, odd), S::sub(even, odd));
+        let even = plus::<S>(plus::<S>(o[0], 4.0, o[2]), 16.0, o[4]);
+        let odd = plus::<S>(plus::<S>(S::add(o[1], o[1]), 8.0, o[3]), 32.0, o[5]);
+        (m[3], m[4]) = (S::add(even, odd), S::sub(even, odd));
+        let even = plus::<S>(plus::<S>(o[0], 0.25, o[2]), 1.0 / 16.0, o[4]);
+        let odd = plus::<S>(S::mul(S::splat(0.5), o[1]), 0.125, o[3]);
+        let odd = plus::<S>(odd, 1.0 / 32.0, o[5]);
+        (m[5], m[6]) = (S::add(even, odd), S::sub(even, odd));
+        m[7] = o[5];
+        m
+    }
 }
 
 #[cfg(test)]
@@ -335,6 +406,34 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Every entry of `Aᵀ` is that of `A`.
+    fn check_gradient<F: Filter>() {
+        let unit = |i: usize| {
+            let mut line = [[0.0; Portable::LANES]; MOST];
+            line[i] = [1.0; Portable::LANES];
+            line
+        };
+        for product in 0..F::WEIGHTS.len() {
+            for output in 0..F::OUTPUTS {
+                // SAFETY: the portable vectors need nothing of the processor.
+                let (forward, back) = unsafe {
+                    let forward = F::output::<Portable>(&unit(product));
+                    (forward, F::gradient::<Portable>(&unit(output)))
+                };
+                assert_eq!(forward[output], back[product], "{product}, {output}");
+            }
+        }
+    }
+
+    #[test]
+    fn gradients_are_transposed_outputs() {
+        check_gradient::<One>();
+        check_gradient::<Two>();
+        check_gradient::<Three>();
+        check_gradient::<Four>();
+        check_gradient::<Six>();
     }
 
     #[test]

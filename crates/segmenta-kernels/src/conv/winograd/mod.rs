@@ -13,6 +13,7 @@
 //! 1·10⁻⁵; F(6, 3), which only large dilations use, by up to 1·10⁻⁴.
 
 mod filter;
+mod gradient;
 mod tiles;
 mod transform;
 mod weights;
@@ -21,6 +22,7 @@ use std::ops::{Range, RangeInclusive};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use self::filter::FilterKind;
+pub(super) use self::gradient::GradientPlan;
 use self::tiles::{TileClass, classes};
 use self::transform::{Output, Products, Tiles};
 use self::weights::{Form, Transformed};

@@ -127,6 +127,56 @@ impl Tiles<'_> {
         }
     }
 
+    /// `Aᵀ o A` of each tile of the outputs' gradient: the gradient of its products.
+    ///
+    /// # Safety
+    /// As for [`Simd`]; `to` has room for the block and the tiles.
+    #[inline(always)]
+    pub(super) unsafe fn read_gradient<S: Simd>(
+        &self,
+        filters: [FilterKind; 2],
+        from: Map<'_>,
+        to: Products,
+    ) {
+        let [down, right] = filters;
+        let [dy, dx] = self.dilation;
+        let width = from.shape().width;
+        let mut to_tile = to.start.add(self.block * to.plane);
+        let mut walk = self.class.from(self.tiles.start);
+        let mut half = Square::<S::V>::new();
+        for _ in self.tiles.clone() {
+            let (image, row, column) = walk.next();
+            let block = from.block(image, self.block);
+            for c in 0..right.outputs() {
+                let column_there = c < column.count;
+                let mut line = [S::zero(); MOST];
+                for r in 0..down.outputs() {
+                    let pixel = (row.start + r * dy) * width + column.start + c * dx;
+                    let pixel = block.wrapping_add(pixel * S::LANES);
+                    let row_there = r < row.count;
+                    let there = column_there & row_there;
+                    line[r] = S::load(select_unpredictable(there, pixel, ZEROS.as_ptr()));
+                }
+                let line = down.gradient::<S>(&line);
+                for r in 0..down.products() {
+                    half.at(r, c).write(line[r]);
+                }
+            }
+            for r in 0..down.products() {
+                let mut line = [S::zero(); MOST];
+                for c in 0..right.outputs() {
+                    line[c] = half.at(r, c).read();
+                }
+                let line = right.gradient::<S>(&line);
+                let to_row = to_tile.add(r * right.products() * to.stride);
+                for c in 0..right.products() {
+                    S::store(to_row.add(c * to.stride), line[c]);
+                }
+            }
+            to_tile = to_tile.add(S::LANES);
+        }
+    }
+
     /// `A m Aᵀ` of each tile, with bias, residual and non-linearity.
     ///
     /// # Safety

@@ -1,0 +1,141 @@
+//! A linear operation's gradient is its transpose: `Σ dy · f(x) = Σ f'(dy) · x` for any `x` and `dy`, with
+//! `f` the reference. And by value, pixel after pixel, through inputs of a single one.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::buffer::Buffer;
+use crate::layout::{blocked, to_planar};
+use crate::reference;
+use crate::threads::Threads;
+
+fn values(len: usize, seed: u32) -> Vec<f32> {
+    let unit = |i: usize| {
+        let mixed = (i as u32 + 1).wrapping_mul(0x9E37_79B9) ^ seed.wrapping_mul(0x85EB_CA6B);
+        (mixed ^ mixed >> 15).wrapping_mul(0x2C1B_3C6D) as f32 / u32::MAX as f32
+    };
+    (0..len).map(|i| 2.0 * unit(i) - 1.0).collect()
+}
+
+/// Runs a gradient kernel on blocked maps, and gives its result as planes.
+fn run(
+    isa: Isa,
+    threads: usize,
+    dy: &[f32],
+    to: MapShape,
+    from: MapShape,
+    kernel: impl Fn(Map<'_>, &mut MapMut<'_>) + Sync,
+) -> Vec<f32> {
+    let dy = blocked(isa, to, dy);
+    let mut dx = Buffer::zeros(from.blocked_len(isa));
+    dx.fill(f32::NAN);
+    Threads::new(threads).unwrap().run(|| {
+        let dx = &mut MapMut::whole(isa, from, &mut dx);
+        kernel(Map::whole(isa, to, &dy), dx);
+    });
+    let mut planar = vec![0.0; from.batch * from.planar_len()];
+    to_planar(Map::whole(isa, from, &dx), &mut planar);
+    planar
+}
+
+/// The gradient of `forward`, a function of one plane, by its response to each pixel.
+fn transposed(pixels: usize, dy: &[f32], forward: &dyn Fn(&[f32]) -> Vec<f32>) -> Vec<f64> {
+    let responses: Vec<Vec<f32>> = (0..pixels)
+        .map(|pixel| {
+            let mut one = vec![0.0; pixels];
+            one[pixel] = 1.0;
+            forward(&one)
+        })
+        .collect();
+    let of_plane = |dy: &[f32]| -> Vec<f64> {
+        let dot = |r: &Vec<f32>| {
+            let products = r
+                .iter()
+                .zip(dy)
+                .map(|(&r, &dy)| f64::from(r) * f64::from(dy));
+            products.sum()
+        };
+        responses.iter().map(dot).collect()
+    };
+    dy.chunks_exact(responses[0].len())
+        .flat_map(of_plane)
+        .collect()
+}
+
+fn check(
+    from: MapShape,
+    to: MapShape,
+    threads: usize,
+    kernel: impl Fn(Map<'_>, &mut MapMut<'_>) + Sync,
+    forward: impl Fn(&[f32]) -> Vec<f32>,
+) -> Result<(), TestCaseError> {
+    let dy = values(to.batch * to.planar_len(), 1);
+    let expected = transposed(from.pixels(), &dy, &forward);
+    for isa in Isa::available() {
+        let one = run(isa, 1, &dy, to, from, &kernel);
+        for (i, (&g, &e)) in one.iter().zip(&expected).enumerate() {
+            let close = (f64::from(g) - e).abs() <= 1e-5 * e.abs().max(1.0);
+            prop_assert!(close, "{isa}: value {i} is {g}, expected {e}");
+        }
+        let many = run(isa, threads, &dy, to, from, &kernel);
+        prop_assert!(one == many, "{isa}: {threads} threads differ");
+    }
+    Ok(())
+}
+
+prop_compose! {
+    fn sides()(side in [1_usize..14, 1_usize..14]) -> [usize; 2] { side }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn resizes(
+        batch in 1_usize..3, channels in 1_usize..36, from in sides(), to in sides(),
+        align_corners: bool, threads in 2_usize..4,
+    ) {
+        let shape = |[height, width]: [usize; 2]| MapShape::new(batch, channels, height, width);
+        let forward = |x: &[f32]| reference::resize_bilinear(x, from, to, align_corners);
+        let kernel = |dy: Map<'_>, dx: &mut MapMut<'_>| {
+            resize_bilinear_gradient(dy, dx, align_corners);
+        };
+        check(shape(from), shape(to), threads, kernel, forward)?;
+        let forward = |x: &[f32]| reference::resize_nearest(x, from, to);
+        check(shape(from), shape(to), threads, resize_nearest_gradient, forward)?;
+
+        let dy = values(batch * channels * to[0] * to[1], 1);
+        let forward = |x: &[f32]| reference::resize_bilinear(x, from, to, align_corners);
+        let expected = transposed(from[0] * from[1], &dy, &forward);
+        for isa in Isa::available() {
+            let mut dx = vec![f32::NAN; expected.len()];
+            resize_bilinear_planar_gradient(isa, &dy, to, &mut dx, shape(from), align_corners);
+            for (&g, &e) in dx.iter().zip(&expected) {
+                prop_assert!((f64::from(g) - e).abs() <= 1e-5 * e.abs().max(1.0), "{isa}");
+            }
+        }
+    }
+
+    #[test]
+    fn mean_pools(
+        batch in 1_usize..3, channels in 1_usize..36, size in sides(), grid in sides(),
+        kernel in [1_usize..6, 1_usize..6], stride in [1_usize..5, 1_usize..5],
+        halves in [0_usize..3, 0_usize..3], ceil_mode: bool, count_include_pad: bool,
+        threads in 2_usize..4,
+    ) {
+        let shape = |[height, width]: [usize; 2]| MapShape::new(batch, channels, height, width);
+        let forward = |x: &[f32]| reference::adaptive_avg_pool(x, size, grid);
+        check(shape(size), shape(grid), threads, adaptive_avg_pool_gradient, forward)?;
+
+        let padding = [halves[0].min(kernel[0] / 2), halves[1].min(kernel[1] / 2)];
+        let window = PoolWindow { kernel, stride, padding, dilation: [1; 2], ceil_mode };
+        if let Some(to) = window.output(shape(size)) {
+            let plane = MapShape::new(1, 1, size[0], size[1]);
+            let forward = |x: &[f32]| reference::avg_pool(window, count_include_pad, x, plane);
+            let kernel = |dy: Map<'_>, dx: &mut MapMut<'_>| {
+                avg_pool_gradient(dy, window, count_include_pad, dx);
+            };
+            check(shape(size), to, threads, kernel, forward)?;
+        }
+    }
+}
