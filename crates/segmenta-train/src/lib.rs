@@ -1,1 +1,9 @@
-//! Learning.
+//! Learning: what makes a network's weights better, batch by batch.
+//!
+//! *In*: logits and targets, gradients and parameters, on Burn's tensors and any of its devices. *Out*: losses with
+//! gradients, new parameters, learning rates. Definitions and defaults are PyTorch's and
+//! segmentation_models_pytorch's, checked against their numbers.
+//!
+//! - [`loss`]: how wrong logits are.
+
+pub mod loss;
