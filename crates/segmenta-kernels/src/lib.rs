@@ -21,6 +21,7 @@ mod layout;
 mod map;
 pub mod mapped_file;
 mod nearest;
+pub mod optim;
 mod pointwise;
 mod pool;
 pub mod reference;
