@@ -109,10 +109,6 @@ fn shared_loss(case: &Value) -> LossSpec {
         })
         .into();
     }
-    // Said in the file only where it is not the default: the library's call set it.
-    if name == "focal" && case["ignore_index"].is_null() {
-        spec["alpha"] = json!(0.25);
-    }
     spec["name"] = json!(name);
     serde_json::from_value(spec).unwrap()
 }
