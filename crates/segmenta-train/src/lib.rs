@@ -5,5 +5,7 @@
 //! segmentation_models_pytorch's, checked against their numbers.
 //!
 //! - [`loss`]: how wrong logits are.
+//! - [`optim`]: parameters moved along gradients.
 
 pub mod loss;
+pub mod optim;
