@@ -6,6 +6,8 @@
 //!
 //! - [`loss`]: how wrong logits are.
 //! - [`optim`]: parameters moved along gradients.
+//! - [`schedule`]: the learning rate over a run.
 
 pub mod loss;
 pub mod optim;
+pub mod schedule;

@@ -120,7 +120,7 @@ fn read_from_toml() {
     );
 
     for (text, says) in [
-        ("loss = 'dicee'", "unknown variant `dicee`"),
+        ("loss = 'dicee'", "there is no loss `dicee`"),
         ("loss = 3", "`3` is no loss"),
         ("loss = []", "a sum of no losses"),
         ("loss = { smooth = 1 }", "missing field `name`"),

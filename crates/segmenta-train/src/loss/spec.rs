@@ -108,7 +108,17 @@ fn term(value: Value) -> Result<Term, LossError> {
         Some(Value::Number(number)) => number.as_f64().unwrap_or(f64::NAN) as f32,
         Some(other) => return Err(spec(format!("factor `{other}` is no number"))),
     };
-    let loss = Loss::deserialize(Value::Object(table)).map_err(|e| spec(e.to_string()))?;
+    let name = table.get("name").cloned();
+    let loss = Loss::deserialize(Value::Object(table)).map_err(|error| {
+        let message = error.to_string();
+        match name {
+            // serde would list every alias as well.
+            Some(Value::String(name)) if message.starts_with("unknown variant") => {
+                spec(format!("there is no loss `{name}`"))
+            }
+            _ => spec(message),
+        }
+    })?;
     Ok(Term { factor, loss })
 }
 

@@ -72,6 +72,9 @@ pub enum OptimError {
         "the gradient of `{0}` is NaN or infinite · step · nothing was changed; try a lower learning rate or clipping"
     )]
     NotFinite(String),
+    /// A tensor that records what is done to it.
+    #[error("`{0}` is on a tape · step · give parameter and gradient without it (`inner`)")]
+    Tape(String),
     /// State that lacks a part of what the optimiser needs.
     #[error(
         "`{parameter}` has no `{state}` · optimiser state · the checkpoint is incomplete or of another optimiser"

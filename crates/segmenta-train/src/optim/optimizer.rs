@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use segmenta_kernels::Isa;
 use segmenta_kernels::optim::{Take, sum_of_squares};
 
@@ -146,15 +146,19 @@ impl Optimizer {
             for (what, [len]) in lengths {
                 slot.fits(what, len, "step")?;
             }
+            if update.parameter.is_autodiff() || update.gradient.is_autodiff() {
+                return Err(OptimError::Tape(update.name.into()));
+            }
             if !slot.group.frozen {
                 placed.push((at, update));
             }
         }
         placed.sort_by_key(|(at, _)| *at);
-        let norm = match watch || self.clip.norm.is_some() {
-            true => Some(scale * self.norm(&placed)?),
-            false => None,
-        };
+        let wanted = watch || self.clip.norm.is_some();
+        let norm = wanted
+            .then(|| self.norm(&placed))
+            .transpose()?
+            .map(|norm| scale * norm);
         let factor = norm.map_or(1.0, |norm| self.clip.factor(norm));
         let take = Take {
             scale: (scale * factor) as f32,
@@ -191,14 +195,9 @@ impl Optimizer {
     pub fn state(&self) -> Vec<(String, Tensor<1>)> {
         let mut all = Vec::new();
         for slot in &self.slots {
-            let Some(first) = slot.state.first() else {
-                if slot.steps > 0 {
-                    let device = burn::tensor::Device::flex();
-                    all.push((format!("{}.step", slot.name), slot.count(&device)));
-                }
-                continue;
-            };
-            all.push((format!("{}.step", slot.name), slot.count(&first.device())));
+            if slot.steps > 0 {
+                all.push((format!("{}.step", slot.name), slot.count()));
+            }
             for (name, tensor) in self.algorithm.state_names().iter().zip(&slot.state) {
                 all.push((format!("{}.{name}", slot.name), tensor.clone()));
             }
@@ -277,9 +276,12 @@ impl Slot {
         })
     }
 
-    /// The steps taken, as a tensor.
-    fn count(&self, device: &burn::tensor::Device) -> Tensor<1> {
-        Tensor::from_data(TensorData::new(vec![self.steps as f32], [1]), device)
+    /// The steps taken, as a tensor of this machine's memory.
+    fn count(&self) -> Tensor<1> {
+        Tensor::from_data(
+            TensorData::new(vec![self.steps as f32], [1]),
+            &Device::flex(),
+        )
     }
 
     fn step(
@@ -296,8 +298,8 @@ impl Slot {
             ..
         } = update;
         if self.steps == 0 {
-            let zeros = || Tensor::zeros([self.len], &parameter.device());
-            self.state = algorithm.state_names().iter().map(|_| zeros()).collect();
+            let names = algorithm.state_names();
+            self.state = names.iter().map(|_| parameter.zeros_like()).collect();
         }
         self.steps += 1;
         let Group {
