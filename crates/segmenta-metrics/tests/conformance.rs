@@ -124,7 +124,7 @@ fn confusion_with_void() {
     );
     assert_eq!(
         confusion.ignored(),
-        truth.iter().filter(|&&t| t == 255).count() as u64
+        truth.iter().filter(|&&t| u32::from(t) == 255).count() as u64
     );
     for (name, score) in [
         ("pixel_accuracy", confusion.pixel_accuracy()),
