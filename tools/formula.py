@@ -38,6 +38,11 @@ def weight(name, shape, transposed=False):
     return np.float32(0.2) * u - np.float32(0.1)
 
 
+def centred(name, shape):
+    """Values with mean 0 and variance 1."""
+    return (unit(name, shape) - np.float32(0.5)) * np.float32(3.4641016)
+
+
 def image(name, shape):
     """A network's input, about as large as a normalised photograph's values."""
-    return (unit(name + "/image", shape) - np.float32(0.5)) * np.float32(3.4641016)
+    return centred(name + "/image", shape)

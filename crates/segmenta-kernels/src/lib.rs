@@ -25,6 +25,7 @@ mod loss;
 mod map;
 pub mod mapped_file;
 mod nearest;
+pub mod optim;
 pub mod peak;
 mod pointwise;
 mod pointwise_gradient;
