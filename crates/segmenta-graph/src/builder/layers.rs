@@ -23,9 +23,9 @@ impl Builder {
             return x;
         }
         let [kh, kw] = conv.kernel;
-        let kernel = vec![conv.out_channels, channels / conv.groups, kh, kw];
+        let kernel = [conv.out_channels, channels / conv.groups, kh, kw];
         let parameters =
-            self.kernel_and_bias(name, kernel, Role::Kernel, conv.out_channels, conv.bias);
+            self.kernel_and_bias(name, &kernel, Role::Kernel, conv.out_channels, conv.bias);
         let sides = &mut self.graph.sides;
         let mut window = |of, axis: usize| {
             sides.padded_window(
@@ -50,9 +50,9 @@ impl Builder {
             return x;
         }
         let [kh, kw] = conv.kernel;
-        let kernel = vec![channels, conv.out_channels / conv.groups, kh, kw];
+        let kernel = [channels, conv.out_channels / conv.groups, kh, kw];
         let role = Role::TransposedKernel;
-        let parameters = self.kernel_and_bias(name, kernel, role, conv.out_channels, conv.bias);
+        let parameters = self.kernel_and_bias(name, &kernel, role, conv.out_channels, conv.bias);
         let sides = &mut self.graph.sides;
         let mut stretch = |of, axis: usize| {
             let reach = (conv.dilation[axis] * (conv.kernel[axis] - 1) + 1) as i64;
@@ -72,8 +72,8 @@ impl Builder {
         if !self.fits(name, &op, channels, out_channels, 1) {
             return x;
         }
-        let matrix = vec![out_channels, channels];
-        let parameters = self.kernel_and_bias(name, matrix, Role::Matrix, out_channels, true);
+        let matrix = [out_channels, channels];
+        let parameters = self.kernel_and_bias(name, &matrix, Role::Matrix, out_channels, true);
         self.push(name, op, &[x], parameters, (out_channels, height, width))
     }
 
@@ -140,16 +140,16 @@ impl Builder {
     fn kernel_and_bias(
         &mut self,
         name: &Scope,
-        kernel: Vec<usize>,
+        kernel: &[usize],
         role: Role,
         out_channels: usize,
         bias: bool,
     ) -> Vec<ParameterId> {
         let mut parameters =
-            vec![self.parameter(&(name / "weight"), kernel.clone(), role, &kernel)];
+            vec![self.parameter(&(name / "weight"), kernel.to_vec(), role, kernel)];
         if bias {
             let shape = vec![out_channels];
-            parameters.push(self.parameter(&(name / "bias"), shape, Role::Bias, &kernel));
+            parameters.push(self.parameter(&(name / "bias"), shape, Role::Bias, kernel));
         }
         parameters
     }

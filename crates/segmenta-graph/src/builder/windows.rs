@@ -100,9 +100,12 @@ impl Builder {
             return (channels, height, width);
         }
         let sides = &mut self.graph.sides;
-        let mut window = |of| match ceil_mode {
-            true => sides.window_ceil(of, kernel, stride, padding),
-            false => sides.window(of, kernel, stride, padding, 1),
+        let mut window = |of| {
+            if ceil_mode {
+                sides.window_ceil(of, kernel, stride, padding)
+            } else {
+                sides.window(of, kernel, stride, padding, 1)
+            }
         };
         (channels, window(height), window(width))
     }
