@@ -22,8 +22,9 @@ pub(crate) fn unit(name: &str, len: usize) -> Vec<f32> {
     (0..len as u64).map(value).collect()
 }
 
-/// A state-dict entry's values.
-pub(crate) fn weight(name: &str, shape: &[usize]) -> Vec<f32> {
+/// A state-dict entry's values; `transposed` if it is a transposed convolution's kernel, whose inputs
+/// are its first extent.
+pub(crate) fn weight(name: &str, shape: &[usize], transposed: bool) -> Vec<f32> {
     let mut values = unit(name, shape.iter().product());
     let leaf = name.rsplit('.').next().unwrap_or(name);
     let map: Box<dyn Fn(f32) -> f32> = match leaf {
@@ -31,7 +32,8 @@ pub(crate) fn weight(name: &str, shape: &[usize]) -> Vec<f32> {
         "running_var" => Box::new(|u| 0.8 + 0.4 * u),
         "running_mean" => Box::new(|u| 0.2 * u - 0.1),
         _ if shape.len() >= 2 => {
-            let fan_in: usize = shape[1..].iter().product();
+            let taps: usize = shape[2..].iter().product();
+            let fan_in = taps * shape[usize::from(!transposed)];
             let bound = (6.0 / fan_in as f64).sqrt() as f32;
             Box::new(move |u| (2.0 * u - 1.0) * bound)
         }

@@ -17,7 +17,8 @@ pub enum GraphError {
     },
     /// A size that gives some node no pixel.
     #[error(
-        "node `{node}` ({op}): an input of {height}×{width} pixels is too small; the map there would be {got}"
+        "node `{node}` ({op}): an input of {height}×{width} pixels is too small; the map there would be \
+         {got}{}", at_least(*least)
     )]
     TooSmall {
         /// Name of the node.
@@ -30,6 +31,8 @@ pub enum GraphError {
         width: usize,
         /// The impossible size, as height×width.
         got: String,
+        /// The side of the smallest square that the network takes.
+        least: Option<usize>,
     },
     /// An input with another number of channels, or none.
     #[error("the network's input is N×{expected}×H×W; {got} does not fit")]
@@ -50,4 +53,10 @@ pub enum GraphError {
         /// The names there are.
         known: String,
     },
+}
+
+fn at_least(side: Option<usize>) -> String {
+    side.map_or_else(String::new, |n| {
+        format!("; give pictures of at least {n}×{n}")
+    })
 }

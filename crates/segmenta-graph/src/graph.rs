@@ -151,21 +151,41 @@ impl Graph {
             });
         }
         let sides = self.sides.values(input.height, input.width);
-        let shape_of = |data: &NodeData| {
-            let (h, w) = (sides[data.height.index()], sides[data.width.index()]);
-            match (usize::try_from(h), usize::try_from(w)) {
-                (Ok(h), Ok(w)) if h > 0 && w > 0 => {
-                    Ok(Shape::new(input.batch, data.channels, h, w))
-                }
-                _ => Err(GraphError::TooSmall {
-                    node: data.name.clone(),
-                    op: data.op.kind(),
-                    height: input.height,
-                    width: input.width,
-                    got: format!("{h}×{w}"),
-                }),
-            }
+        let size_of = |data: &NodeData| [sides[data.height.index()], sides[data.width.index()]];
+        let shape_of = |data: &NodeData| match size_of(data).map(usize::try_from) {
+            [Ok(h), Ok(w)] if h > 0 && w > 0 => Ok(Shape::new(input.batch, data.channels, h, w)),
+            _ => Err(GraphError::TooSmall {
+                node: data.name.clone(),
+                op: data.op.kind(),
+                height: input.height,
+                width: input.width,
+                got: size_of(data).map(|side| side.to_string()).join("×"),
+                least: self.least_side(),
+            }),
         };
         self.nodes.iter().map(shape_of).collect()
+    }
+    /// The side of the smallest square input that leaves every node a pixel, if it is no larger than
+    /// pictures are.
+    pub fn least_side(&self) -> Option<usize> {
+        const LARGEST: usize = 1 << 14;
+        let fits = |side: usize| {
+            let sides = self.sides.values(side, side);
+            let of = |side: Side| sides[side.index()];
+            self.nodes
+                .iter()
+                .all(|n| of(n.height) > 0 && of(n.width) > 0)
+        };
+        // Sides never shrink as the input grows.
+        let (mut too_small, mut enough) = (0, LARGEST);
+        while enough - too_small > 1 {
+            let middle = usize::midpoint(too_small, enough);
+            if fits(middle) {
+                enough = middle;
+            } else {
+                too_small = middle;
+            }
+        }
+        fits(enough).then_some(enough)
     }
 }

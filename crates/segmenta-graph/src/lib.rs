@@ -10,8 +10,10 @@
 //! size and [`Graph::shapes`] says what each node gives for one of them.
 
 mod builder;
+mod conv;
 mod error;
 mod graph;
+mod init;
 mod op;
 mod parameter;
 mod scope;
@@ -20,9 +22,11 @@ mod side;
 mod summary;
 
 pub use builder::Builder;
+pub use conv::{Conv2d, ConvTranspose2d};
 pub use error::GraphError;
 pub use graph::{Graph, Node, NodeData, Output};
-pub use op::{Activation, Conv2d, MaxPool2d, Op};
+pub use init::{Init, InitRule};
+pub use op::{Activation, BatchNorm, Filter, Op, Pool2d};
 pub use parameter::{Parameter, ParameterId, Role};
 pub use scope::Scope;
 pub use shape::Shape;

@@ -1,5 +1,6 @@
 //! The kinds of node. Few, and as high-level as the field talks.
 
+use crate::conv::{Conv2d, ConvTranspose2d};
 use crate::graph::Node;
 
 /// A pointwise non-linearity, each as PyTorch defines it.
@@ -15,100 +16,103 @@ pub enum Activation {
     Hardsigmoid,
     /// `1 / (1 + e^−x)`.
     Sigmoid,
+    /// `x / (1 + e^−x)`, also called swish (EfficientNet).
+    Silu,
 }
 
-/// A 2-D convolution (cross-correlation, as PyTorch's `Conv2d`). The parameters are its kernel
-/// `[out, in / groups, height, width]` and, with `bias`, its bias `[out]`.
+/// A square window that pools as it moves, as PyTorch's.
 ///
 /// ```
-/// use segmenta_graph::Conv2d;
-/// let depthwise = Conv2d::square(3, 96).stride(2).depthwise(96);
-/// assert_eq!((depthwise.padding, depthwise.groups), ([1, 1], 96));
+/// use segmenta_graph::Pool2d;
+/// let halves = Pool2d::square(2);
+/// let resnet = Pool2d::square(3).stride(2).padding(1);
+/// assert_eq!((halves.stride, resnet.padding), (2, 1));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Conv2d {
-    /// Channels that come out.
-    pub out_channels: usize,
-    /// Height and width of the window.
-    pub kernel: [usize; 2],
-    /// Steps down and right.
-    pub stride: [usize; 2],
-    /// Zeros added above and below, left and right.
-    pub padding: [usize; 2],
-    /// Spread of the window's taps down and right.
-    pub dilation: [usize; 2],
-    /// Groups that the channels are split into.
-    pub groups: usize,
-    /// Whether a bias is added.
-    pub bias: bool,
-}
-
-impl Conv2d {
-    /// A `side`×`side` window, padded so that stride 1 keeps the size (odd `side`), without bias.
-    pub fn square(side: usize, out_channels: usize) -> Self {
-        Self {
-            out_channels,
-            kernel: [side; 2],
-            stride: [1; 2],
-            padding: [side / 2; 2],
-            dilation: [1; 2],
-            groups: 1,
-            bias: false,
-        }
-    }
-
-    /// A 1×1 convolution without bias.
-    pub fn pointwise(out_channels: usize) -> Self {
-        Self::square(1, out_channels)
-    }
-
-    /// The same with another stride.
-    #[must_use]
-    pub fn stride(self, stride: usize) -> Self {
-        Self {
-            stride: [stride; 2],
-            ..self
-        }
-    }
-
-    /// The same with another dilation, padded so that stride 1 still keeps the size.
-    #[must_use]
-    pub fn dilation(self, dilation: usize) -> Self {
-        Self {
-            dilation: [dilation; 2],
-            padding: self.kernel.map(|k| k / 2 * dilation),
-            ..self
-        }
-    }
-
-    /// The same in groups.
-    #[must_use]
-    pub fn groups(self, groups: usize) -> Self {
-        Self { groups, ..self }
-    }
-
-    /// The same with one group a channel, of which there are `channels`.
-    #[must_use]
-    pub fn depthwise(self, channels: usize) -> Self {
-        self.groups(channels)
-    }
-
-    /// The same with a bias.
-    #[must_use]
-    pub fn with_bias(self) -> Self {
-        Self { bias: true, ..self }
-    }
-}
-
-/// A maximum over a moving window; padding never wins (it counts as −∞), as in PyTorch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct MaxPool2d {
+pub struct Pool2d {
     /// Side of the window.
     pub kernel: usize,
     /// Step.
     pub stride: usize,
-    /// Padding on every edge.
+    /// Padding on every edge; at most half the window.
     pub padding: usize,
+    /// Whether the last window may hang over the edge.
+    pub ceil_mode: bool,
+}
+
+impl Pool2d {
+    /// A `side`×`side` window whose steps are as large as itself.
+    pub fn square(side: usize) -> Self {
+        Self {
+            kernel: side,
+            stride: side,
+            padding: 0,
+            ceil_mode: false,
+        }
+    }
+
+    /// The same with another step.
+    #[must_use]
+    pub fn stride(self, stride: usize) -> Self {
+        Self { stride, ..self }
+    }
+
+    /// The same with padding.
+    #[must_use]
+    pub fn padding(self, padding: usize) -> Self {
+        Self { padding, ..self }
+    }
+
+    /// The same with a last window that may hang over the edge.
+    #[must_use]
+    pub fn ceil_mode(self) -> Self {
+        Self {
+            ceil_mode: true,
+            ..self
+        }
+    }
+}
+
+/// What a batch norm has beside its parameters.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BatchNorm {
+    /// Added to the variance before the root.
+    pub eps: f32,
+    /// How much of a running statistic a training step replaces.
+    pub momentum: f32,
+}
+
+impl Default for BatchNorm {
+    /// PyTorch's, and that of the networks that do not say otherwise.
+    fn default() -> Self {
+        Self {
+            eps: 1e-5,
+            momentum: 0.1,
+        }
+    }
+}
+
+/// How pixels are found between pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Filter {
+    /// The one above and to the left (PyTorch's `nearest`).
+    Nearest,
+    /// Linear in both directions.
+    Bilinear {
+        /// PyTorch's `align_corners`: whether the corners' centres stay where they are.
+        align_corners: bool,
+    },
+}
+
+impl Filter {
+    /// PyTorch's `bilinear`.
+    pub const BILINEAR: Self = Self::Bilinear {
+        align_corners: false,
+    };
+    /// PyTorch's `bilinear` with aligned corners.
+    pub const ALIGNED: Self = Self::Bilinear {
+        align_corners: true,
+    };
 }
 
 /// What a node computes from its inputs.
@@ -118,33 +122,71 @@ pub enum Op {
     Input,
     /// Convolution.
     Conv2d(Conv2d),
-    /// Batch norm over channels: parameters scale, shift, running mean, running variance, counter.
-    BatchNorm {
-        /// Added to the variance before the root.
-        eps: f32,
+    /// Transposed convolution.
+    ConvTranspose2d(ConvTranspose2d),
+    /// Each pixel's channels times a matrix `[out, in]`, and a bias `[out]`: PyTorch's `Linear`.
+    Linear {
+        /// Channels that come out.
+        out_channels: usize,
     },
+    /// Batch norm over channels: parameters scale, shift, running mean, running variance, counter.
+    BatchNorm(BatchNorm),
     /// Pointwise non-linearity.
     Activation(Activation),
     /// Sum of two maps of one shape.
     Add,
-    /// Product of a map and a map of the same shape or of 1×1 pixels.
+    /// Product of a map and a map of the same shape, of 1×1 pixels or of one channel.
     Mul,
     /// Maps side by side along the channels, in the order of the inputs.
     Concat,
-    /// Maximum over a window.
-    MaxPool2d(MaxPool2d),
+    /// Maximum over a window; padding never wins (it counts as −∞).
+    MaxPool2d(Pool2d),
+    /// The first input's values where the second input, a [`Op::MaxPool2d`], found its maxima; zero
+    /// elsewhere. As large as what was pooled.
+    MaxUnpool2d,
+    /// Mean over a window.
+    AvgPool2d {
+        /// The window.
+        window: Pool2d,
+        /// Whether padding counts as zeros, or not at all.
+        count_include_pad: bool,
+    },
+    /// Means over a grid of windows that cover the map (PyTorch's `AdaptiveAvgPool2d`).
+    AdaptiveAvgPool2d {
+        /// Rows and columns of the grid.
+        size: [usize; 2],
+    },
     /// Mean over all pixels: a 1×1 map.
     GlobalAvgPool,
-    /// Bilinear resize to the height and width of another node, whose values are not read.
+    /// Resize to the height and width of another node, whose values are not read.
     ResizeLike {
         /// The node whose size is taken.
         like: Node,
-        /// PyTorch's `align_corners`.
-        align_corners: bool,
+        /// How.
+        filter: Filter,
+    },
+    /// Every side `factor` times as long.
+    Upsample {
+        /// How many times.
+        factor: usize,
+        /// How.
+        filter: Filter,
+    },
+    /// Cut off, or filled up with zeros, below and right, to the height and width of another node,
+    /// whose values are not read.
+    FitLike {
+        /// The node whose size is taken.
+        like: Node,
     },
     /// Dropout; nothing in inference.
     Dropout {
         /// Probability that a value is dropped in training.
+        p: f32,
+    },
+    /// Stochastic depth (Huang et al. 2016, arXiv:1603.09382), also called drop connect: a picture's
+    /// whole map is dropped, or else divided by 1 − p; nothing in inference.
+    StochasticDepth {
+        /// Probability that a map is dropped in training.
         p: f32,
     },
 }
@@ -158,21 +200,37 @@ impl Op {
                 "depthwise convolution"
             }
             Self::Conv2d(_) => "convolution",
-            Self::BatchNorm { .. } => "batch norm",
+            Self::ConvTranspose2d(_) => "transposed convolution",
+            Self::Linear { .. } => "linear",
+            Self::BatchNorm(_) => "batch norm",
             Self::Activation(a) => match a {
                 Activation::Relu => "relu",
                 Activation::Relu6 => "relu6",
                 Activation::Hardswish => "hardswish",
                 Activation::Hardsigmoid => "hardsigmoid",
                 Activation::Sigmoid => "sigmoid",
+                Activation::Silu => "silu",
             },
             Self::Add => "add",
             Self::Mul => "multiply",
             Self::Concat => "concat",
             Self::MaxPool2d(_) => "max pool",
+            Self::MaxUnpool2d => "max unpool",
+            Self::AvgPool2d { .. } => "average pool",
+            Self::AdaptiveAvgPool2d { .. } => "adaptive average pool",
             Self::GlobalAvgPool => "global average pool",
-            Self::ResizeLike { .. } => "bilinear resize",
+            Self::ResizeLike { filter, .. } | Self::Upsample { filter, .. } => match filter {
+                Filter::Nearest => "nearest resize",
+                Filter::Bilinear { .. } => "bilinear resize",
+            },
+            Self::FitLike { .. } => "fit",
             Self::Dropout { .. } => "dropout",
+            Self::StochasticDepth { .. } => "stochastic depth",
         }
+    }
+
+    /// Whether it changes nothing in inference.
+    pub fn is_training_only(&self) -> bool {
+        matches!(self, Self::Dropout { .. } | Self::StochasticDepth { .. })
     }
 }

@@ -1,5 +1,7 @@
 //! What a network learns or keeps: its state-dict entries.
 
+use crate::init::Init;
+
 /// Index of a [`Parameter`] in its graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ParameterId(pub(crate) u32);
@@ -16,7 +18,11 @@ impl ParameterId {
 pub enum Role {
     /// A convolution's kernel, `[out, in / groups, height, width]`.
     Kernel,
-    /// A convolution's bias, `[out]`.
+    /// A transposed convolution's kernel, `[in, out / groups, height, width]`.
+    TransposedKernel,
+    /// A linear layer's matrix, `[out, in]`.
+    Matrix,
+    /// The bias of a convolution or a linear layer, `[out]`.
     Bias,
     /// A norm's scale (`weight` in state dicts), `[channels]`.
     Scale,
@@ -31,7 +37,7 @@ pub enum Role {
 }
 
 /// One state-dict entry of a network.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Parameter {
     /// State-dict name: the parameter's identity.
     pub name: String,
@@ -39,6 +45,8 @@ pub struct Parameter {
     pub shape: Vec<usize>,
     /// What it is for.
     pub role: Role,
+    /// What it is before training.
+    pub init: Init,
 }
 
 impl Parameter {
@@ -54,9 +62,9 @@ impl Parameter {
 
     /// True for what an optimiser changes; false for running statistics and counters.
     pub fn is_trainable(&self) -> bool {
-        matches!(
+        !matches!(
             self.role,
-            Role::Kernel | Role::Bias | Role::Scale | Role::Shift
+            Role::RunningMean | Role::RunningVar | Role::Counter
         )
     }
 }

@@ -19,6 +19,12 @@ enum Expr {
         add: i64,
         stride: usize,
     },
+    /// `of · factor + add`.
+    Stretch {
+        of: Side,
+        factor: usize,
+        add: i64,
+    },
 }
 
 /// All the sides of one graph.
@@ -61,8 +67,20 @@ impl Sides {
         padding: usize,
         dilation: usize,
     ) -> Side {
+        self.padded_window(of, kernel, stride, 2 * padding, dilation)
+    }
+
+    /// As [`Sides::window`], with `zeros` on both ends together.
+    pub fn padded_window(
+        &mut self,
+        of: Side,
+        kernel: usize,
+        stride: usize,
+        zeros: usize,
+        dilation: usize,
+    ) -> Side {
         let reach = dilation as i64 * (kernel as i64 - 1) + 1;
-        let mut add = 2 * padding as i64 - reach + stride as i64;
+        let mut add = zeros as i64 - reach + stride as i64;
         let (mut of, mut stride) = (of, stride);
         if let Expr::Window {
             of: inner,
@@ -86,6 +104,22 @@ impl Sides {
         self.intern(Expr::Window { of, add, stride })
     }
 
+    /// As [`Sides::window`], where the last window may hang over the edge:
+    /// `⌈(of + 2·padding − kernel) / stride⌉ + 1`. PyTorch leaves a window out that would start beyond
+    /// the map; with `padding + stride ≤ kernel` there is none.
+    pub fn window_ceil(&mut self, of: Side, kernel: usize, stride: usize, padding: usize) -> Side {
+        let add = 2 * padding as i64 - kernel as i64 + 2 * stride as i64 - 1;
+        self.intern(Expr::Window { of, add, stride })
+    }
+
+    /// `of · factor + add`: what a transposed convolution or an upsampling gives.
+    pub fn stretch(&mut self, of: Side, factor: usize, add: i64) -> Side {
+        if factor == 1 && add == 0 {
+            return of;
+        }
+        self.intern(Expr::Stretch { of, factor, add })
+    }
+
     /// The value of every side for one input; a side that cannot be is zero or negative.
     pub(crate) fn values(&self, height: usize, width: usize) -> Vec<i64> {
         let mut values: Vec<i64> = Vec::with_capacity(self.0.len());
@@ -98,6 +132,7 @@ impl Sides {
                 Expr::Window { of, add, stride } => {
                     (values[of.0 as usize] + add).div_euclid(stride as i64)
                 }
+                Expr::Stretch { of, factor, add } => values[of.0 as usize] * factor as i64 + add,
             });
         }
         values
@@ -119,6 +154,19 @@ impl Sides {
                     format!("⌊{of}/{stride}⌋")
                 } else {
                     format!("⌊({of}{add:+})/{stride}⌋")
+                }
+            }
+            Expr::Stretch { of, factor, add } => {
+                let of = self.display(of);
+                let times = if factor == 1 {
+                    of
+                } else {
+                    format!("{factor}·{of}")
+                };
+                if add == 0 {
+                    times
+                } else {
+                    format!("({times}{add:+})")
                 }
             }
         }
@@ -161,6 +209,19 @@ mod tests {
         assert_eq!(sides.display(odd), "⌊H/2⌋");
         let shrunk = sides.window(Sides::HEIGHT, 3, 1, 0, 1);
         assert_eq!(sides.display(shrunk), "H-2");
+    }
+
+    #[test]
+    fn stretched_sides_in_words_and_numbers() {
+        let mut sides = Sides::default();
+        let half = sides.window(Sides::HEIGHT, 2, 2, 0, 1);
+        let back = sides.stretch(half, 2, 0);
+        assert_eq!(sides.display(back), "2·⌊H/2⌋");
+        let deconvolved = sides.stretch(Sides::WIDTH, 3, -2);
+        assert_eq!(sides.display(deconvolved), "(3·W-2)");
+        assert_eq!(sides.stretch(half, 1, 0), half);
+        let values = sides.values(7, 5);
+        assert_eq!((values[back.index()], values[deconvolved.index()]), (6, 13));
     }
 
     proptest! {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::error::GraphError;
 use crate::graph::{Graph, NodeData};
-use crate::op::Op;
+use crate::op::{Filter, Op};
 use crate::shape::Shape;
 
 /// One node of a [`Summary`].
@@ -87,13 +87,23 @@ impl Graph {
 /// Multiply-adds of one node. Norms count one a value (they fold to a scale and a shift), a
 /// bilinear sample three; what only adds, compares or copies counts nothing.
 fn multiply_adds(data: &NodeData, input: Shape, output: Shape) -> u64 {
-    let per_value = match data.op {
-        Op::Conv2d(conv) => conv.kernel[0] * conv.kernel[1] * input.channels / conv.groups,
-        Op::BatchNorm { .. } | Op::Mul => 1,
-        Op::ResizeLike { .. } => 3,
+    let count = match data.op {
+        Op::Conv2d(conv) => {
+            output.len() * input.channels * conv.kernel[0] * conv.kernel[1] / conv.groups
+        }
+        // Every input meets every tap once.
+        Op::ConvTranspose2d(conv) => {
+            input.len() * output.channels * conv.kernel[0] * conv.kernel[1] / conv.groups
+        }
+        Op::Linear { .. } => output.len() * input.channels,
+        Op::BatchNorm(_) | Op::Mul => output.len(),
+        Op::ResizeLike { filter, .. } | Op::Upsample { filter, .. } => match filter {
+            Filter::Nearest => 0,
+            Filter::Bilinear { .. } => 3 * output.len(),
+        },
         _ => 0,
     };
-    (per_value * output.len()) as u64
+    count as u64
 }
 
 /// Writing to a `String` cannot fail, so what `write!` gives back is not looked at.
@@ -113,7 +123,11 @@ fn describe(op: &Op) -> String {
     };
     match *op {
         Op::Conv2d(c) => window(c.kernel, c.stride[0], c.dilation[0], c.groups),
-        Op::MaxPool2d(p) => window([p.kernel; 2], p.stride, 1, 1),
+        Op::ConvTranspose2d(c) => window(c.kernel, c.stride[0], c.dilation[0], c.groups),
+        Op::MaxPool2d(p) | Op::AvgPool2d { window: p, .. } => {
+            window([p.kernel; 2], p.stride, 1, 1);
+        }
+        Op::AdaptiveAvgPool2d { size } => window(size, 1, 1, 1),
         _ => {}
     }
     text

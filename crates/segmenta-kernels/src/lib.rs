@@ -17,6 +17,7 @@ mod buffer;
 mod conv;
 mod derivative;
 mod exp;
+mod fit;
 mod isa;
 mod labels;
 mod layout;
@@ -24,6 +25,7 @@ mod loss;
 mod map;
 pub mod mapped_file;
 mod nearest;
+pub mod optim;
 pub mod peak;
 mod pointwise;
 mod pointwise_gradient;
@@ -44,6 +46,7 @@ pub use conv::{
     TransposedSpec, WeightGradient, WeightMemory, bias_gradient,
 };
 pub use derivative::activation_gradient;
+pub use fit::{fit, fit_to_planar};
 pub use isa::Isa;
 pub use labels::{Logits, labels, winning_probability};
 pub use layout::{blocked, to_blocked, to_planar};

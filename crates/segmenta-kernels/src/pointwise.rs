@@ -3,7 +3,7 @@
 use crate::activation::Activation;
 use crate::buffer::Buffer;
 use crate::isa::{Isa, Kernel};
-use crate::map::{Map, MapMut, assert_same};
+use crate::map::{Map, MapMut, MapShape, assert_same};
 use crate::shared::in_parallel;
 use crate::simd::Simd;
 
@@ -13,6 +13,8 @@ enum With {
     Nothing,
     Add(*const f32),
     Mul(*const f32),
+    /// The first lane of each vector, for all lanes.
+    Gate(*const f32),
     /// One vector for all pixels.
     Scale(*const f32),
     /// `x · scale + shift`, one vector each for all pixels.
@@ -50,6 +52,7 @@ impl Kernel for Block {
                 With::Nothing => each!(|x, i| x),
                 With::Add(other) => each!(|x, i| S::add(x, S::load(other.add(at(i))))),
                 With::Mul(other) => each!(|x, i| S::mul(x, S::load(other.add(at(i))))),
+                With::Gate(gate) => each!(|x, i| S::mul(x, S::splat(*gate.add(at(i))))),
                 With::Scale(scale) => {
                     let scale = S::load(scale);
                     each!(|x, i| S::mul(x, scale));
@@ -101,27 +104,34 @@ pub fn add(a: Map<'_>, b: Map<'_>, output: &mut MapMut<'_>, activation: Activati
     });
 }
 
-/// `output = activation(x · by)`; `by` has the shape of `x`, or one pixel a channel.
+/// `output = activation(x · by)`; `by` has the shape of `x`, one pixel a channel, or one channel.
 ///
 /// # Panics
 /// If the shapes do not fit.
 pub fn mul(x: Map<'_>, by: Map<'_>, output: &mut MapMut<'_>, activation: Activation) {
-    let one_pixel = by.shape().pixels() == 1 && x.shape().pixels() != 1;
-    if one_pixel {
-        assert_eq!(
-            (x.shape().batch, x.shape().channels),
-            (by.shape().batch, by.shape().channels),
-            "a scale a channel"
-        );
-    } else {
-        assert_same(x.shape(), by.shape());
-    }
+    let (shape, other) = (x.shape(), by.shape());
+    let one_pixel = other.pixels() == 1 && shape.pixels() != 1;
+    let one_channel = other.channels == 1 && shape.channels != 1;
+    let expected = match (one_pixel, one_channel) {
+        (true, _) => MapShape {
+            height: 1,
+            width: 1,
+            ..shape
+        },
+        (false, true) => MapShape {
+            channels: 1,
+            ..shape
+        },
+        (false, false) => shape,
+    };
+    assert_same(expected, other);
     each_block(x, output, activation, |image, block| {
-        let by = by.block(image, block);
         if one_pixel {
-            With::Scale(by)
+            With::Scale(by.block(image, block))
+        } else if one_channel {
+            With::Gate(by.block(image, 0))
         } else {
-            With::Mul(by)
+            With::Mul(by.block(image, block))
         }
     });
 }
@@ -202,4 +212,54 @@ pub fn copy(x: Map<'_>, output: &mut MapMut<'_>, first: usize) {
             }
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::layout::{blocked, to_planar};
+
+    proptest! {
+        #[test]
+        fn products_of_all_three_shapes(
+            channels in 1_usize..36,
+            [height, width] in [1_usize..12, 1_usize..12],
+            kind in 0..3,
+        ) {
+            let shape = MapShape::new(2, channels, height, width);
+            let by = match kind {
+                0 => shape,
+                1 => MapShape::new(2, channels, 1, 1),
+                _ => MapShape::new(2, 1, height, width),
+            };
+            let count = |shape: MapShape| (0..2 * shape.planar_len()).map(|i| i as f32);
+            let x: Vec<f32> = count(shape).collect();
+            let factors: Vec<f32> = count(by).map(|i| 0.5 * i - 3.0).collect();
+            let expected: Vec<f32> = x
+                .iter()
+                .enumerate()
+                .map(|(i, x)| {
+                    let (plane, pixel) = (i / shape.pixels(), i % shape.pixels());
+                    let at = match kind {
+                        0 => i,
+                        1 => plane,
+                        _ => plane / channels * shape.pixels() + pixel,
+                    };
+                    (x * factors[at]).max(0.0)
+                })
+                .collect();
+            for isa in Isa::available() {
+                let (a, b) = (blocked(isa, shape, &x), blocked(isa, by, &factors));
+                let mut output = Buffer::zeros(shape.blocked_len(isa));
+                let (a, b) = (Map::whole(isa, shape, &a), Map::whole(isa, by, &b));
+                let to = &mut MapMut::whole(isa, shape, &mut output);
+                mul(a, b, to, Activation::Relu);
+                let mut got = vec![0.0; expected.len()];
+                to_planar(Map::whole(isa, shape, &output), &mut got);
+                prop_assert_eq!(&got, &expected, "{}", isa);
+            }
+        }
+    }
 }

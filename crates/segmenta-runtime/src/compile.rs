@@ -1,8 +1,14 @@
 //! From graph and weights to steps.
 
+mod concat;
+mod pack;
+
+use pack::{DraftConv, as_convolution, conv_spec, folded_norm};
 use rayon::prelude::*;
-use segmenta_graph::{Activation as GraphActivation, Conv2d, Graph, Node, NodeData, Op, Parameter};
-use segmenta_kernels::{Activation, ConvSpec, Convolution, Isa, Kernel2d, PoolSpec};
+use segmenta_graph::{
+    Activation as GraphActivation, Filter, Graph, Node, NodeData, Op, Parameter, Pool2d,
+};
+use segmenta_kernels::{Activation, Convolution, Isa, PoolWindow};
 
 use crate::program::{BufferId, BufferSpec, Layout, Program, Step, Value, Work};
 
@@ -36,6 +42,8 @@ pub(crate) fn compile<E: Send>(
                 work,
                 inputs: step.inputs,
                 output: step.output,
+                indices: step.indices,
+                precise: step.precise,
             })
         })
         .collect();
@@ -52,19 +60,27 @@ struct DraftStep {
     work: DraftWork,
     inputs: Vec<Value>,
     output: Option<Value>,
+    indices: Option<Value>,
+    precise: bool,
+}
+
+impl DraftStep {
+    fn new(name: &str, work: DraftWork, inputs: Vec<Value>, output: Option<Value>) -> Self {
+        Self {
+            name: name.into(),
+            work,
+            inputs,
+            output,
+            indices: None,
+            precise: false,
+        }
+    }
 }
 
 enum DraftWork {
     Ready(Work),
     Conv(DraftConv),
     Affine(Node, Activation),
-}
-
-struct DraftConv {
-    node: Node,
-    norm: Option<Node>,
-    activation: Activation,
-    on_picture: bool,
 }
 
 struct Drafts {
@@ -77,11 +93,15 @@ struct Draft<'a> {
     graph: &'a Graph,
     isa: Isa,
     wanted: &'a [Node],
-    /// Who reads each node, dropouts seen through.
+    /// Who reads each node, dropouts and their like seen through.
     readers: Vec<Vec<Node>>,
     needed: Vec<bool>,
+    /// The nodes on whose rounding it depends which pixel a max pool finds that is undone later.
+    precise: Vec<bool>,
     /// The value of each node that has one of its own so far.
     values: Vec<Option<Value>>,
+    /// Where each max pool that is undone later leaves its indices.
+    indices: Vec<Option<Value>>,
     /// Nodes computed inside an earlier step.
     absorbed: Vec<bool>,
     drafts: Drafts,
@@ -93,7 +113,7 @@ impl<'a> Draft<'a> {
         let needed = graph.needed_for(wanted);
         let mut readers = vec![Vec::new(); count];
         for (node, data) in graph.iter().filter(|(n, _)| needed[n.index()]) {
-            if !matches!(data.op, Op::Dropout { .. }) {
+            if !data.op.is_training_only() {
                 for &input in &data.inputs {
                     readers[see_through(graph, input).index()].push(node);
                 }
@@ -105,7 +125,9 @@ impl<'a> Draft<'a> {
             wanted,
             readers,
             needed,
+            precise: graph.needed_for(&undone_pools(graph)),
             values: vec![None; count],
+            indices: vec![None; count],
             absorbed: vec![false; count],
             drafts: Drafts {
                 buffers: Vec::new(),
@@ -129,36 +151,40 @@ impl<'a> Draft<'a> {
 
     fn step(&mut self, node: Node, data: &NodeData) {
         match data.op {
-            // Brought into blocks when something reads it so; nothing to do for dropout.
-            Op::Input | Op::Dropout { .. } => {}
-            Op::Conv2d(_) => self.conv(node, data),
-            Op::BatchNorm { .. } => {
+            // Brought into blocks when something reads it so; nothing to do in inference.
+            Op::Input | Op::Dropout { .. } | Op::StochasticDepth { .. } => {}
+            Op::Conv2d(_) | Op::Linear { .. } => self.conv(node, data),
+            Op::ConvTranspose2d(_) => self.conv_transpose(node, data),
+            Op::BatchNorm(_) => {
                 self.pointwise(node, data, |activation| DraftWork::Affine(node, activation));
             }
             Op::Activation(activation) => {
-                let work = Work::Apply(kernel_activation(activation));
-                self.push(node, DraftWork::Ready(work), &data.inputs);
+                self.push_ready(node, data, Work::Apply(kernel_activation(activation)));
             }
             Op::Add => self.pointwise(node, data, |a| DraftWork::Ready(Work::Add(a))),
             Op::Mul => self.pointwise(node, data, |a| DraftWork::Ready(Work::Mul(a))),
             Op::Concat => self.concat(node, data),
-            Op::MaxPool2d(pool) => {
-                let work = Work::MaxPool(PoolSpec {
-                    kernel: pool.kernel,
-                    stride: pool.stride,
-                    padding: pool.padding,
-                });
-                self.push(node, DraftWork::Ready(work), &data.inputs);
+            Op::MaxPool2d(pool) => self.max_pool(node, data, pool),
+            Op::MaxUnpool2d => self.max_unpool(node, data),
+            Op::AvgPool2d {
+                window,
+                count_include_pad,
+            } => {
+                let work = Work::AvgPool {
+                    window: pool_window(window),
+                    count_include_pad,
+                };
+                self.push_ready(node, data, work);
             }
-            Op::GlobalAvgPool => {
-                self.push(node, DraftWork::Ready(Work::GlobalAvgPool), &data.inputs);
+            Op::AdaptiveAvgPool2d { .. } => self.push_ready(node, data, Work::AdaptiveAvgPool),
+            Op::GlobalAvgPool => self.push_ready(node, data, Work::GlobalAvgPool),
+            // What writes straight into the result: see `emit`.
+            Op::ResizeLike { .. } | Op::Upsample { .. } | Op::FitLike { .. }
+                if self.is_only_a_result(node) && !is_nearest(&data.op) => {}
+            Op::ResizeLike { filter, .. } | Op::Upsample { filter, .. } => {
+                self.push_ready(node, data, Work::Resize(filter));
             }
-            // The last resize writes straight into the result: see `emit`.
-            Op::ResizeLike { .. } if self.resizes_a_result(node) => {}
-            Op::ResizeLike { align_corners, .. } => {
-                let work = Work::Resize { align_corners };
-                self.push(node, DraftWork::Ready(work), &data.inputs);
-            }
+            Op::FitLike { .. } => self.push_ready(node, data, Work::Fit),
         }
     }
 
@@ -166,15 +192,14 @@ impl<'a> Draft<'a> {
     /// norm after it, a sum with something that is there already, a non-linearity.
     fn conv(&mut self, node: Node, data: &NodeData) {
         let input = see_through(self.graph, data.inputs[0]);
-        let Op::Conv2d(conv) = data.op else { return };
-        let on_picture =
-            input.index() == 0 && planar_kernel_exists(&conv_spec(&conv, self.graph.in_channels()));
+        let Some(conv) = as_convolution(&data.op) else {
+            return;
+        };
+        let on_picture = input.index() == 0
+            && Convolution::supports_picture(&conv_spec(&conv, self.graph.in_channels()));
         let mut tail = node;
         let mut inputs = vec![input];
-        let mut norm = None;
-        if let Some(next) = self.only_reader(tail, |op| matches!(op, Op::BatchNorm { .. })) {
-            (tail, norm) = (next, Some(next));
-        }
+        let norm = self.absorb_norm(&mut tail);
         if !on_picture && let Some(sum) = self.only_reader(tail, |op| matches!(op, Op::Add)) {
             let operands = &self.graph.node(sum).inputs;
             let other = operands
@@ -200,6 +225,40 @@ impl<'a> Draft<'a> {
         self.push_as(node, tail, DraftWork::Conv(draft), &inputs);
     }
 
+    /// A transposed convolution with the batch norm and the non-linearity after it.
+    fn conv_transpose(&mut self, node: Node, data: &NodeData) {
+        let mut tail = node;
+        let norm = self.absorb_norm(&mut tail);
+        let activation = self.absorb_activation(&mut tail);
+        let draft = DraftConv {
+            node,
+            norm,
+            activation,
+            on_picture: false,
+        };
+        self.push_as(node, tail, DraftWork::Conv(draft), &data.inputs);
+    }
+
+    /// A max pool, which leaves its indices if it is undone later.
+    fn max_pool(&mut self, node: Node, data: &NodeData, pool: Pool2d) {
+        self.push_ready(node, data, Work::MaxPool(pool_window(pool)));
+        if undone_pools(self.graph).contains(&node) {
+            let indices = self.allocate(data.channels, node, Layout::Blocked);
+            self.indices[node.index()] = Some(indices);
+            if let Some(step) = self.drafts.steps.last_mut() {
+                step.indices = Some(indices);
+            }
+        }
+    }
+
+    fn max_unpool(&mut self, node: Node, data: &NodeData) {
+        let pool = data.inputs[1];
+        let indices = self.indices[pool.index()].expect("left by the pool before");
+        let value = self.value(data.inputs[0]);
+        let work = DraftWork::Ready(Work::MaxUnpool);
+        self.push_values(node, node, work, vec![value, indices]);
+    }
+
     /// A pointwise operation and the non-linearity after it.
     fn pointwise(
         &mut self,
@@ -210,6 +269,12 @@ impl<'a> Draft<'a> {
         let mut tail = node;
         let activation = self.absorb_activation(&mut tail);
         self.push_as(node, tail, work(activation), &data.inputs);
+    }
+
+    fn absorb_norm(&self, tail: &mut Node) -> Option<Node> {
+        let norm = self.only_reader(*tail, |op| matches!(op, Op::BatchNorm(_)))?;
+        *tail = norm;
+        Some(norm)
     }
 
     fn absorb_activation(&mut self, tail: &mut Node) -> Activation {
@@ -238,28 +303,34 @@ impl<'a> Draft<'a> {
             .any(|&w| see_through(self.graph, w) == node)
     }
 
-    /// Whether a node is a result that nobody else reads, resized to the network's input.
-    fn resizes_a_result(&self, node: Node) -> bool {
-        let Op::ResizeLike { like, .. } = self.graph.node(node).op else {
-            return false;
-        };
-        like.index() == 0 && self.is_result(node) && self.readers[node.index()].is_empty()
+    /// Whether a node is a result that nobody else reads.
+    fn is_only_a_result(&self, node: Node) -> bool {
+        self.is_result(node) && self.readers[node.index()].is_empty()
     }
 
-    fn push(&mut self, node: Node, work: DraftWork, inputs: &[Node]) -> Value {
-        self.push_as(node, node, work, inputs)
+    fn push_ready(&mut self, node: Node, data: &NodeData, work: Work) {
+        self.push_as(node, node, DraftWork::Ready(work), &data.inputs);
     }
 
     /// A step that computes all from `node` to `tail`.
     fn push_as(&mut self, node: Node, tail: Node, work: DraftWork, inputs: &[Node]) -> Value {
         let inputs = inputs.iter().map(|&input| self.value(input)).collect();
+        self.push_values(node, tail, work, inputs)
+    }
+
+    fn push_values(
+        &mut self,
+        node: Node,
+        tail: Node,
+        work: DraftWork,
+        inputs: Vec<Value>,
+    ) -> Value {
         let data = self.graph.node(tail);
         let output = self.allocate(data.channels, tail, Layout::Blocked);
+        let name = &self.graph.node(node).name;
         self.drafts.steps.push(DraftStep {
-            name: self.graph.node(node).name.clone(),
-            work,
-            inputs,
-            output: Some(output),
+            precise: self.precise[node.index()],
+            ..DraftStep::new(name, work, inputs, Some(output))
         });
         self.define(node, tail, output);
         output
@@ -294,109 +365,62 @@ impl<'a> Draft<'a> {
         let node = see_through(self.graph, node);
         match self.values[node.index()] {
             Some(value) => value,
-            None => self.push(node, DraftWork::Ready(Work::Block), &[]),
+            None => self.push_as(node, node, DraftWork::Ready(Work::Block), &[]),
         }
-    }
-
-    /// Parts that were just computed are made to write into the whole; others are copied.
-    fn concat(&mut self, node: Node, data: &NodeData) {
-        let whole = self.allocate(data.channels, node, Layout::Blocked);
-        let mut first = 0;
-        for &part in &data.inputs {
-            let part = see_through(self.graph, part);
-            let value = self.value(part);
-            let place = Value {
-                first,
-                channels: value.channels,
-                ..whole
-            };
-            first += value.channels;
-            if self.can_move(value, place, data.channels) {
-                self.move_buffer(value.buffer, place);
-            } else {
-                self.drafts.steps.push(DraftStep {
-                    name: data.name.clone(),
-                    work: DraftWork::Ready(Work::Copy),
-                    inputs: vec![value],
-                    output: Some(place),
-                });
-            }
-        }
-        self.values[node.index()] = Some(whole);
-        self.absorbed[node.index()] = true;
-    }
-
-    /// Whether what makes `value` may write to `place`: it has a buffer of its own, whole blocks
-    /// (a block filled up would spill into the next part), and nobody computes it from the whole.
-    fn can_move(&self, value: Value, place: Value, total: usize) -> bool {
-        let lanes = self.isa.lanes();
-        let own = self.drafts.buffers[value.buffer.0].channels == value.channels;
-        let whole_blocks =
-            value.channels.is_multiple_of(lanes) || place.first + value.channels == total;
-        let reads_whole = |step: &DraftStep| {
-            let writes_it = step.output.is_some_and(|o| o.buffer == value.buffer);
-            writes_it && step.inputs.iter().any(|i| i.buffer == place.buffer)
-        };
-        own && place.first.is_multiple_of(lanes)
-            && whole_blocks
-            && !self.drafts.steps.iter().any(reads_whole)
-    }
-
-    fn move_buffer(&mut self, from: BufferId, to: Value) {
-        let moved = |value: &mut Value| {
-            if value.buffer == from {
-                *value = Value {
-                    buffer: to.buffer,
-                    first: to.first + value.first,
-                    channels: value.channels,
-                };
-            }
-        };
-        for step in &mut self.drafts.steps {
-            step.inputs.iter_mut().for_each(moved);
-            step.output.iter_mut().for_each(moved);
-        }
-        self.values.iter_mut().flatten().for_each(moved);
     }
 
     /// Writes result number `output`.
     fn emit(&mut self, output: usize, node: Node) {
         let node = see_through(self.graph, node);
         let data = self.graph.node(node);
+        let only = self.is_only_a_result(node);
         let (source, work) = match data.op {
-            Op::ResizeLike { align_corners, .. } if self.resizes_a_result(node) => {
-                let source = see_through(self.graph, data.inputs[0]);
+            Op::ResizeLike {
+                filter: Filter::Bilinear { align_corners },
+                ..
+            }
+            | Op::Upsample {
+                filter: Filter::Bilinear { align_corners },
+                ..
+            } if only => {
                 let work = Work::EmitResized {
                     output,
                     align_corners,
                 };
-                (source, work)
+                (see_through(self.graph, data.inputs[0]), work)
             }
+            Op::FitLike { .. } if only => (
+                see_through(self.graph, data.inputs[0]),
+                Work::EmitFitted { output },
+            ),
             _ => (node, Work::Emit { output }),
         };
         let mut value = self.value(source);
         if matches!(work, Work::EmitResized { .. }) {
             let planar = self.allocate(data.channels, source, Layout::Planar);
-            self.drafts.steps.push(DraftStep {
-                name: data.name.clone(),
-                work: DraftWork::Ready(Work::Unblock),
-                inputs: vec![value],
-                output: Some(planar),
-            });
+            let work = DraftWork::Ready(Work::Unblock);
+            let step = DraftStep::new(&data.name, work, vec![value], Some(planar));
+            self.drafts.steps.push(step);
             value = planar;
         }
-        self.drafts.steps.push(DraftStep {
-            name: data.name.clone(),
-            work: DraftWork::Ready(work),
-            inputs: vec![value],
-            output: None,
-        });
+        let work = DraftWork::Ready(work);
+        let step = DraftStep::new(&data.name, work, vec![value], None);
+        self.drafts.steps.push(step);
     }
 }
 
-/// The node whose value a node has: dropout changes nothing here.
+/// The max pools that are undone later.
+fn undone_pools(graph: &Graph) -> Vec<Node> {
+    let unpools = graph
+        .nodes()
+        .iter()
+        .filter(|data| data.op == Op::MaxUnpool2d);
+    unpools.map(|data| data.inputs[1]).collect()
+}
+
+/// The node whose value a node has: dropout and its like change nothing here.
 fn see_through(graph: &Graph, mut node: Node) -> Node {
-    while let Op::Dropout { .. } = graph.node(node).op {
+    while graph.node(node).op.is_training_only() {
         node = graph.node(node).inputs[0];
     }
     node
@@ -409,84 +433,29 @@ fn kernel_activation(activation: GraphActivation) -> Activation {
         GraphActivation::Hardswish => Activation::Hardswish,
         GraphActivation::Hardsigmoid => Activation::Hardsigmoid,
         GraphActivation::Sigmoid => Activation::Sigmoid,
+        GraphActivation::Silu => Activation::Silu,
     }
 }
 
-fn conv_spec(conv: &Conv2d, in_channels: usize) -> ConvSpec {
-    ConvSpec {
-        in_channels,
-        out_channels: conv.out_channels,
-        kernel: conv.kernel,
-        stride: conv.stride,
-        padding: conv.padding,
-        dilation: conv.dilation,
-        groups: conv.groups,
+fn pool_window(pool: Pool2d) -> PoolWindow {
+    PoolWindow {
+        stride: [pool.stride; 2],
+        padding: [pool.padding; 2],
+        ceil_mode: pool.ceil_mode,
+        ..PoolWindow::square(pool.kernel)
     }
 }
 
-fn planar_kernel_exists(spec: &ConvSpec) -> bool {
-    Convolution::supports_picture(spec)
-}
-
-impl DraftConv {
-    /// Reads the weights, folds the batch norm in, packs.
-    fn pack<E>(
-        &self,
-        graph: &Graph,
-        isa: Isa,
-        read: &impl Fn(&Parameter) -> Result<Vec<f32>, E>,
-    ) -> Result<Work, E> {
-        let data = graph.node(self.node);
-        let Op::Conv2d(conv) = data.op else {
-            unreachable!("drafted from a convolution")
-        };
-        let spec = conv_spec(&conv, graph.node(data.inputs[0]).channels);
-        let mut weights = read(graph.parameter(data.parameters[0]))?;
-        let mut bias = match data.parameters.get(1) {
-            Some(&id) => read(graph.parameter(id))?,
-            None => vec![0.0; spec.out_channels],
-        };
-        if let Some(norm) = self.norm {
-            let (scale, shift) = folded_norm(graph, graph.node(norm), read)?;
-            let per_channel = weights.len() / spec.out_channels;
-            for (channel, weights) in weights.chunks_exact_mut(per_channel).enumerate() {
-                weights.iter_mut().for_each(|w| *w *= scale[channel]);
-                bias[channel] = bias[channel] * scale[channel] + shift[channel];
-            }
+/// Whether it resizes by copying, which has no way straight into a result.
+fn is_nearest(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::ResizeLike {
+            filter: Filter::Nearest,
+            ..
+        } | Op::Upsample {
+            filter: Filter::Nearest,
+            ..
         }
-        let kernel = Kernel2d {
-            weights: &weights,
-            bias: &bias,
-        };
-        if self.on_picture
-            && let Some(packed) = Convolution::on_picture(isa, spec, kernel, self.activation)
-        {
-            return Ok(Work::ConvOnPicture(Box::new(packed)));
-        }
-        let packed = Convolution::new(isa, spec, kernel, self.activation);
-        Ok(Work::Conv(Box::new(packed)))
-    }
-}
-
-/// A batch norm in evaluation mode as a scale and a shift a channel.
-fn folded_norm<E>(
-    graph: &Graph,
-    norm: &NodeData,
-    read: &impl Fn(&Parameter) -> Result<Vec<f32>, E>,
-) -> Result<(Vec<f32>, Vec<f32>), E> {
-    let Op::BatchNorm { eps } = norm.op else {
-        unreachable!("drafted from a batch norm")
-    };
-    let entry = |i: usize| read(graph.parameter(norm.parameters[i]));
-    let (weight, bias, mean, variance) = (entry(0)?, entry(1)?, entry(2)?, entry(3)?);
-    // In f64, so that folding adds no rounding of its own.
-    let scales = weight.iter().zip(&variance);
-    let scale: Vec<f64> = scales
-        .map(|(&w, &v)| f64::from(w) / (f64::from(v) + f64::from(eps)).sqrt())
-        .collect();
-    let shifts = bias.iter().zip(&mean).zip(&scale);
-    let shift = shifts
-        .map(|((&b, &m), s)| (f64::from(b) - f64::from(m) * s) as f32)
-        .collect();
-    Ok((scale.into_iter().map(|s| s as f32).collect(), shift))
+    )
 }

@@ -3,9 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use segmenta_graph::{Graph, GraphError, Parameter, Shape};
-use segmenta_kernels::{
-    self as kernels, Arena, Convolution, Isa, Logits, OutOfMemory, Threads, WeightMemory,
-};
+use segmenta_kernels::{self as kernels, Arena, Isa, Logits, OutOfMemory, Threads, WeightMemory};
 use thiserror::Error;
 
 use crate::compile::compile;
@@ -173,10 +171,9 @@ impl Engine {
     /// If the input does not fit the network.
     pub fn memory(&self, input: Shape) -> Result<Memory, RuntimeError> {
         let plan = self.plan(input)?;
-        let convolutions = self.program.steps.iter();
-        let convolutions = convolutions.filter_map(|step| step.work.convolution());
+        let steps = self.program.steps.iter();
         Ok(Memory {
-            weight_bytes: convolutions.map(Convolution::weight_bytes).sum(),
+            weight_bytes: steps.map(|step| step.work.weight_bytes()).sum(),
             arena_bytes: plan.arena_len * size_of::<f32>(),
         })
     }
@@ -238,6 +235,10 @@ impl Engine {
                 (Work::Conv(conv) | Work::ConvOnPicture(conv), Some(shape)) => {
                     let spec = conv.spec();
                     (spec.weights_len() * shape.batch * shape.pixels()) as u64
+                }
+                (Work::Transposed(conv), _) => {
+                    let input = plan.shape(step.inputs[0]);
+                    (conv.spec().weights_len() * input.batch * input.pixels()) as u64
                 }
                 _ => 0,
             };

@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
+use segmenta_graph::Filter;
 use segmenta_kernels as kernels;
-use segmenta_kernels::{Arena, ArenaViews, ConvPlan, Isa, Map, MapMut};
+use segmenta_kernels::{Arena, ArenaViews, ConvPlan, Isa, Map, MapMut, PoolWindow};
 
 use crate::plan::Plan;
 use crate::program::{Program, Step, Value, Work};
@@ -19,6 +20,9 @@ pub(crate) fn execute(
     mut timed: impl FnMut(usize, f64),
 ) {
     for (index, step) in program.steps.iter().enumerate() {
+        if plan.skips(step) {
+            continue;
+        }
         let start = Instant::now();
         let run = Run {
             plan,
@@ -73,8 +77,26 @@ impl Run<'_> {
                 let [to] = arena.views([], [self.plan.place(value)]).writes;
                 kernels::to_blocked(self.input, &mut self.map_mut(value, to));
             }
-            &Work::MaxPool(spec) => {
-                self.unary(arena, |x, mut to| kernels::max_pool(x, spec, &mut to));
+            Work::Transposed(conv) => self.unary(arena, |x, to| conv.run(x, to)),
+            &Work::MaxPool(window) => self.max_pool(window, arena),
+            Work::MaxUnpool => {
+                let [x, indices] = [0, 1].map(|i| self.step.inputs[i]);
+                let output = self.output();
+                let reads = [self.plan.place(x), self.plan.place(indices)];
+                let views = arena.views(reads, [self.plan.place(output)]);
+                let [to] = views.writes;
+                let indices = kernels::as_indices(views.reads[1]);
+                let x = self.map(x, views.reads[0]);
+                kernels::max_unpool(x, indices, &mut self.map_mut(output, to));
+            }
+            &Work::AvgPool {
+                window,
+                count_include_pad,
+            } => self.unary(arena, |x, mut to| {
+                kernels::avg_pool(x, window, count_include_pad, &mut to);
+            }),
+            Work::AdaptiveAvgPool => {
+                self.unary(arena, |x, mut to| kernels::adaptive_avg_pool(x, &mut to));
             }
             Work::GlobalAvgPool => {
                 self.unary(arena, |x, mut to| kernels::global_avg_pool(x, &mut to));
@@ -105,9 +127,13 @@ impl Run<'_> {
                 let mut to = MapMut::whole(self.isa, shape, to);
                 kernels::copy(self.map(self.step.inputs[0], from), &mut to, value.first);
             }
-            &Work::Resize { align_corners } => self.unary(arena, |x, mut to| {
-                kernels::resize_bilinear(x, &mut to, align_corners);
+            &Work::Resize(filter) => self.unary(arena, |x, mut to| match filter {
+                Filter::Nearest => kernels::resize_nearest(x, &mut to),
+                Filter::Bilinear { align_corners } => {
+                    kernels::resize_bilinear(x, &mut to, align_corners);
+                }
             }),
+            Work::Fit => self.unary(arena, |x, mut to| kernels::fit(x, &mut to)),
             Work::Unblock => {
                 let place = self.plan.place(self.output());
                 let views = arena.views([self.plan.place(self.step.inputs[0])], [place]);
@@ -119,6 +145,12 @@ impl Run<'_> {
                 let views = arena.views::<1, 0>([self.plan.place(self.step.inputs[0])], []);
                 let from = self.map(self.step.inputs[0], views.reads[0]);
                 kernels::to_planar(from, results[output]);
+            }
+            &Work::EmitFitted { output } => {
+                let views = arena.views::<1, 0>([self.plan.place(self.step.inputs[0])], []);
+                let from = self.map(self.step.inputs[0], views.reads[0]);
+                let to = self.plan.results[output];
+                kernels::fit_to_planar(from, [to.height, to.width], results[output]);
             }
             &Work::EmitResized {
                 output,
@@ -137,6 +169,19 @@ impl Run<'_> {
                 );
             }
         }
+    }
+
+    fn max_pool(&self, window: PoolWindow, arena: &mut Arena) {
+        let Some(indices) = self.step.indices else {
+            return self.unary(arena, |x, mut to| kernels::max_pool(x, window, &mut to));
+        };
+        let (x, output) = (self.step.inputs[0], self.output());
+        let writes = [self.plan.place(output), self.plan.place(indices)];
+        let views = arena.views([self.plan.place(x)], writes);
+        let [to, indices] = views.writes;
+        let indices = kernels::as_indices_mut(indices);
+        let (x, mut to) = (self.map(x, views.reads[0]), self.map_mut(output, to));
+        kernels::max_pool_with_indices(x, window, &mut to, indices);
     }
 
     fn convolution(&self, index: usize) -> &ConvPlan {

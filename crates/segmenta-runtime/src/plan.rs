@@ -15,6 +15,8 @@ pub(crate) struct Plan {
     /// Shape of each buffer.
     shapes: Vec<MapShape>,
     layouts: Vec<Layout>,
+    /// Where the values of some buffers are instead.
+    aliases: Aliases,
     places: Vec<Range<usize>>,
     /// How each step's convolution goes, for those that have one.
     pub(crate) convolutions: Vec<Option<ConvPlan>>,
@@ -50,7 +52,8 @@ impl Plan {
             .collect();
         let layouts: Vec<Layout> = program.buffers.iter().map(|b| b.layout).collect();
 
-        let mut demands = demands(program, &shapes, &layouts, isa);
+        let aliases = Aliases::new(program, &shapes);
+        let mut demands = demands(program, &shapes, &layouts, &aliases, isa);
         let buffers = demands.len();
         // Asked before each convolution: the ones before it may have filled what is free.
         let memory = || {
@@ -71,7 +74,13 @@ impl Plan {
                     channels: input.channels,
                     ..shapes[input.buffer.0]
                 };
-                Some(conv.plan(shape, threads, memory()))
+                // Filters of another form round more than the plain sum does.
+                let memory = if step.precise {
+                    WeightMemory::Low
+                } else {
+                    memory()
+                };
+                Some(conv.plan(shape, threads, memory))
             }
             Work::ConvOnPicture(conv) => Some(conv.plan(input, threads, memory())),
             _ => None,
@@ -89,6 +98,7 @@ impl Plan {
             input,
             shapes,
             layouts,
+            aliases,
             places,
             convolutions,
             scratch,
@@ -106,18 +116,16 @@ impl Plan {
 
     /// Bytes of weights that a step reads.
     pub(crate) fn weight_bytes(&self, step: usize, work: &Work) -> usize {
-        let transformed = self.convolutions[step]
-            .as_ref()
-            .map_or(0, ConvPlan::weight_bytes);
-        match (work, transformed) {
-            (Work::Affine { scale, shift, .. }, _) => {
-                size_of_val(&scale[..]) + size_of_val(&shift[..])
-            }
-            (work, 0) => work
-                .convolution()
-                .map_or(0, |conv| conv.weight_bytes() - conv.transformed_bytes()),
-            (_, transformed) => transformed,
+        let plan = self.convolutions[step].as_ref();
+        match plan.map_or(0, ConvPlan::weight_bytes) {
+            0 => work.weight_bytes() - work.convolution().map_or(0, Convolution::transformed_bytes),
+            transformed => transformed,
         }
+    }
+
+    /// Whether a step has nothing to do.
+    pub(crate) fn skips(&self, step: &Step) -> bool {
+        matches!(step.work, Work::Fit) && self.aliases.are_one(step)
     }
 
     /// The shape of a value.
@@ -130,11 +138,13 @@ impl Plan {
 
     /// Values from one picture to the next in a value's buffer.
     pub(crate) fn image_stride(&self, value: Value) -> usize {
+        let value = self.aliases.resolve(value);
         self.shapes[value.buffer.0].image_len(self.isa)
     }
 
     /// Where a value lies in the arena.
     pub(crate) fn place(&self, value: Value) -> Range<usize> {
+        let value = self.aliases.resolve(value);
         let place = &self.places[value.buffer.0];
         let buffer = self.shapes[value.buffer.0];
         if self.layouts[value.buffer.0] == Layout::Planar || value.channels == buffer.channels {
@@ -155,32 +165,85 @@ impl Plan {
     }
 }
 
+/// Buffers whose values are written to another buffer at once: a map fitted to a size that it has
+/// already, as with every input that halves evenly, is not copied.
+#[derive(Debug)]
+struct Aliases(Vec<Option<Value>>);
+
+impl Aliases {
+    fn new(program: &Program, shapes: &[MapShape]) -> Self {
+        let mut aliases = Self(vec![None; shapes.len()]);
+        for step in &program.steps {
+            let (Work::Fit, [from], Some(to)) = (&step.work, &step.inputs[..], step.output) else {
+                continue;
+            };
+            let to = aliases.resolve(to);
+            let size = |value: Value| {
+                let shape = shapes[value.buffer.0];
+                [shape.height, shape.width]
+            };
+            let own = shapes[from.buffer.0].channels == from.channels;
+            // One step must write all of it, and read nothing of where it goes instead.
+            let apart = |writer: &Step| match writer.output {
+                Some(output) if aliases.resolve(output).buffer == from.buffer => {
+                    let mut inputs = writer.inputs.iter();
+                    output == *from && inputs.all(|&i| aliases.resolve(i).buffer != to.buffer)
+                }
+                _ => true,
+            };
+            if own && size(*from) == size(to) && program.steps.iter().all(apart) {
+                aliases.0[from.buffer.0] = Some(to);
+            }
+        }
+        aliases
+    }
+
+    /// Where a value is.
+    fn resolve(&self, mut value: Value) -> Value {
+        while let Some(to) = self.0[value.buffer.0] {
+            value = Value {
+                buffer: to.buffer,
+                first: to.first + value.first,
+                channels: value.channels,
+            };
+        }
+        value
+    }
+
+    /// Whether what a step reads is where it would write it.
+    fn are_one(&self, step: &Step) -> bool {
+        let output = step.output.map(|output| self.resolve(output));
+        step.inputs.first().map(|&input| self.resolve(input)) == output
+    }
+}
+
 pub(crate) fn map_shape(shape: Shape) -> MapShape {
     MapShape::new(shape.batch, shape.channels, shape.height, shape.width)
 }
 
 /// How much each buffer needs and how long it lives.
-fn demands(program: &Program, shapes: &[MapShape], layouts: &[Layout], isa: Isa) -> Vec<Demand> {
+fn demands(
+    program: &Program,
+    shapes: &[MapShape],
+    layouts: &[Layout],
+    aliases: &Aliases,
+    isa: Isa,
+) -> Vec<Demand> {
     let len = |i: usize| match layouts[i] {
         Layout::Blocked => shapes[i].blocked_len(isa),
         Layout::Planar => shapes[i].batch * shapes[i].planar_len(),
     };
     (0..shapes.len())
         .map(|i| {
-            let uses = program.steps.iter().enumerate().filter(|(_, step)| {
-                let mut values = step.inputs.iter().chain(&step.output);
-                values.any(|value| value.buffer.0 == i)
-            });
+            let is_it = |value: &Value| aliases.resolve(*value).buffer.0 == i;
+            let uses_it = |step: &Step| step.values().any(is_it);
+            let uses = program.steps.iter().enumerate();
+            let uses = uses.filter(|(_, step)| uses_it(step));
             let mut uses = uses.map(|(index, _)| index);
             let first = uses.next().unwrap_or(0);
             let last = uses.next_back().unwrap_or(first);
             // A buffer that another took the place of is used by no step.
-            let used = program.steps.get(first).is_some_and(|step| {
-                step.inputs
-                    .iter()
-                    .chain(&step.output)
-                    .any(|v| v.buffer.0 == i)
-            });
+            let used = program.steps.get(first).is_some_and(uses_it);
             Demand {
                 len: if used { len(i) } else { 0 },
                 live: first..=last,

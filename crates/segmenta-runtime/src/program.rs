@@ -1,7 +1,7 @@
 //! A compiled network: steps over values, for any input size.
 
-use segmenta_graph::Node;
-use segmenta_kernels::{Activation, Convolution, PoolSpec};
+use segmenta_graph::{Filter, Node};
+use segmenta_kernels::{Activation, Convolution, PoolWindow, TransposedConvolution};
 
 /// Memory that a plan gives a place. A value is a run of its channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,9 +39,19 @@ pub(crate) enum Work {
     Conv(Box<Convolution>),
     /// Convolution of the network's input as it came.
     ConvOnPicture(Box<Convolution>),
+    Transposed(Box<TransposedConvolution>),
     /// The network's input in blocked layout.
     Block,
-    MaxPool(PoolSpec),
+    /// Maxima, and where they were found if [`Step::indices`] has a place for it.
+    MaxPool(PoolWindow),
+    /// The first operand's values where the indices in the second say.
+    MaxUnpool,
+    AvgPool {
+        window: PoolWindow,
+        count_include_pad: bool,
+    },
+    /// Means over a grid of as many windows as the output has pixels.
+    AdaptiveAvgPool,
     GlobalAvgPool,
     Add(Activation),
     Mul(Activation),
@@ -53,16 +63,20 @@ pub(crate) enum Work {
     },
     /// Copies channels into the output's buffer, at the output's first channel.
     Copy,
-    Resize {
-        align_corners: bool,
-    },
+    Resize(Filter),
+    /// The operand cut off or filled up with zeros, as large as the output.
+    Fit,
     /// A map in planar layout.
     Unblock,
     /// Result number `output` is the operand as it is.
     Emit {
         output: usize,
     },
-    /// Result number `output` is the planar operand, resized to the network's input.
+    /// Result number `output` is the operand, cut off or filled up with zeros.
+    EmitFitted {
+        output: usize,
+    },
+    /// Result number `output` is the planar operand, resized to the result's size.
     EmitResized {
         output: usize,
         align_corners: bool,
@@ -78,6 +92,18 @@ pub(crate) struct Step {
     pub(crate) inputs: Vec<Value>,
     /// None for steps that write a result.
     pub(crate) output: Option<Value>,
+    /// Where a max pool that is undone later leaves its indices.
+    pub(crate) indices: Option<Value>,
+    /// Whether its rounding decides where such a pool finds its maxima: a value that goes back to
+    /// another pixel is an error without bound, so it is computed as precisely as can be.
+    pub(crate) precise: bool,
+}
+
+impl Step {
+    /// All values that it reads or writes.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &Value> {
+        self.inputs.iter().chain(&self.output).chain(&self.indices)
+    }
 }
 
 /// A compiled network.
@@ -90,6 +116,16 @@ pub(crate) struct Program {
 }
 
 impl Work {
+    /// Bytes of its weights, in all forms.
+    pub(crate) fn weight_bytes(&self) -> usize {
+        match self {
+            Self::Conv(conv) | Self::ConvOnPicture(conv) => conv.weight_bytes(),
+            Self::Transposed(conv) => conv.weight_bytes(),
+            Self::Affine { scale, shift, .. } => size_of_val(&scale[..]) + size_of_val(&shift[..]),
+            _ => 0,
+        }
+    }
+
     /// Its convolution, if it is one.
     pub(crate) fn convolution(&self) -> Option<&Convolution> {
         match self {
@@ -102,16 +138,19 @@ impl Work {
     pub(crate) fn label(&self) -> &'static str {
         match self {
             Self::Conv(_) | Self::ConvOnPicture(_) => "convolution",
+            Self::Transposed(conv) => conv.algorithm(),
             Self::Block => "to blocks",
             Self::MaxPool(_) => "max pool",
-            Self::GlobalAvgPool => "average pool",
+            Self::MaxUnpool => "max unpool",
+            Self::AvgPool { .. } | Self::AdaptiveAvgPool | Self::GlobalAvgPool => "average pool",
             Self::Add(_) => "add",
             Self::Mul(_) => "multiply",
             Self::Apply(_) => "activation",
             Self::Affine { .. } => "batch norm",
             Self::Copy => "copy",
-            Self::Resize { .. } | Self::EmitResized { .. } => "resize",
-            Self::Unblock | Self::Emit { .. } => "to planes",
+            Self::Resize(_) | Self::EmitResized { .. } => "resize",
+            Self::Fit => "fit",
+            Self::Unblock | Self::Emit { .. } | Self::EmitFitted { .. } => "to planes",
         }
     }
 }

@@ -1,12 +1,12 @@
 //! DeepLabV3 (Chen et al. 2017, arXiv:1706.05587) as torchvision builds it: a dilated encoder,
 //! atrous spatial pyramid pooling at rates 12, 24 and 36, and logits resized to the input.
 
-use segmenta_graph::{Builder, Conv2d, Graph, GraphError, Node, Scope};
+use segmenta_graph::{Builder, Conv2d, Filter, Graph, GraphError, Node, Scope};
 
 use crate::fcn::{auxiliary, output};
-use crate::registry::Options;
-use crate::resnet::{self, Depth};
-use crate::{mobilenet_v3, resnet::Stages};
+use crate::mobilenet_v3;
+use crate::options::Options;
+use crate::resnet::{self, ResNet};
 
 const ATROUS_RATES: [usize; 3] = [12, 24, 36];
 const WIDTH: usize = 256;
@@ -19,9 +19,9 @@ pub(crate) fn resnet101(options: &Options) -> Result<Graph, GraphError> {
     with_resnet(options, resnet::RESNET101)
 }
 
-fn with_resnet(options: &Options, depth: Depth) -> Result<Graph, GraphError> {
+fn with_resnet(options: &Options, net: ResNet) -> Result<Graph, GraphError> {
     build(options, |g, backbone, input| {
-        let Stages { layer3, layer4 } = resnet::dilated_bottlenecks(g, backbone, input, depth);
+        let [.., layer3, layer4] = resnet::dilated(g, backbone, input, net);
         [layer3, layer4]
     })
 }
@@ -69,7 +69,7 @@ fn atrous_pyramid(g: &mut Builder, name: &Scope, x: Node) -> Node {
     let pooling = &convs / 4;
     let mean = g.global_avg_pool(x, &(&pooling / 0));
     let mean = branch(g, mean, 4, Conv2d::pointwise(WIDTH), 1);
-    parts.push(g.resize_like(mean, x, false, &pooling));
+    parts.push(g.resize_like(mean, x, Filter::BILINEAR, &pooling));
 
     let y = g.concat(&parts, &convs);
     let project = name / "project";

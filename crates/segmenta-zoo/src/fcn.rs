@@ -1,10 +1,10 @@
 //! FCN (Long et al. 2015, arXiv:1411.4038) as torchvision builds it: a dilated ResNet, a head of
 //! one 3×3 convolution, and logits resized bilinearly to the input.
 
-use segmenta_graph::{Builder, Conv2d, Graph, GraphError, Node, Scope};
+use segmenta_graph::{Builder, Conv2d, Filter, Graph, GraphError, Node, Scope};
 
-use crate::registry::Options;
-use crate::resnet::{self, Depth};
+use crate::options::Options;
+use crate::resnet::{self, ResNet};
 
 pub(crate) fn resnet50(options: &Options) -> Result<Graph, GraphError> {
     build(options, resnet::RESNET50)
@@ -14,19 +14,14 @@ pub(crate) fn resnet101(options: &Options) -> Result<Graph, GraphError> {
     build(options, resnet::RESNET101)
 }
 
-fn build(options: &Options, depth: Depth) -> Result<Graph, GraphError> {
+fn build(options: &Options, net: ResNet) -> Result<Graph, GraphError> {
     let root = Scope::root();
     let (mut g, input) = Builder::new(options.in_channels);
-    let stages = resnet::dilated_bottlenecks(&mut g, &(&root / "backbone"), input, depth);
-    let logits = head(
-        &mut g,
-        &(&root / "classifier"),
-        stages.layer4,
-        options.classes,
-    );
+    let stages = resnet::dilated(&mut g, &(&root / "backbone"), input, net);
+    let logits = head(&mut g, &(&root / "classifier"), stages[4], options.classes);
     output(&mut g, "out", logits, input);
     if options.aux {
-        auxiliary(&mut g, stages.layer3, input, options.classes);
+        auxiliary(&mut g, stages[3], input, options.classes);
     }
     g.finish()
 }
@@ -47,6 +42,6 @@ pub(crate) fn auxiliary(g: &mut Builder, x: Node, input: Node, classes: usize) {
 
 /// Logits resized to the input, as a named result.
 pub(crate) fn output(g: &mut Builder, name: &str, logits: Node, input: Node) {
-    let logits = g.resize_like(logits, input, false, &(&Scope::root() / name));
+    let logits = g.resize_like(logits, input, Filter::BILINEAR, &(&Scope::root() / name));
     g.output(name, logits);
 }

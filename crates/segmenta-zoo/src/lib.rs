@@ -1,22 +1,31 @@
 //! The networks: encoders (one family a file), architectures (one a file), the registry that knows
 //! them by name, and the table of published weights.
 //!
-//! *In*: a name and [`Options`] (classes, input channels, auxiliary head, width).
-//! *Out*: a [`segmenta_graph::Graph`] whose parameters carry torchvision's state-dict names, so
-//! that a file written by PyTorch fits as it is.
+//! *In*: a name and [`Options`] (classes, input channels, heads, encoder, decoder).
+//! *Out*: a [`segmenta_graph::Graph`] whose parameters carry the state-dict names of torchvision or
+//! segmentation_models_pytorch, so that a file written by PyTorch fits as it is.
 //!
 //! An architecture is a function from options to a graph; to add one, write its file and a row in
 //! `registry.rs`. Nothing here computes: engines live elsewhere.
 
 mod deeplabv3;
 mod deeplabv3_mobilenet_v2;
+mod efficientnet;
+mod encoder;
 mod fcn;
+mod fcn_transposed;
 mod lraspp;
 mod mobilenet_v2;
 mod mobilenet_v3;
+mod options;
 mod published;
 mod registry;
 mod resnet;
+mod segnet;
+mod unet;
+mod unet_plain;
 
+pub use encoder::{Encoder, Stage, encoders, find_encoder};
+pub use options::{LabelHead, Options};
 pub use published::{PublishedWeights, Score, VOC_CLASSES, published, published_weights};
-pub use registry::{Architecture, Options, Recipe, ResizeRule, ZooError, architectures, find};
+pub use registry::{Architecture, Recipe, ResizeRule, ZooError, architectures, find};

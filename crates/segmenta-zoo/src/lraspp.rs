@@ -1,11 +1,11 @@
 //! LR-ASPP (Howard et al. 2019, arXiv:1905.02244) as torchvision builds it: MobileNetV3-Large at
 //! stride 16, its channels gated by the whole picture, plus scores of an earlier stage.
 
-use segmenta_graph::{Activation, Builder, Conv2d, Graph, GraphError, Scope};
+use segmenta_graph::{Activation, Builder, Conv2d, Filter, Graph, GraphError, Scope};
 
 use crate::fcn::output;
 use crate::mobilenet_v3;
-use crate::registry::Options;
+use crate::options::Options;
 
 pub(crate) fn mobilenet_v3_large(options: &Options) -> Result<Graph, GraphError> {
     const WIDTH: usize = 128;
@@ -25,7 +25,7 @@ pub(crate) fn mobilenet_v3_large(options: &Options) -> Result<Graph, GraphError>
     let gate = g.conv(gate, &(&scale / 1), Conv2d::pointwise(WIDTH));
     let gate = g.activation(gate, Activation::Sigmoid);
     let x = g.mul(x, gate, &head);
-    let x = g.resize_like(x, stages.low, false, &head);
+    let x = g.resize_like(x, stages.low, Filter::BILINEAR, &head);
 
     let classes = Conv2d::pointwise(options.classes).with_bias();
     let low = g.conv(stages.low, &(&head / "low_classifier"), classes);

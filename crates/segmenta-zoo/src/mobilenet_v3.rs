@@ -1,13 +1,16 @@
 //! MobileNetV3-Large (Howard et al. 2019, arXiv:1905.02244) in torchvision's dilated form, whose
 //! last stage dilates instead of striding (output stride 16).
 
-use segmenta_graph::{Activation, Builder, Conv2d, Node, Scope};
+use segmenta_graph::{Activation, BatchNorm, Builder, Conv2d, InitRule, Node, Scope};
 
 use crate::mobilenet_v2::divisible_by_8;
 use Activation::{Hardswish, Relu};
 
-/// torchvision gives MobileNetV3's batch norms this eps (the heads keep 1e-5).
-const BATCH_NORM_EPS: f32 = 1e-3;
+/// What torchvision gives MobileNetV3's batch norms (the heads keep PyTorch's).
+const BATCH_NORM: BatchNorm = BatchNorm {
+    eps: 1e-3,
+    momentum: 0.01,
+};
 
 /// One row of table 1 of the paper.
 struct Block {
@@ -71,7 +74,8 @@ pub(crate) struct Stages {
 /// The dilated large encoder under `name` (torchvision's `backbone`).
 pub(crate) fn dilated_large(g: &mut Builder, name: &Scope, x: Node) -> Stages {
     const LOW: usize = 4;
-    let head_eps = g.set_batch_norm_eps(BATCH_NORM_EPS);
+    let heads_norm = g.set_batch_norm(BATCH_NORM);
+    let heads_rule = g.set_init(InitRule::KaimingNormal);
     let stem = Conv2d::square(3, 16).stride(2);
     let mut x = conv_bn_act(g, x, &(name / 0), stem, Hardswish);
     let mut low = x;
@@ -83,7 +87,8 @@ pub(crate) fn dilated_large(g: &mut Builder, name: &Scope, x: Node) -> Stages {
     }
     let last = Conv2d::pointwise(6 * g.channels(x));
     let high = conv_bn_act(g, x, &(name / (BLOCKS.len() + 1)), last, Hardswish);
-    g.set_batch_norm_eps(head_eps);
+    g.set_batch_norm(heads_norm);
+    g.set_init(heads_rule);
     Stages { low, high }
 }
 

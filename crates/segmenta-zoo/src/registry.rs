@@ -3,36 +3,17 @@
 use segmenta_graph::{Graph, GraphError};
 use thiserror::Error;
 
-use crate::{deeplabv3, deeplabv3_mobilenet_v2, fcn, lraspp};
-
-/// What a network is built with.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Options {
-    /// Number of classes, background included.
-    pub classes: usize,
-    /// Channels of the input; 3 for RGB.
-    pub in_channels: usize,
-    /// Whether the auxiliary head is there (result `aux`).
-    pub aux: bool,
-    /// Multiplier of the encoder's channels; 1 except where [`Architecture::has_width`].
-    pub width: f64,
-}
-
-impl Options {
-    /// For RGB pictures, without auxiliary head, at full width.
-    pub fn new(classes: usize) -> Self {
-        Self {
-            classes,
-            in_channels: 3,
-            aux: false,
-            width: 1.0,
-        }
-    }
-}
+use crate::encoder::{Encoder, find_encoder};
+use crate::options::Options;
+use crate::{
+    deeplabv3, deeplabv3_mobilenet_v2, fcn, fcn_transposed, lraspp, segnet, unet, unet_plain,
+};
 
 /// How pictures are brought to the size that the network saw in training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResizeRule {
+    /// They stay as they are.
+    None,
     /// The short side becomes this long, the other keeps the aspect (torchvision's `Resize`).
     ShortSide(usize),
     /// The long side becomes this long, and the picture stands top-left on a square canvas of that
@@ -58,6 +39,17 @@ impl Recipe {
         mean: [0.485, 0.456, 0.406],
         std: [0.229, 0.224, 0.225],
     };
+    /// ImageNet's mean and deviation at the picture's own size: what encoders were trained with.
+    pub const IMAGENET: Self = Self {
+        resize: ResizeRule::None,
+        ..Self::TORCHVISION
+    };
+    /// Values in 0..1 at the picture's own size.
+    pub const UNIT: Self = Self {
+        resize: ResizeRule::None,
+        mean: [0.0; 3],
+        std: [1.0; 3],
+    };
     /// TensorFlow DeepLab's: long side 513 on a grey canvas, values in −1..1.
     pub const TENSORFLOW: Self = Self {
         resize: ResizeRule::LongSideOnCanvas(513),
@@ -77,12 +69,27 @@ pub struct Architecture {
     pub has_aux: bool,
     /// Whether [`Options::width`] may differ from 1.
     pub has_width: bool,
+    /// Whether it stands on an encoder that [`Options::encoder`] names, with a decoder that the other
+    /// options describe.
+    pub has_encoder: bool,
     /// The entry of the state dict whose first extent is the number of classes.
     pub classes_entry: &'static str,
     /// The preprocessing that its weights expect unless a model file says otherwise.
     pub recipe: Recipe,
-    build: fn(&Options) -> Result<Graph, GraphError>,
+    build: Build,
 }
+
+/// The function that describes a network.
+#[derive(Debug)]
+enum Build {
+    /// Of one piece.
+    Whole(fn(&Options) -> Result<Graph, GraphError>),
+    /// On any encoder.
+    On(fn(&Options, &Encoder) -> Result<Graph, GraphError>),
+}
+
+/// The encoder of those who name none: SMP's default.
+const DEFAULT_ENCODER: &str = "resnet34";
 
 /// Why a network could not be built.
 #[derive(Clone, Debug, Error, PartialEq)]
@@ -90,6 +97,14 @@ pub enum ZooError {
     /// No architecture of that name.
     #[error("no architecture is called `{name}`{}; `segmenta models` lists what there is", suggest(.nearest.as_deref()))]
     Unknown {
+        /// The name asked for.
+        name: String,
+        /// The closest name there is, if one is close.
+        nearest: Option<String>,
+    },
+    /// No encoder of that name.
+    #[error("no encoder is called `{name}`{}; `segmenta models encoders` lists what there is", suggest(.nearest.as_deref()))]
+    UnknownEncoder {
         /// The name asked for.
         name: String,
         /// The closest name there is, if one is close.
@@ -116,8 +131,8 @@ impl Architecture {
     /// Builds the graph.
     ///
     /// # Errors
-    /// [`ZooError::Option`] for zero classes or channels, an auxiliary head or a width that the
-    /// architecture does not have.
+    /// [`ZooError::Option`] for zero classes or channels, an auxiliary head, a width, an encoder or a
+    /// decoder that the architecture does not have.
     pub fn build(&self, options: &Options) -> Result<Graph, ZooError> {
         let refuse = |problem: &str| {
             Err(ZooError::Option {
@@ -140,7 +155,56 @@ impl Architecture {
         if !(0.05..=4.0).contains(&options.width) {
             return refuse("takes a width from 0.05 to 4");
         }
-        Ok((self.build)(options)?)
+        let plain = Options::new(options.classes);
+        let Options {
+            encoder_depth: depth,
+            ref decoder_channels,
+            ..
+        } = *options;
+        match self.build {
+            Build::Whole(build) => {
+                if options.encoder.is_some() {
+                    return refuse("has its encoder in its name; choose none beside it");
+                }
+                let decoder = (depth, decoder_channels, options.attention, options.label);
+                let only = (plain.encoder_depth, &plain.decoder_channels, false, None);
+                if decoder != only {
+                    return refuse("has no decoder to choose");
+                }
+                Ok(build(options)?)
+            }
+            Build::On(build) => {
+                if !(3..=5).contains(&depth) {
+                    return refuse("takes an encoder of 3 to 5 stages");
+                }
+                if !decoder_channels.is_empty() && decoder_channels.len() != depth {
+                    return refuse("takes as many decoder channels as its encoder is deep");
+                }
+                let encoder = options
+                    .encoder
+                    .map_or_else(|| find_encoder(DEFAULT_ENCODER), Ok)?;
+                Ok(build(options, encoder)?)
+            }
+        }
+    }
+
+    /// The options that a network with this state dict was built with, as far as its entries say:
+    /// classes, channels of the input, heads, encoder and decoder. `shape_of` gives an entry's shape.
+    pub fn options_of(&self, shape_of: &dyn Fn(&str) -> Option<Vec<usize>>) -> Options {
+        let extent = |name: &str, axis: usize| shape_of(name)?.get(axis).copied();
+        let mut options = Options::new(extent(self.classes_entry, 0).unwrap_or(1));
+        options.aux = self.has_aux && extent("aux_classifier.0.weight", 0).is_some();
+        if self.has_encoder {
+            unet::read_options(&mut options, shape_of);
+        }
+        // The first layer, be it a convolution or a norm, says how many channels come in.
+        if let Ok(graph) = self.build(&options)
+            && let Some(first) = graph.parameters().first()
+            && let Some(channels) = extent(&first.name, usize::from(first.shape.len() > 1))
+        {
+            options.in_channels = channels;
+        }
+        options
     }
 }
 
@@ -149,40 +213,48 @@ const TORCHVISION: Architecture = Architecture {
     description: "",
     has_aux: true,
     has_width: false,
+    has_encoder: false,
     classes_entry: "classifier.4.weight",
     recipe: Recipe::TORCHVISION,
-    build: fcn::resnet50,
+    build: Build::Whole(fcn::resnet50),
 };
 
-static ARCHITECTURES: [Architecture; 7] = [
+/// Without heads and widths to choose.
+const PLAIN: Architecture = Architecture {
+    has_aux: false,
+    recipe: Recipe::IMAGENET,
+    ..TORCHVISION
+};
+
+static ARCHITECTURES: [Architecture; 14] = [
     Architecture {
         name: "fcn_resnet50",
         description: "FCN on a dilated ResNet-50, output stride 8",
-        build: fcn::resnet50,
+        build: Build::Whole(fcn::resnet50),
         ..TORCHVISION
     },
     Architecture {
         name: "fcn_resnet101",
         description: "FCN on a dilated ResNet-101, output stride 8",
-        build: fcn::resnet101,
+        build: Build::Whole(fcn::resnet101),
         ..TORCHVISION
     },
     Architecture {
         name: "deeplabv3_resnet50",
         description: "DeepLabV3 on a dilated ResNet-50, output stride 8",
-        build: deeplabv3::resnet50,
+        build: Build::Whole(deeplabv3::resnet50),
         ..TORCHVISION
     },
     Architecture {
         name: "deeplabv3_resnet101",
         description: "DeepLabV3 on a dilated ResNet-101, output stride 8",
-        build: deeplabv3::resnet101,
+        build: Build::Whole(deeplabv3::resnet101),
         ..TORCHVISION
     },
     Architecture {
         name: "deeplabv3_mobilenet_v3_large",
         description: "DeepLabV3 on MobileNetV3-Large, output stride 16",
-        build: deeplabv3::mobilenet_v3_large,
+        build: Build::Whole(deeplabv3::mobilenet_v3_large),
         ..TORCHVISION
     },
     Architecture {
@@ -190,7 +262,7 @@ static ARCHITECTURES: [Architecture; 7] = [
         description: "LR-ASPP on MobileNetV3-Large, output stride 16: small and fast",
         has_aux: false,
         classes_entry: "classifier.low_classifier.weight",
-        build: lraspp::mobilenet_v3_large,
+        build: Build::Whole(lraspp::mobilenet_v3_large),
         ..TORCHVISION
     },
     Architecture {
@@ -200,7 +272,62 @@ static ARCHITECTURES: [Architecture; 7] = [
         has_width: true,
         classes_entry: "logits.weight",
         recipe: Recipe::TENSORFLOW,
-        build: deeplabv3_mobilenet_v2::build,
+        build: Build::Whole(deeplabv3_mobilenet_v2::build),
+        ..PLAIN
+    },
+    Architecture {
+        name: "unet",
+        description: "SMP's U-Net, on any encoder",
+        has_encoder: true,
+        classes_entry: "segmentation_head.0.weight",
+        build: Build::On(unet::build),
+        ..PLAIN
+    },
+    Architecture {
+        name: "unet_plain",
+        description: "U-Net without a trained encoder, bilinear on the way up",
+        classes_entry: "head.weight",
+        recipe: Recipe::UNIT,
+        build: Build::Whole(unet_plain::bilinear),
+        ..PLAIN
+    },
+    Architecture {
+        name: "unet_plain_transposed",
+        description: "The same with transposed convolutions on the way up",
+        classes_entry: "head.weight",
+        recipe: Recipe::UNIT,
+        build: Build::Whole(unet_plain::transposed),
+        ..PLAIN
+    },
+    Architecture {
+        name: "segnet",
+        description: "SegNet: maxima go back where they came from",
+        classes_entry: "decoder.3.1.conv.weight",
+        recipe: Recipe::UNIT,
+        build: Build::Whole(segnet::dense),
+        ..PLAIN
+    },
+    Architecture {
+        name: "segnet_separable",
+        description: "SegNet with depthwise separable convolutions: small",
+        classes_entry: "decoder.3.1.pointwise.weight",
+        recipe: Recipe::UNIT,
+        build: Build::Whole(segnet::separable),
+        ..PLAIN
+    },
+    Architecture {
+        name: "fcn_resnet18",
+        description: "FCN-32s on ResNet-18, by a transposed convolution",
+        classes_entry: "score.weight",
+        build: Build::Whole(fcn_transposed::resnet18_stride32),
+        ..PLAIN
+    },
+    Architecture {
+        name: "fcn8s_resnet34",
+        description: "FCN-8s on ResNet-34: scores of three stages",
+        classes_entry: "score8.weight",
+        build: Build::Whole(fcn_transposed::resnet34_stride8),
+        ..PLAIN
     },
 ];
 
@@ -222,7 +349,7 @@ pub fn find(name: &str) -> Result<&'static Architecture, ZooError> {
 }
 
 /// The closest of `known` by edits, if it is close enough to be what was meant.
-fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
     let scored = known.map(|k| (strsim::damerau_levenshtein(name, k), k));
     let (edits, best) = scored.min()?;
     let is_start = !name.is_empty() && best.starts_with(name);
@@ -230,59 +357,4 @@ fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<Strin
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_misspelt_name_is_answered_with_the_nearest() {
-        let error = find("fcn_resnet5").unwrap_err().to_string();
-        assert!(error.contains("did you mean `fcn_resnet50`?"), "{error}");
-        let error = find("yolo").unwrap_err().to_string();
-        assert!(!error.contains("did you mean"), "{error}");
-    }
-
-    #[test]
-    fn options_that_cannot_be_are_refused() {
-        let lraspp = find("lraspp_mobilenet_v3_large").unwrap();
-        for (options, word) in [
-            (
-                Options {
-                    aux: true,
-                    ..Options::new(21)
-                },
-                "auxiliary",
-            ),
-            (
-                Options {
-                    width: 0.5,
-                    ..Options::new(21)
-                },
-                "width",
-            ),
-            (Options::new(0), "classes"),
-            (Options::new(257), "classes"),
-            (
-                Options {
-                    in_channels: 0,
-                    ..Options::new(2)
-                },
-                "channel",
-            ),
-        ] {
-            let error = lraspp.build(&options).unwrap_err().to_string();
-            assert!(error.contains(word), "{error}");
-        }
-    }
-
-    #[test]
-    fn every_architecture_builds_and_names_its_class_entry() {
-        for architecture in architectures() {
-            let graph = architecture.build(&Options::new(7)).unwrap();
-            let entry = graph
-                .parameters()
-                .iter()
-                .find(|p| p.name == architecture.classes_entry);
-            assert_eq!(entry.map(|p| p.shape[0]), Some(7), "{}", architecture.name);
-        }
-    }
-}
+mod tests;

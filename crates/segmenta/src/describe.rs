@@ -2,7 +2,9 @@
 
 use segmenta_image::{Pad, Palette, Preprocess, Resize};
 use segmenta_weights::{ModelCard, Preprocessing, Resize as CardResize, StateDict};
-use segmenta_zoo::{Architecture, Options, PublishedWeights, Recipe, ResizeRule, VOC_CLASSES};
+use segmenta_zoo::{
+    Architecture, Options, PublishedWeights, Recipe, ResizeRule, VOC_CLASSES, find_encoder,
+};
 
 use crate::error::Error;
 
@@ -34,16 +36,21 @@ impl Description {
         }
     }
 
-    /// From a model file's card.
+    /// From a model file's card, and from its entries what the card does not say.
     pub(crate) fn from_card(
         card: &ModelCard,
+        weights: &StateDict,
         architecture: &'static Architecture,
         source: String,
     ) -> Result<Self, Error> {
         let mut options = Options {
             in_channels: card.in_channels,
-            ..Options::new(card.classes.len())
+            classes: card.classes.len(),
+            ..options_of(weights, architecture)
         };
+        if let Some(encoder) = &card.encoder {
+            options.encoder = Some(find_encoder(encoder)?);
+        }
         for (key, value) in &card.options {
             match key.as_str() {
                 "width" => {
@@ -74,8 +81,8 @@ impl Description {
         })
     }
 
-    /// From a plain state dict: the number of classes is the last layer's, names are VOC's where
-    /// there are as many.
+    /// From a plain state dict: its entries say how the network is built; names of classes are
+    /// VOC's where there are as many.
     pub(crate) fn from_state_dict(
         weights: &StateDict,
         architecture: &'static Architecture,
@@ -83,10 +90,17 @@ impl Description {
         classes: Option<usize>,
         source: String,
     ) -> Self {
-        let found = weights.get(architecture.classes_entry);
-        let found = found.and_then(|entry| entry.shape.first().copied());
-        let classes = classes.or(found).unwrap_or(VOC_CLASSES.len());
-        Self::plain(architecture, published, classes, source)
+        let mut options = options_of(weights, architecture);
+        if let Some(classes) = classes {
+            options.classes = classes;
+        } else if weights.get(architecture.classes_entry).is_none() {
+            options.classes = VOC_CLASSES.len();
+        }
+        let description = Self::plain(architecture, published, options.classes, source);
+        Self {
+            options,
+            ..description
+        }
     }
 
     /// Of a network with an architecture's usual recipe.
@@ -113,6 +127,10 @@ impl Description {
     }
 }
 
+fn options_of(weights: &StateDict, architecture: &Architecture) -> Options {
+    architecture.options_of(&|name| weights.get(name).map(|entry| entry.shape.clone()))
+}
+
 /// VOC's colours; a binary network has ids 0 and 1.
 fn default_palette(classes: usize) -> Palette {
     Palette::voc().with_classes(classes.max(2))
@@ -120,6 +138,7 @@ fn default_palette(classes: usize) -> Palette {
 
 fn preprocess_of_recipe(recipe: &Recipe) -> Preprocess {
     let (resize, pad) = match recipe.resize {
+        ResizeRule::None => (Resize::None, None),
         ResizeRule::ShortSide(side) => (Resize::ShortSide(side), None),
         ResizeRule::LongSideOnCanvas(side) => {
             let grey = Pad {

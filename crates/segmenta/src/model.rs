@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use segmenta_graph::{Graph, Role};
 use segmenta_runtime::{Engine, EngineOptions, Isa, WeightMemory};
 use segmenta_weights::{Expected, Hub, ModelCard, Progress, Published, StateDict};
-use segmenta_zoo::{Architecture, Options, PublishedWeights, find, published};
+use segmenta_zoo::{Architecture, Options, PublishedWeights, find, find_encoder, published};
 
 use crate::describe::Description;
 use crate::error::Error;
@@ -16,6 +16,8 @@ use crate::error::Error;
 pub struct ModelOptions {
     /// Name of the architecture; a model file knows its own.
     pub architecture: Option<String>,
+    /// Name of the encoder, for architectures that take one; otherwise what the weights have.
+    pub encoder: Option<String>,
     /// File of weights; without it the published ones are pulled.
     pub weights: Option<PathBuf>,
     /// Number of classes; otherwise what the weights have.
@@ -115,7 +117,7 @@ impl Model {
         let card = ModelCard::from_metadata(weights.metadata())?;
         let architecture = architecture(card.as_ref(), options, &source)?;
         let mut description = match &card {
-            Some(card) => Description::from_card(card, architecture, source)?,
+            Some(card) => Description::from_card(card, weights, architecture, source)?,
             None => {
                 let classes = options.classes;
                 Description::from_state_dict(weights, architecture, row, classes, source)
@@ -123,6 +125,9 @@ impl Model {
         };
         if let Some(classes) = options.classes {
             description.options.classes = classes;
+        }
+        if let Some(encoder) = &options.encoder {
+            description.options.encoder = Some(find_encoder(encoder)?);
         }
         let aux = weights
             .names()
@@ -158,7 +163,7 @@ impl Model {
         })?;
         let source = "untrained".into();
         let mut description = Description::plain(architecture, None, build.classes, source);
-        description.options = *build;
+        description.options = build.clone();
         Ok(Self {
             engine,
             description,

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::panel::Panel;
-use super::tile::{Ahead, PixelsAhead, Place, reduce_block, start, store};
+use super::tile::{Ahead, Place, reduce_block, start, store};
 use crate::activation::Activation;
 use crate::shared::part;
 use crate::simd::Simd;
@@ -121,26 +121,14 @@ impl Product<'_> {
                     }
                     None => from,
                 };
-                // The pixels of the next part, a share while each panel is used.
-                let blocks = match part.is_last {
-                    true => 0..0,
-                    false => self::part(part.blocks.len(), self.panels.len(), index),
-                };
-                let pixels = PixelsAhead {
-                    from: self
-                        .input
-                        .wrapping_add((part.blocks.end + blocks.start) * self.plane),
-                    plane: self.plane,
-                    blocks: blocks.len(),
-                };
                 // What fits the registers: sums, one row of weights, one broadcast value.
                 match (S::REGISTERS, panel.vectors) {
-                    (32, 4) => self.panel::<S, 6, 4>(panel, &part, from, next, pixels),
-                    (32, 3) => self.panel::<S, 9, 3>(panel, &part, from, next, pixels),
-                    (32, 2) => self.panel::<S, 14, 2>(panel, &part, from, next, pixels),
-                    (32, 1) => self.panel::<S, 16, 1>(panel, &part, from, next, pixels),
-                    (_, 2) => self.panel::<S, 6, 2>(panel, &part, from, next, pixels),
-                    _ => self.panel::<S, 12, 1>(panel, &part, from, next, pixels),
+                    (32, 4) => self.panel::<S, 6, 4>(panel, &part, from, next),
+                    (32, 3) => self.panel::<S, 9, 3>(panel, &part, from, next),
+                    (32, 2) => self.panel::<S, 14, 2>(panel, &part, from, next),
+                    (32, 1) => self.panel::<S, 16, 1>(panel, &part, from, next),
+                    (_, 2) => self.panel::<S, 6, 2>(panel, &part, from, next),
+                    _ => self.panel::<S, 12, 1>(panel, &part, from, next),
                 }
             }
         }
@@ -153,7 +141,6 @@ impl Product<'_> {
         part: &Part,
         weights: *const f32,
         next: *const f32,
-        next_pixels: PixelsAhead,
     ) {
         let input = self.input.add(part.blocks.start * self.plane);
         let mut ahead = Ahead::new(next, part.blocks.len() * S::LANES * V * S::LANES);
@@ -163,18 +150,7 @@ impl Product<'_> {
             let mut sums = start::<S, P, V>(&place);
             let mut weights = weights;
             let mut from = input.add(pixel * S::LANES);
-            let next_pixels = next_pixels.skip::<S>(pixel);
-            let next_residual = match place.residual.is_null() || place.continues {
-                true => PixelsAhead::NONE,
-                false => PixelsAhead {
-                    from: place.residual.wrapping_add(P * S::LANES),
-                    plane: place.residual_plane,
-                    blocks: V,
-                },
-            };
-            for block in 0..part.blocks.len() {
-                next_pixels.fetch::<S, P>(block);
-                next_residual.fetch::<S, P>(block);
+            for _ in part.blocks.clone() {
                 let mut pixels = [from; P];
                 for (m, pixel) in pixels.iter_mut().enumerate() {
                     *pixel = from.add(m * S::LANES);

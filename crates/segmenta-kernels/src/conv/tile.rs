@@ -63,42 +63,6 @@ impl Ahead {
     }
 }
 
-/// Pixels of some blocks that will be needed after the ones in use.
-#[derive(Clone, Copy)]
-pub(crate) struct PixelsAhead {
-    /// First pixel of the first block.
-    pub(crate) from: *const f32,
-    /// Values from one block to the next.
-    pub(crate) plane: usize,
-    pub(crate) blocks: usize,
-}
-
-impl PixelsAhead {
-    pub(crate) const NONE: Self = Self {
-        from: std::ptr::null(),
-        plane: 0,
-        blocks: 0,
-    };
-
-    /// Brings `PIXELS` pixels of one of the blocks nearer, if there is that block.
-    #[inline(always)]
-    pub(crate) unsafe fn fetch<S: Simd, const PIXELS: usize>(&self, block: usize) {
-        if block < self.blocks {
-            let from = self.from.wrapping_add(block * self.plane);
-            for m in 0..PIXELS {
-                S::prefetch(from.wrapping_add(m * S::LANES));
-            }
-        }
-    }
-
-    /// The same from a later pixel on.
-    #[inline(always)]
-    pub(crate) fn skip<S: Simd>(self, pixels: usize) -> Self {
-        let from = self.from.wrapping_add(pixels * S::LANES);
-        Self { from, ..self }
-    }
-}
-
 /// Values in a cache line.
 const LINE: usize = 16;
 

@@ -4,7 +4,8 @@ use std::arch::x86_64::{
     __m256, _CMP_GT_OQ, _CMP_UNORD_Q, _MM_HINT_T1, _mm_prefetch, _mm256_add_epi32, _mm256_add_ps,
     _mm256_blendv_ps, _mm256_castsi256_ps, _mm256_cmp_ps, _mm256_cvtps_epi32, _mm256_div_ps,
     _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_max_ps, _mm256_min_ps, _mm256_mul_ps, _mm256_or_ps,
-    _mm256_set1_epi32, _mm256_set1_ps, _mm256_slli_epi32, _mm256_storeu_ps, _mm256_sub_ps,
+    _mm256_set1_epi32, _mm256_set1_ps, _mm256_slli_epi32, _mm256_sqrt_ps, _mm256_storeu_ps,
+    _mm256_sub_ps,
 };
 
 use super::Simd;
@@ -60,6 +61,10 @@ impl Simd for Avx2 {
     #[inline(always)]
     unsafe fn div(a: __m256, b: __m256) -> __m256 {
         _mm256_div_ps(a, b)
+    }
+    #[inline(always)]
+    unsafe fn sqrt(x: __m256) -> __m256 {
+        _mm256_sqrt_ps(x)
     }
     #[inline(always)]
     unsafe fn pow2(x: __m256) -> __m256 {

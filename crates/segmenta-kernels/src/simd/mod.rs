@@ -43,6 +43,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// `a · b + c`.
     unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     unsafe fn div(a: Self::V, b: Self::V) -> Self::V;
+    /// The square root, correctly rounded; a NaN for what is negative.
+    unsafe fn sqrt(x: Self::V) -> Self::V;
     /// `2^x` for whole `x` from −126 to 127; for others, whatever the bits come to.
     unsafe fn pow2(x: Self::V) -> Self::V;
     /// `yes` where `value` is larger than `than` or is a NaN, else `no`: when a new value takes the

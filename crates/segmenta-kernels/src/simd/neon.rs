@@ -7,7 +7,7 @@
 use std::arch::aarch64::{
     float32x4_t, vaddq_f32, vaddq_s32, vbslq_f32, vceqq_f32, vcgtq_f32, vcvtnq_s32_f32, vdivq_f32,
     vdupq_n_f32, vdupq_n_s32, vfmaq_f32, vld1q_f32, vmaxq_f32, vminq_f32, vmulq_f32, vornq_u32,
-    vreinterpretq_f32_s32, vshlq_n_s32, vst1q_f32, vsubq_f32,
+    vreinterpretq_f32_s32, vshlq_n_s32, vsqrtq_f32, vst1q_f32, vsubq_f32,
 };
 
 use super::Simd;
@@ -65,6 +65,10 @@ impl Simd for Neon {
     #[inline(always)]
     unsafe fn div(a: V, b: V) -> V {
         [vdivq_f32(a[0], b[0]), vdivq_f32(a[1], b[1])]
+    }
+    #[inline(always)]
+    unsafe fn sqrt(x: V) -> V {
+        x.map(|x| vsqrtq_f32(x))
     }
     #[inline(always)]
     unsafe fn pow2(x: V) -> V {

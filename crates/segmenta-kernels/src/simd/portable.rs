@@ -69,6 +69,10 @@ impl Simd for Portable {
         zip(a, b, |a, b| a / b)
     }
     #[inline(always)]
+    unsafe fn sqrt(x: V) -> V {
+        x.map(f32::sqrt)
+    }
+    #[inline(always)]
     unsafe fn pow2(x: V) -> V {
         // The sum's last bits are the whole number, its first ones are shifted out.
         const WHOLE: f32 = 12_582_912.0;

@@ -95,6 +95,9 @@ pub(crate) struct ModelArgs {
     /// The network, as `segmenta models` lists them. A model file knows its own
     #[arg(short, long, value_name = "NAME")]
     pub(crate) model: Option<String>,
+    /// The encoder, for networks that take one, as `segmenta models encoders` lists them. Usually the weights say it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) encoder: Option<String>,
     /// Weights: .pth, .pt or .safetensors. Without it the published ones are pulled on first use
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) weights: Option<PathBuf>,
@@ -246,8 +249,15 @@ pub(crate) enum Models {
     #[command(after_help = "\
 Examples:
   segmenta models show deeplabv3_resnet50
-  segmenta models show fcn_resnet50 --classes 3 --input 4x3x224x224 --aux")]
+  segmenta models show fcn_resnet50 --classes 3 --input 4x3x224x224 --aux
+  segmenta models show unet --encoder efficientnet-b3 --input 1x3x256x192")]
     Show(Show),
+    /// The encoders that networks such as `unet` can stand on: parameters, channels and strides
+    Encoders {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Download published weights: goes on where it was cut, and checks the SHA-256
     #[command(after_help = "\
 Examples:
@@ -262,6 +272,9 @@ The path of each file is written to standard output. `predict` does the same on 
 pub(crate) struct Show {
     /// The network
     pub(crate) name: String,
+    /// The encoder, for networks that take one
+    #[arg(long, value_name = "NAME")]
+    pub(crate) encoder: Option<String>,
     /// Number of classes
     #[arg(long, default_value_t = 21, value_name = "N", value_parser = number(1..=256))]
     pub(crate) classes: usize,
@@ -355,6 +368,7 @@ pub(crate) enum Bench {
     #[command(after_help = "\
 Examples:
   segmenta bench forward --model fcn_resnet50 --classes 21 --input 1x3x520x520 --runs 5 --json
+  segmenta bench forward --model unet --encoder resnet34 --classes 1 --input 1x3x512x512
   segmenta bench forward --model lraspp_mobilenet_v3_large --profile")]
     Forward(BenchForward),
     /// Time of each kernel beside what this machine could do at best
@@ -382,9 +396,6 @@ pub(crate) struct BenchKernels {
 pub(crate) struct BenchForward {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
-    /// The encoder, for architectures that take one
-    #[arg(long, value_name = "NAME", help_heading = NETWORK)]
-    pub(crate) encoder: Option<String>,
     /// Shape of the input: batch x channels x height x width
     #[arg(long, default_value = "1x3x520x520", value_name = "NxCxHxW", value_parser = shape)]
     pub(crate) input: Shape,

@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use segmenta::{Model, ModelOptions, Picture, Segmentation};
 use segmenta_data::Scene;
-use segmenta_image::{LabelMap, LegendEntry, legend, make_grid};
+use segmenta_image::{LegendEntry, legend, make_grid};
+use segmenta_metrics::{Confusion, Metric};
 
 use super::args::Demo;
 use super::message::{FAINT, STRONG, note, result, shown};
@@ -31,7 +32,7 @@ pub(crate) fn run(args: &Demo, quiet: bool) -> anyhow::Result<()> {
     };
     let model = Model::from_bytes(WEIGHTS, "the demonstration network", &options)?;
     let names = model.description().class_names();
-    let mut counts = Confusion::new(names.len());
+    let mut counts = Confusion::new(names.len(), None)?;
     let mut sheet = Vec::new();
     let mut progress = Progress::new(SEEDS.count(), "pictures", quiet);
     let mut network_ms = 0.0;
@@ -41,7 +42,7 @@ pub(crate) fn run(args: &Demo, quiet: bool) -> anyhow::Result<()> {
         let segmentation = model.segment(&scene.picture)?;
         let stages = segmentation.stages();
         network_ms += stages.prepare_ms + stages.network_ms + stages.labels_ms;
-        counts.add(&scene.labels, segmentation.labels());
+        counts.add(scene.labels.ids(), segmentation.labels().ids())?;
         let [truth, overlay] = write(&args.out, seed, &scene, &segmentation)?;
         sheet.extend([scene.picture, truth, overlay]);
         progress.advance();
@@ -84,17 +85,13 @@ fn write(
 
 fn summary(counts: &Confusion, names: &[&str], ms: f64, out: &Path) -> String {
     let mut table = Table::new(&["class", ">IoU"]);
-    let ious: Vec<Option<f64>> = (0..names.len()).map(|class| counts.iou(class)).collect();
-    for (name, iou) in names.iter().zip(&ious) {
-        let iou = iou.map_or_else(|| "–".into(), |iou| format!("{:.1} %", iou * 100.0));
-        table.row([(*name).into(), iou]);
+    for (name, iou) in names.iter().zip(counts.of_classes(Metric::Iou)) {
+        table.row([(*name).into(), percent(iou)]);
     }
-    let seen: Vec<f64> = ious.into_iter().flatten().collect();
-    let miou = seen.iter().sum::<f64>() / seen.len() as f64;
     let mut text = String::new();
     let _ = write!(
         text,
-        "{}\n{STRONG}mIoU {:.1} %{STRONG:#}, {:.1} % of pixels right · {ms:.1} ms a picture\n\n\
+        "{}\n{STRONG}mIoU {}{STRONG:#}, {} of pixels right · {ms:.1} ms a picture\n\n\
          Look at  {}  (picture, truth, prediction)\n\n\
          {FAINT}The scenes are painted by a program, and the network ({} KiB, part of this binary) has not \
          seen these.{FAINT:#}\n\
@@ -102,63 +99,14 @@ fn summary(counts: &Confusion, names: &[&str], ms: f64, out: &Path) -> String {
          segmenta models\n  \
          segmenta predict PHOTO --model deeplabv3_mobilenet_v3_large --legend\n",
         table.render(),
-        miou * 100.0,
-        counts.accuracy() * 100.0,
+        percent(counts.mean_iou().value),
+        percent(counts.pixel_accuracy().value),
         shown(&out.join("comparison.png")),
         WEIGHTS.len() / 1024,
     );
     text
 }
 
-/// How many pixels of each class were taken for which: `[truth][prediction]`.
-struct Confusion {
-    classes: usize,
-    pixels: Vec<u64>,
-}
-
-impl Confusion {
-    fn new(classes: usize) -> Self {
-        let pixels = vec![0; classes * classes];
-        Self { classes, pixels }
-    }
-
-    fn add(&mut self, truth: &LabelMap, prediction: &LabelMap) {
-        for (&truth, &prediction) in truth.ids().iter().zip(prediction.ids()) {
-            let at = usize::from(truth) * self.classes + usize::from(prediction);
-            if let Some(count) = self.pixels.get_mut(at) {
-                *count += 1;
-            }
-        }
-    }
-
-    /// Intersection over union, where the class is or was thought to be.
-    fn iou(&self, class: usize) -> Option<f64> {
-        let right = self.pixels[class * self.classes + class];
-        let truth: u64 = self.pixels[class * self.classes..][..self.classes]
-            .iter()
-            .sum();
-        let said: u64 = self.pixels.iter().skip(class).step_by(self.classes).sum();
-        let union = truth + said - right;
-        (union > 0).then(|| right as f64 / union as f64)
-    }
-
-    fn accuracy(&self) -> f64 {
-        let right: u64 = self.pixels.iter().step_by(self.classes + 1).sum();
-        right as f64 / self.pixels.iter().sum::<u64>() as f64
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn intersection_over_union_of_a_small_map() {
-        let map = |ids: [u8; 6]| LabelMap::new(3, 2, ids.to_vec()).unwrap();
-        let mut counts = Confusion::new(3);
-        counts.add(&map([0, 0, 0, 1, 1, 1]), &map([0, 0, 1, 1, 1, 0]));
-        assert_eq!(counts.iou(0), Some(0.5));
-        assert_eq!(counts.iou(2), None);
-        assert_eq!(counts.accuracy(), 4.0 / 6.0);
-    }
+fn percent(score: Option<f64>) -> String {
+    score.map_or_else(|| "–".into(), |score| format!("{:.1} %", score * 100.0))
 }

@@ -55,6 +55,7 @@ fn dispatch(args: Args) -> anyhow::Result<()> {
         Command::Models(args) => match args.command {
             None => models::list(args.json),
             Some(Models::Show(args)) => models::show(&args),
+            Some(Models::Encoders { json }) => models::list_encoders(json),
             Some(Models::Pull(args)) => models::pull(&args, quiet),
         },
         Command::Weights(args) => weights::run(&args),

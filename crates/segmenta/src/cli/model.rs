@@ -11,6 +11,7 @@ use super::progress;
 pub(crate) fn options(args: &ModelArgs) -> anyhow::Result<ModelOptions> {
     Ok(ModelOptions {
         architecture: args.model.clone(),
+        encoder: args.encoder.clone(),
         weights: args.weights.clone(),
         classes: args.classes,
         outputs: Vec::new(),

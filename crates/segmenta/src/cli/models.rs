@@ -3,10 +3,10 @@
 use std::fmt::Write;
 
 use segmenta::{Model, ModelOptions, published_file};
-use segmenta_graph::{Graph, Op};
+use segmenta_graph::{Graph, Op, Scope};
 use segmenta_weights::Hub;
 use segmenta_zoo::{Architecture, Options, PublishedWeights, architectures, find, published};
-use segmenta_zoo::{VOC_CLASSES, published_weights};
+use segmenta_zoo::{VOC_CLASSES, encoders, find_encoder, published_weights};
 use serde_json::{Value, json};
 
 use super::args::{Pull, Show};
@@ -34,6 +34,7 @@ pub(crate) fn list(as_json: bool) -> anyhow::Result<()> {
                 Ok(json!({
                     "name": architecture.name, "description": architecture.description,
                     "parameters": parameters(architecture)?, "aux": architecture.has_aux,
+                    "takes_encoder": architecture.has_encoder,
                     "weights": weights,
                 }))
             })
@@ -60,10 +61,11 @@ pub(crate) fn list(as_json: bool) -> anyhow::Result<()> {
         let _ = write!(
             text,
             "\n{FAINT}Published weights have {classes} classes, Pascal VOC's. mIoU in percent, as published:\n\
-             {protocol}. Parameters: {classes} classes, no auxiliary head.\n\
+             {protocol}. Parameters: {classes} classes, no auxiliary head; of unet with resnet34.\n\
              here: downloaded. –: bring weights of your own.{FAINT:#}\n\n\
              segmenta models show NAME    its layers, shapes and costs\n\
-             segmenta models pull NAME    its weights\n"
+             segmenta models pull NAME    its weights\n\
+             segmenta models encoders     what unet can stand on\n"
         );
     }
     result(&text)
@@ -74,12 +76,44 @@ fn parameters(architecture: &Architecture) -> anyhow::Result<usize> {
     Ok(graph.trainable_count())
 }
 
+pub(crate) fn list_encoders(as_json: bool) -> anyhow::Result<()> {
+    let mut rows = Vec::new();
+    let strides = [2, 4, 8, 16, 32].map(|stride| format!(">at {stride}"));
+    let mut headings = vec!["name", ">parameters"];
+    headings.extend(strides.iter().map(String::as_str));
+    headings.push("what it is");
+    let mut table = Table::new(&headings);
+    for encoder in encoders() {
+        let stages = encoder.stages()?;
+        let parameters = encoder.parameters(&Scope::root(), 3)?;
+        let trainable = parameters.iter().filter(|p| p.is_trainable());
+        let count: usize = trainable.map(segmenta_graph::Parameter::len).sum();
+        rows.push(json!({
+            "name": encoder.name, "description": encoder.description, "parameters": count,
+            "stages": stages.map(|s| json!({"channels": s.channels, "stride": s.stride})),
+        }));
+        let mut cells = vec![encoder.name.to_string(), grouped(count as u64)];
+        cells.extend(stages.map(|s| s.channels.to_string()));
+        cells.push(encoder.description.into());
+        table.row(cells);
+    }
+    if as_json {
+        return result(&serde_json::to_string_pretty(&rows)?);
+    }
+    result(&format!(
+        "{}\n{FAINT}Channels at each stride. Parameters: three channels in.{FAINT:#}\n",
+        table.render()
+    ))
+}
+
 pub(crate) fn show(args: &Show) -> anyhow::Result<()> {
+    let encoder = args.encoder.as_deref().map(find_encoder).transpose()?;
     let options = Options {
-        classes: args.classes,
         in_channels: args.input.channels,
         aux: args.aux,
         width: args.width,
+        encoder,
+        ..Options::new(args.classes)
     };
     let architecture = find(&args.name)?;
     let graph = architecture.build(&options)?;
@@ -108,14 +142,14 @@ pub(crate) fn show(args: &Show) -> anyhow::Result<()> {
         });
         let i = args.input;
         let value = json!({
-            "name": args.name, "classes": args.classes,
+            "name": args.name, "encoder": encoder.map(|e| e.name), "classes": args.classes,
             "input": [i.batch, i.channels, i.height, i.width],
             "layers": layers.collect::<Vec<_>>(),
             "parameters": summary.parameters, "multiply_adds": summary.multiply_adds,
             "weight_bytes": summary.weight_bytes, "activation_bytes": summary.activation_bytes,
             "arena_bytes": memory.arena_bytes, "packed_weight_bytes": memory.weight_bytes,
-            "results": results(&graph).into_iter().map(|(name, size, logits)|
-                json!({"name": name, "size": size, "logits": logits})).collect::<Vec<_>>(),
+            "results": results(&graph).into_iter().map(|(name, channels, size, logits)|
+                json!({"name": name, "channels": channels, "size": size, "logits": logits})).collect::<Vec<_>>(),
         });
         return result(&serde_json::to_string_pretty(&value)?);
     }
@@ -131,9 +165,10 @@ pub(crate) fn show(args: &Show) -> anyhow::Result<()> {
         ]);
     }
     let mut text = format!(
-        "{STRONG}{}{STRONG:#} · {} · {} classes · input {}\n\n{}\n",
+        "{STRONG}{}{STRONG:#} · {}{} · {} classes · input {}\n\n{}\n",
         args.name,
         architecture.description,
+        encoder.map_or_else(String::new, |e| format!(", here {}", e.description)),
         args.classes,
         args.input,
         table.render()
@@ -158,27 +193,37 @@ pub(crate) fn show(args: &Show) -> anyhow::Result<()> {
             mebibytes(memory.arena_bytes)
         ),
     );
-    for (name, size, logits) in results(&graph) {
+    for (name, channels, size, logits) in results(&graph) {
+        let resized = if size == logits {
+            String::new()
+        } else {
+            format!(", from {logits}")
+        };
         line(
             &format!("result {name}"),
-            format!("{} classes, {size}, resized from {logits}", args.classes),
+            format!("{channels} classes, {size}{resized}"),
         );
     }
     result(&text)
 }
 
-/// Each result of a network: its name, its size for an input of H×W, and that before the last resize.
-fn results(graph: &Graph) -> Vec<(String, String, String)> {
+/// Each result of a network: its name, its channels, its size for an input of H×W, and that before
+/// the last resize or fit.
+fn results(graph: &Graph) -> Vec<(String, usize, String, String)> {
     let outputs = graph.outputs().iter();
     outputs
         .map(|output| {
             let data = graph.node(output.node);
             let logits = match (&data.op, data.inputs.first()) {
-                (Op::ResizeLike { .. }, Some(&logits)) => logits,
+                (
+                    Op::ResizeLike { .. } | Op::Upsample { .. } | Op::FitLike { .. },
+                    Some(&logits),
+                ) => logits,
                 _ => output.node,
             };
             let size = |node| graph.symbolic_size(node);
-            (output.name.clone(), size(output.node), size(logits))
+            let (name, channels) = (output.name.clone(), data.channels);
+            (name, channels, size(output.node), size(logits))
         })
         .collect()
 }

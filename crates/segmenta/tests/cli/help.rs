@@ -10,6 +10,7 @@ fn every_help() {
         "predict",
         "models",
         "models show",
+        "models encoders",
         "models pull",
         "weights",
         "forward",

@@ -11,13 +11,14 @@ mod models;
 mod predict;
 mod tensors;
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use segmenta_graph::{Parameter, Role};
+use segmenta_graph::{Graph, Parameter, Role};
 use segmenta_image::Picture;
 use segmenta_weights::{CARD_VERSION, Filter, ModelCard, Preprocessing, Resize, TensorView, save};
 use segmenta_zoo::{Options, find};
@@ -200,22 +201,6 @@ fn write_model(path: &Path) {
         .unwrap()
         .build(&options)
         .unwrap();
-    let mut state = 1_u32;
-    let mut value = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
-    };
-    let mut values = |parameter: &Parameter| -> Vec<f32> {
-        match parameter.role {
-            Role::RunningVar | Role::Scale => vec![1.0; parameter.len()],
-            _ => (0..parameter.len()).map(|_| value()).collect(),
-        }
-    };
-    let kept = graph
-        .parameters()
-        .iter()
-        .filter(|p| p.role != Role::Counter);
-    let tensors: Vec<(&Parameter, Vec<f32>)> = kept.map(|p| (p, values(p))).collect();
     let card = ModelCard {
         format_version: CARD_VERSION,
         architecture: "deeplabv3_mobilenet_v2".into(),
@@ -236,9 +221,30 @@ fn write_model(path: &Path) {
         source: Some("made for a test".into()),
         licence: None,
     };
+    save_random(path, &graph, &card.to_metadata().unwrap());
+}
+
+/// Weights that are anything, as PyTorch or SMP would have saved them.
+fn save_random(path: &Path, graph: &Graph, metadata: &BTreeMap<String, String>) {
+    let mut state = 1_u32;
+    let mut value = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+    };
+    let mut values = |parameter: &Parameter| -> Vec<f32> {
+        match parameter.role {
+            Role::RunningVar | Role::Scale => vec![1.0; parameter.len()],
+            _ => (0..parameter.len()).map(|_| value()).collect(),
+        }
+    };
+    let kept = graph
+        .parameters()
+        .iter()
+        .filter(|p| p.role != Role::Counter);
+    let tensors: Vec<(&Parameter, Vec<f32>)> = kept.map(|p| (p, values(p))).collect();
     let views: Vec<TensorView<'_>> = tensors
         .iter()
         .map(|(p, values)| (&*p.name, &*p.shape, &**values))
         .collect();
-    save(path, &views, &card.to_metadata().unwrap()).unwrap();
+    save(path, &views, metadata).unwrap();
 }

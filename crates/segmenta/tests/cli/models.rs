@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-use crate::{Room, snapshot};
+use segmenta_zoo::{Options, find, find_encoder};
+
+use crate::{Room, save_random, snapshot};
 
 #[test]
 fn the_list_and_a_network() {
@@ -16,6 +18,45 @@ fn the_list_and_a_network() {
     insta::with_settings!({prepend_module_to_snapshot => false, snapshot_path => "../snapshots", omit_expression => true}, {
         insta::assert_snapshot!("models-show", first.join("\n"));
     });
+}
+
+#[test]
+fn encoders_and_a_network_on_one() {
+    let room = Room::new();
+    snapshot("models-encoders", &room.line("models encoders").succeeded());
+    let show = "models show unet --encoder mobilenet_v2 --classes 1 --input 1x3x75x101 --json";
+    let show: Value = serde_json::from_str(&room.line(show).succeeded().stdout).unwrap();
+    assert_eq!(show["encoder"], "mobilenet_v2");
+    assert_eq!(show["results"][0]["size"], "H×W");
+    let last = show["layers"].as_array().unwrap().last().unwrap();
+    assert_eq!(last["shape"], serde_json::json!([1, 1, 75, 101]));
+    let bench = "bench forward --model unet --encoder resnet18 --classes 1 --input 1x3x33x50 --runs 1 --json";
+    let bench: Value = serde_json::from_str(&room.line(bench).succeeded().stdout).unwrap();
+    assert_eq!(bench["encoder"], "resnet18");
+}
+
+#[test]
+fn a_state_dict_of_smp_says_its_encoder() {
+    let room = Room::new();
+    room.picture("a.png", 50, 33);
+    let options = Options {
+        encoder: Some(find_encoder("efficientnet-b0").unwrap()),
+        ..Options::new(3)
+    };
+    let graph = find("unet").unwrap().build(&options).unwrap();
+    save_random(&room.path("smp.safetensors"), &graph, &[].into());
+    let predict = "predict a.png --model unet --weights smp.safetensors --what mask";
+    room.line(predict).succeeded();
+    assert!(room.exists("segmentation/a.mask.png"));
+    let other = room.line(&format!("{predict} --encoder resnet18"));
+    assert_eq!(other.code, Some(1));
+    assert!(
+        other.stderr.contains("do not fit the network"),
+        "{}",
+        other.stderr
+    );
+    let misspelt = room.line(&format!("{predict} --encoder resnet19"));
+    snapshot("encoder-misspelt", &misspelt);
 }
 
 #[test]

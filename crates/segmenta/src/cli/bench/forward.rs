@@ -6,22 +6,17 @@ use std::time::Instant;
 use segmenta::{Error, Model};
 use segmenta_graph::{Parameter, Role};
 use segmenta_runtime::StepTime;
-use segmenta_zoo::{Options, VOC_CLASSES, find};
+use segmenta_zoo::{Options, VOC_CLASSES, find, find_encoder};
 use serde_json::json;
 
 use super::{median, milliseconds};
 use crate::cli::args::BenchForward;
-use crate::cli::message::{FAINT, STRONG, Usage, result};
+use crate::cli::message::{FAINT, STRONG, result};
 use crate::cli::model;
 use crate::cli::random::Random;
 use crate::cli::table::{Table, mebibytes};
 
 pub(crate) fn forward(args: &BenchForward) -> anyhow::Result<()> {
-    if let Some(encoder) = &args.encoder {
-        let what = format!("--encoder {encoder} cannot be chosen");
-        let why = "these networks have their encoder in their name, as fcn_resnet101";
-        return Err(Usage(format!("{what} · {why} · leave it out")).into());
-    }
     let start = Instant::now();
     let model = load(args)?;
     let load_ms = milliseconds(start);
@@ -71,6 +66,7 @@ pub(crate) fn forward(args: &BenchForward) -> anyhow::Result<()> {
     if args.json {
         text += &json!({
             "model": model.description().architecture,
+            "encoder": model.description().options.encoder.map(|encoder| encoder.name),
             "input": [shape.batch, shape.channels, shape.height, shape.width],
             "threads": engine.threads(), "isa": engine.isa().to_string(), "runs": args.runs,
             "median_ms": median, "min_ms": times[0], "mean_ms": mean, "load_ms": load_ms,
@@ -116,6 +112,7 @@ fn load(args: &BenchForward) -> anyhow::Result<Model> {
     find(name)?;
     let build = Options {
         in_channels: args.input.channels,
+        encoder: options.encoder.as_deref().map(find_encoder).transpose()?,
         ..Options::new(options.classes.unwrap_or(VOC_CLASSES.len()))
     };
     Ok(Model::untrained(name, &build, &options, random_weights)?)
@@ -128,8 +125,11 @@ fn random_weights(parameter: &Parameter) -> Vec<f32> {
     match parameter.role {
         Role::Scale | Role::RunningVar => constant(1.0),
         Role::Shift | Role::Bias | Role::RunningMean | Role::Counter => constant(0.0),
-        Role::Kernel => {
-            let fan_in: usize = parameter.shape[1..].iter().product();
+        Role::Kernel | Role::Matrix | Role::TransposedKernel => {
+            // Of a transposed convolution the first extent goes in.
+            let inputs = usize::from(parameter.role != Role::TransposedKernel);
+            let taps: usize = parameter.shape[2..].iter().product();
+            let fan_in = taps * parameter.shape[inputs];
             let bound = (3.0 / fan_in as f32).sqrt();
             // FNV-1a.
             let seed = parameter

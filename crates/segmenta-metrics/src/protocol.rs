@@ -1,0 +1,118 @@
+//! What a score means, in words: two numbers of the same name may be different measurements.
+
+use std::fmt;
+
+/// A number and how it was made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Score {
+    /// 0 to 1 for most metrics; `None` if there was nothing to measure (n/a).
+    pub value: Option<f64>,
+    /// How it was made.
+    pub protocol: Protocol,
+}
+
+/// How a score was made: what was averaged over what, what was ignored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Protocol {
+    /// The formula's name.
+    pub metric: String,
+    /// What was averaged over what.
+    pub over: Over,
+    /// Number of classes.
+    pub classes: usize,
+    /// Number of images, where they were told apart.
+    pub images: Option<usize>,
+    /// Classes without a score of their own (n/a).
+    pub absent: Vec<usize>,
+    /// The label whose pixels were left out.
+    pub ignore_index: Option<u32>,
+    /// What stands for a score that has nothing to divide; `None` if it is left out.
+    pub zero_division: Option<f64>,
+}
+
+/// What was averaged over what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// Nothing: the share of all pixels.
+    Pixels,
+    /// Pixels of all images counted together, then the mean over classes.
+    Classes,
+    /// As `Classes`, classes weighted by their share of the truth's pixels.
+    ClassesByFrequency,
+    /// As `Classes`, with weights that were given.
+    ClassesWeighted,
+    /// Pixels of all images and classes counted together ("micro").
+    Everything,
+    /// Classes counted together in each image, then the mean over images.
+    Images,
+    /// Every class of every image by itself, then the mean over both.
+    ImagesAndClasses,
+    /// As `ImagesAndClasses`, classes with weights that were given.
+    ImagesAndClassesWeighted,
+}
+
+impl Protocol {
+    /// The classes that have no score.
+    pub(crate) fn absent(of_classes: &[Option<f64>]) -> Vec<usize> {
+        let classes = of_classes.iter().enumerate();
+        classes
+            .filter(|(_, score)| score.is_none())
+            .map(|(class, _)| class)
+            .collect()
+    }
+}
+
+/// The mean of the scores that are there.
+pub(crate) fn mean_of(scores: &[Option<f64>]) -> Option<f64> {
+    let there: Vec<f64> = scores.iter().copied().flatten().collect();
+    (!there.is_empty()).then(|| there.iter().sum::<f64>() / there.len() as f64)
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", self.metric)?;
+        f.write_str(match self.over {
+            Over::Pixels => "over all pixels",
+            Over::Classes => "from pixels of all images together, mean over classes",
+            Over::ClassesByFrequency => {
+                "from pixels of all images together, mean over classes weighted by their share of pixels"
+            }
+            Over::ClassesWeighted => {
+                "from pixels of all images together, mean over classes with given weights"
+            }
+            Over::Everything => "from pixels of all images and classes together",
+            Over::Images => "from pixels of all classes together, mean over images",
+            Over::ImagesAndClasses => "of each class in each image, mean over both",
+            Over::ImagesAndClassesWeighted => {
+                "of each class in each image, mean over both with given class weights, \
+                 divided by the number of classes once more (as segmentation_models_pytorch does)"
+            }
+        })?;
+        write!(f, "; {} classes", self.classes)?;
+        if let Some(images) = self.images {
+            write!(f, ", {images} images")?;
+        }
+        match (self.absent.as_slice(), self.zero_division) {
+            (_, Some(value)) => write!(f, ", {value} where there was nothing to divide")?,
+            ([], None) => {}
+            (absent, None) => {
+                let absent: Vec<_> = absent.iter().map(usize::to_string).collect();
+                write!(f, ", n/a and left out: {}", absent.join(", "))?;
+            }
+        }
+        match self.ignore_index {
+            Some(index) => write!(f, "; pixels labelled {index} ignored"),
+            None => f.write_str("; no pixel ignored"),
+        }
+    }
+}
+
+impl fmt::Display for Score {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.value {
+            Some(value) => write!(f, "{value:.4}"),
+            None => f.write_str("n/a"),
+        }?;
+        write!(f, " ({})", self.protocol)
+    }
+}

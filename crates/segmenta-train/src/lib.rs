@@ -1,0 +1,13 @@
+//! Learning: what makes a network's weights better, batch by batch.
+//!
+//! *In*: logits and targets, gradients and parameters, on Burn's tensors and any of its devices. *Out*: losses with
+//! gradients, new parameters, learning rates. Definitions and defaults are PyTorch's and
+//! segmentation_models_pytorch's, checked against their numbers.
+//!
+//! - [`loss`]: how wrong logits are.
+//! - [`optim`]: parameters moved along gradients.
+//! - [`schedule`]: the learning rate over a run.
+
+pub mod loss;
+pub mod optim;
+pub mod schedule;

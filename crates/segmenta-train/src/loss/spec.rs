@@ -1,0 +1,147 @@
+//! A loss as a configuration says it.
+
+use std::str::FromStr;
+
+use burn::tensor::Tensor;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
+
+use super::{Loss, LossError, Mode, Target};
+
+/// One loss or a weighted sum of several. Read from a name, a table with `name`, or a list of such tables, in
+/// which `factor` says what each counts.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct LossSpec {
+    /// What is added, at least one.
+    terms: Vec<Term>,
+}
+
+/// One part of a sum.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Term {
+    /// What the loss is multiplied by.
+    #[serde(skip_serializing_if = "is_one")]
+    pub factor: f32,
+    /// The loss.
+    #[serde(flatten)]
+    pub loss: Loss,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature serde calls"
+)]
+fn is_one(factor: &f32) -> bool {
+    *factor == 1.0
+}
+
+impl LossSpec {
+    /// A sum of losses.
+    ///
+    /// # Errors
+    /// No term, or a factor that is not finite.
+    pub fn new(terms: Vec<Term>) -> Result<Self, LossError> {
+        if terms.is_empty() {
+            return Err(LossError::Spec("a sum of no losses".into()));
+        }
+        if let Some(term) = terms.iter().find(|term| !term.factor.is_finite()) {
+            let (name, factor) = (term.loss.name(), term.factor);
+            return Err(LossError::Spec(format!("factor {factor} of `{name}`")));
+        }
+        Ok(Self { terms })
+    }
+
+    /// What is added.
+    pub fn terms(&self) -> &[Term] {
+        &self.terms
+    }
+
+    /// Whether every loss is defined for targets of this kind, and its settings make sense.
+    ///
+    /// # Errors
+    /// The first setting that is wrong.
+    pub fn check(&self, mode: Mode, classes: usize) -> Result<(), LossError> {
+        self.terms
+            .iter()
+            .try_for_each(|term| term.loss.check(mode, classes))
+    }
+
+    /// The sum for a batch: one value, with the gradient of `logits` behind it.
+    ///
+    /// # Errors
+    /// As [`Loss::forward`].
+    pub fn forward(&self, logits: &Tensor<4>, target: &Target) -> Result<Tensor<1>, LossError> {
+        let mut sum: Option<Tensor<1>> = None;
+        for Term { factor, loss } in &self.terms {
+            let mut value = loss.forward(logits, target)?;
+            if *factor != 1.0 {
+                value = value * *factor;
+            }
+            sum = Some(match sum {
+                Some(sum) => sum + value,
+                None => value,
+            });
+        }
+        sum.ok_or_else(|| LossError::Spec("a sum of no losses".into()))
+    }
+
+    fn from_value(value: Value) -> Result<Self, LossError> {
+        let terms = match value {
+            Value::Array(items) => items.into_iter().map(term).collect::<Result<_, _>>()?,
+            one => vec![term(one)?],
+        };
+        Self::new(terms)
+    }
+}
+
+fn term(value: Value) -> Result<Term, LossError> {
+    let spec = |problem: String| LossError::Spec(problem);
+    let mut table = match value {
+        Value::String(name) => Map::from_iter([("name".into(), Value::String(name))]),
+        Value::Object(table) => table,
+        other => return Err(spec(format!("`{other}` is no loss"))),
+    };
+    let factor = match table.remove("factor") {
+        None => 1.0,
+        Some(Value::Number(number)) => number.as_f64().unwrap_or(f64::NAN) as f32,
+        Some(other) => return Err(spec(format!("factor `{other}` is no number"))),
+    };
+    let name = table.get("name").cloned();
+    let loss = Loss::deserialize(Value::Object(table)).map_err(|error| {
+        let message = error.to_string();
+        match name {
+            // serde would list every alias as well.
+            Some(Value::String(name)) if message.starts_with("unknown variant") => {
+                spec(format!("there is no loss `{name}`"))
+            }
+            _ => spec(message),
+        }
+    })?;
+    Ok(Term { factor, loss })
+}
+
+impl From<Loss> for LossSpec {
+    fn from(loss: Loss) -> Self {
+        Self {
+            terms: vec![Term { factor: 1.0, loss }],
+        }
+    }
+}
+
+impl FromStr for LossSpec {
+    type Err = LossError;
+
+    /// A loss by its name, with its default settings.
+    fn from_str(name: &str) -> Result<Self, LossError> {
+        Self::from_value(Value::String(name.into()))
+    }
+}
+
+impl<'de> Deserialize<'de> for LossSpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        Self::from_value(value).map_err(D::Error::custom)
+    }
+}

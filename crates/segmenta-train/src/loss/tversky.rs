@@ -1,0 +1,80 @@
+//! Tversky loss: `TverskyLoss` of segmentation_models_pytorch; with `gamma`, focal Tversky.
+
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+use super::definition::{Definition, Settings};
+use super::region::Region;
+use super::{LossError, Mode, Target};
+
+/// As [`super::Dice`], false positives and false negatives weighted, the mean over classes raised to a power.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tversky {
+    /// Classes that count; all if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub classes: Option<Vec<usize>>,
+    /// `−log` of the index instead of one minus it.
+    pub log_loss: bool,
+    /// Added above and below the fraction line, in pixels.
+    pub smooth: f32,
+    /// Smallest divisor.
+    pub eps: f32,
+    /// What a false positive costs.
+    pub alpha: f32,
+    /// What a false negative costs.
+    pub beta: f32,
+    /// The power.
+    pub gamma: f32,
+    /// A weight for each class.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class_weights: Option<Vec<f32>>,
+}
+
+impl Default for Tversky {
+    fn default() -> Self {
+        Self {
+            classes: None,
+            log_loss: false,
+            smooth: 0.0,
+            eps: 1e-7,
+            alpha: 0.5,
+            beta: 0.5,
+            gamma: 1.0,
+            class_weights: None,
+        }
+    }
+}
+
+impl Tversky {
+    fn region(&self) -> Region<'_> {
+        Region {
+            classes: self.classes.as_deref(),
+            log_loss: self.log_loss,
+            smooth: self.smooth,
+            eps: self.eps,
+            class_weights: self.class_weights.as_deref(),
+            alpha: self.alpha,
+            beta: self.beta,
+        }
+    }
+}
+
+impl Definition for Tversky {
+    const NAME: &'static str = "tversky";
+
+    fn check(&self, mode: Mode, classes: usize) -> Result<(), LossError> {
+        let settings = Settings(Self::NAME);
+        settings.positive("gamma", self.gamma)?;
+        self.region().check(settings, mode, classes)
+    }
+
+    fn value(&self, logits: Tensor<4>, target: &Target) -> Tensor<1> {
+        let mean = self.region().value(logits, target);
+        if self.gamma == 1.0 || target.positives().iter().all(|&n| n == 0) {
+            return mean;
+        }
+        // Rounding may leave a perfect score a little above 1, and a negative number has no power.
+        mean.clamp_min(0.0).powf_scalar(self.gamma)
+    }
+}

@@ -1,0 +1,100 @@
+//! The moving average of weights.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::Tensor;
+use segmenta_kernels::Isa;
+use segmenta_kernels::optim::moving_average;
+
+use super::OptimError;
+use super::cpu::{Slice, is_slice};
+
+/// The exponential moving average of parameters: `torch.optim.swa_utils.AveragedModel` with `get_ema_avg_fn(decay)`.
+/// The first update copies; each other one moves averages by `1 − decay` of the way to the parameters. Buffers such as
+/// running statistics are not averaged there, and need not be given here.
+#[derive(Clone, Debug)]
+pub struct Ema {
+    decay: f64,
+    updates: u64,
+    averages: BTreeMap<String, Tensor<1>>,
+}
+
+impl Ema {
+    /// An average of nothing yet; torch's default decay is 0.999.
+    ///
+    /// # Errors
+    /// A decay outside 0 to 1.
+    pub fn new(decay: f64) -> Result<Self, OptimError> {
+        if !(0.0..=1.0).contains(&decay) {
+            return Err(OptimError::Setting {
+                optimizer: "ema",
+                setting: "decay",
+                problem: decay.to_string(),
+                mend: "give 0 to 1, such as 0.999",
+            });
+        }
+        Ok(Self {
+            decay,
+            updates: 0,
+            averages: BTreeMap::new(),
+        })
+    }
+
+    /// Moves the averages towards these parameters, flat and without a tape.
+    ///
+    /// # Errors
+    /// A parameter of another length than before.
+    pub fn update<'a>(
+        &mut self,
+        parameters: impl IntoIterator<Item = (&'a str, &'a Tensor<1>)>,
+    ) -> Result<(), OptimError> {
+        self.updates += 1;
+        for (name, parameter) in parameters {
+            let Some(average) = self.averages.get_mut(name) else {
+                self.averages.insert(name.into(), parameter.clone());
+                continue;
+            };
+            let ([expected], [got]) = (average.dims(), parameter.dims());
+            if got != expected {
+                return Err(OptimError::Length {
+                    what: "parameter".into(),
+                    name: name.into(),
+                    got,
+                    expected,
+                    place: "moving average",
+                });
+            }
+            let weight = (1.0 - self.decay) as f32;
+            if is_slice(average) && is_slice(parameter) {
+                let slice = |tensor| Slice::new(tensor).map_err(OptimError::Device);
+                let (mut old, new) = (slice(average.extract())?, slice(parameter.clone())?);
+                moving_average(Isa::fastest(), weight, new.get(), old.get_mut());
+                *average = old.into_tensor();
+            } else {
+                average.inplace(|old| {
+                    let way = parameter.clone() - old.clone();
+                    old + way * weight
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// How often parameters were given.
+    pub fn updates(&self) -> u64 {
+        self.updates
+    }
+
+    /// The averages by parameter; empty before the first update.
+    pub fn averages(&self) -> impl Iterator<Item = (&str, &Tensor<1>)> {
+        self.averages
+            .iter()
+            .map(|(name, tensor)| (name.as_str(), tensor))
+    }
+
+    /// Takes up averages of `updates` updates, from a checkpoint.
+    pub fn load(&mut self, updates: u64, averages: impl IntoIterator<Item = (String, Tensor<1>)>) {
+        self.updates = updates;
+        self.averages = averages.into_iter().collect();
+    }
+}

@@ -1,0 +1,168 @@
+use segmenta_graph::Shape;
+
+use super::*;
+use crate::encoder::encoders;
+use crate::options::LabelHead;
+
+#[test]
+fn a_misspelt_name_is_answered_with_the_nearest() {
+    let error = find("fcn_resnet5").unwrap_err().to_string();
+    assert!(error.contains("did you mean `fcn_resnet50`?"), "{error}");
+    let error = find("yolo").unwrap_err().to_string();
+    assert!(!error.contains("did you mean"), "{error}");
+}
+
+#[test]
+fn options_that_cannot_be_are_refused() {
+    let lraspp = find("lraspp_mobilenet_v3_large").unwrap();
+    for (options, word) in [
+        (
+            Options {
+                aux: true,
+                ..Options::new(21)
+            },
+            "auxiliary",
+        ),
+        (
+            Options {
+                width: 0.5,
+                ..Options::new(21)
+            },
+            "width",
+        ),
+        (Options::new(0), "classes"),
+        (Options::new(257), "classes"),
+        (
+            Options {
+                in_channels: 0,
+                ..Options::new(2)
+            },
+            "channel",
+        ),
+    ] {
+        let error = lraspp.build(&options).unwrap_err().to_string();
+        assert!(error.contains(word), "{error}");
+    }
+}
+
+#[test]
+fn every_architecture_builds_and_names_its_class_entry() {
+    for architecture in architectures() {
+        let graph = architecture.build(&Options::new(7)).unwrap();
+        let entry = graph
+            .parameters()
+            .iter()
+            .find(|p| p.name == architecture.classes_entry);
+        assert_eq!(entry.map(|p| p.shape[0]), Some(7), "{}", architecture.name);
+    }
+}
+
+#[test]
+fn sizes_of_the_tutorials_networks() {
+    let count = |name: &str, classes| {
+        let graph = find(name).unwrap().build(&Options::new(classes)).unwrap();
+        graph.trainable_count()
+    };
+    assert_eq!(count("segnet", 3), 15_274_892);
+    assert_eq!(count("segnet_separable", 3), 1_749_671);
+    assert_eq!(count("fcn_resnet18", 21), 12_993_642);
+}
+
+#[test]
+fn what_goes_up_is_as_large_as_what_came_in() {
+    let options = |encoder| Options {
+        encoder: Some(encoder),
+        ..Options::new(4)
+    };
+    let mut graphs: Vec<(String, Graph)> = architectures()
+        .iter()
+        .map(|a| (a.name.into(), a.build(&Options::new(4)).unwrap()))
+        .collect();
+    let unet = find("unet").unwrap();
+    for encoder in encoders() {
+        graphs.push((encoder.name.into(), unet.build(&options(encoder)).unwrap()));
+    }
+    for (name, graph) in graphs {
+        for [height, width] in [[64, 96], [75, 101], [33, 250]] {
+            let shapes = graph.shapes(Shape::new(2, 3, height, width)).unwrap();
+            let out = shapes[graph.output("out").unwrap().index()];
+            assert_eq!(out, Shape::new(2, 4, height, width), "{name}");
+        }
+    }
+}
+
+#[test]
+fn options_of_a_decoder_are_read_from_its_state_dict() {
+    let unet = find("unet").unwrap();
+    let built = Options {
+        in_channels: 1,
+        encoder: Some(find_encoder("resnet18").unwrap()),
+        encoder_depth: 3,
+        decoder_channels: vec![128, 64, 32],
+        attention: true,
+        label: Some(LabelHead {
+            classes: 3,
+            dropout: LabelHead::DROPOUT,
+        }),
+        ..Options::new(4)
+    };
+    let graph = unet.build(&built).unwrap();
+    let shape_of = |name: &str| {
+        let entry = graph.parameters().iter().find(|p| p.name == name);
+        entry.map(|p| p.shape.clone())
+    };
+    assert_eq!(unet.options_of(&shape_of), built);
+}
+
+#[test]
+fn the_first_layer_says_how_many_channels_come_in() {
+    for name in ["fcn_resnet50", "segnet", "segnet_separable", "unet_plain"] {
+        let architecture = find(name).unwrap();
+        let built = Options {
+            in_channels: 5,
+            ..Options::new(2)
+        };
+        let graph = architecture.build(&built).unwrap();
+        let shape_of = |name: &str| {
+            let entry = graph.parameters().iter().find(|p| p.name == name);
+            entry.map(|p| p.shape.clone())
+        };
+        assert_eq!(architecture.options_of(&shape_of), built, "{name}");
+    }
+}
+
+#[test]
+fn a_decoder_that_does_not_fit_is_refused() {
+    let refused = |name: &str, options: Options| {
+        let error = find(name).unwrap().build(&options).unwrap_err();
+        error.to_string()
+    };
+    let encoder = Some(find_encoder("resnet18").unwrap());
+    let in_name = Options {
+        encoder,
+        ..Options::new(2)
+    };
+    assert!(refused("fcn_resnet50", in_name).contains("in its name"));
+    let attentive = Options {
+        attention: true,
+        ..Options::new(2)
+    };
+    assert!(refused("segnet", attentive).contains("no decoder"));
+    let shallow = Options {
+        encoder_depth: 2,
+        ..Options::new(2)
+    };
+    assert!(refused("unet", shallow).contains("3 to 5"));
+    let short = Options {
+        decoder_channels: vec![64, 32],
+        ..Options::new(2)
+    };
+    assert!(refused("unet", short).contains("as many"));
+    let empty = Options {
+        decoder_channels: vec![64, 32, 16, 8, 0],
+        ..Options::new(2)
+    };
+    assert!(refused("unet", empty).contains("decoder.blocks.4.conv1.0"));
+    let error = find_encoder("resnet20").unwrap_err().to_string();
+    assert!(error.contains("did you mean `resnet"), "{error}");
+}
