@@ -37,7 +37,7 @@ fn measure(
 fn average(bencher: divan::Bencher<'_, '_>, threads: usize) {
     let (from, mut to) = (values(), values());
     measure(bencher, threads, 3, || {
-        moving_average(Isa::fastest(), 1.0, &from, &mut to)
+        moving_average(Isa::fastest(), 1.0, &from, &mut to);
     });
 }
 

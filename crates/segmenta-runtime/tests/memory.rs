@@ -12,7 +12,10 @@ fn shape() -> Shape {
 }
 
 fn engine(memory: WeightMemory) -> Engine {
-    let graph = find("fcn_resnet18").unwrap().build(&Options::new(5)).unwrap();
+    let graph = find("fcn_resnet18")
+        .unwrap()
+        .build(&Options::new(5))
+        .unwrap();
     let options = EngineOptions {
         threads: 2,
         memory,
@@ -20,7 +23,11 @@ fn engine(memory: WeightMemory) -> Engine {
     };
     let read = |parameter: &segmenta_graph::Parameter| {
         let transposed = parameter.role == Role::TransposedKernel;
-        Ok(formula::weight(&parameter.name, &parameter.shape, transposed))
+        Ok(formula::weight(
+            &parameter.name,
+            &parameter.shape,
+            transposed,
+        ))
     };
     Engine::new::<RuntimeError>(graph, &options, read).unwrap()
 }

@@ -40,7 +40,7 @@ fn label_maps(bencher: divan::Bencher<'_, '_>, loss: &str) {
 #[divan::bench(args = ["bce_with_logits", "dice", "focal", "lovasz"])]
 fn masks(bencher: divan::Bencher<'_, '_>, loss: &str) {
     let device = Device::flex().autodiff();
-    let masks = (0..MASKS.iter().product()).map(|i: usize| u8::from(i / 37 % 3 == 0));
+    let masks = (0..MASKS.iter().product()).map(|i: usize| u8::from((i / 37).is_multiple_of(3)));
     let target = Target::masks(masks.collect(), MASKS, None, &device).unwrap();
     measure(bencher, loss, &target, &device);
 }

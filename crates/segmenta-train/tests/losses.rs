@@ -1,5 +1,7 @@
 //! Losses and their gradients against what PyTorch and segmentation_models_pytorch compute.
 
+#![expect(clippy::print_stdout, reason = "the errors found are worth reading")]
+
 #[path = "../../../conformance/formula.rs"]
 #[expect(dead_code, reason = "losses need its numbers, not its weights")]
 mod formula;

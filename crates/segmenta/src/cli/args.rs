@@ -107,8 +107,8 @@ pub(crate) struct ModelArgs {
     /// Threads to compute with [default: one a core]
     #[arg(long, value_name = "N", value_parser = number(1..=1024))]
     pub(crate) threads: Option<usize>,
-    /// How much memory weights may take beside their own size [default: brief for one picture,
-    /// otherwise ample]
+    /// `brief` transforms weights anew for each picture, in less memory; `low` leaves that out:
+    /// slower, in a third of it [default: brief for one picture, otherwise ample]
     #[arg(long, value_name = "HOW MUCH")]
     pub(crate) memory: Option<MemoryUse>,
 }
@@ -116,11 +116,11 @@ pub(crate) struct ModelArgs {
 /// How much memory weights may take.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum MemoryUse {
-    /// Weights transformed for the fastest algorithms, kept for the next picture
+    // Weights transformed for the fastest algorithms, kept for the next picture.
     Ample,
-    /// The same, but made anew for each picture: a little slower, in less memory
+    // The same, but made anew for each picture.
     Brief,
-    /// The weights alone: slower, in the least memory
+    // The weights alone.
     Low,
 }
 

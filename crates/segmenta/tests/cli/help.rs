@@ -16,6 +16,7 @@ fn every_help() {
         "forward",
         "bench",
         "bench forward",
+        "bench kernels",
         "demo",
         "completions",
     ] {

@@ -96,3 +96,21 @@ fn a_bench_answers_in_one_line_of_json() {
             .contains("ms median of 3")
     );
 }
+
+#[test]
+fn kernels_beside_the_peak_of_this_machine() {
+    let room = Room::new();
+    let answer = room
+        .line("bench kernels --threads 1 --seconds 0 --json")
+        .succeeded();
+    let line: Value = serde_json::from_str(&answer.stdout).unwrap();
+    let above_zero = |value: &Value| value.as_f64().unwrap() > 0.0;
+    assert!(above_zero(&line["peak_gflops"]) && above_zero(&line["copy_gigabytes_per_s"]));
+    let kernels = line["kernels"].as_array().unwrap();
+    assert!(kernels.len() > 10);
+    assert!(
+        kernels
+            .iter()
+            .all(|kernel| above_zero(&kernel["median_ms"]))
+    );
+}

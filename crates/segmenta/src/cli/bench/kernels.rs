@@ -273,11 +273,11 @@ impl Bench {
         let large = MapShape::new(1, 64, 260, 260);
         let half = MapShape::new(1, 64, 130, 130);
         self.map("max pool 3×3 stride 2", large, half, |x, to| {
-            max_pool(x, pool, to)
+            max_pool(x, pool, to);
         });
         self.map("SiLU", large, large, |x, to| apply(x, to, Activation::Silu));
         self.map("bilinear ×2", half, large, |x, to| {
-            resize_bilinear(x, to, false)
+            resize_bilinear(x, to, false);
         });
 
         let (isa, classes, side) = (self.isa, 21, 520);
