@@ -6,6 +6,7 @@ use segmenta_graph::{Graph, GraphError, Shape};
 use segmenta_kernels::{ConvPlan, Convolution, Isa, MapShape, WeightMemory};
 
 use crate::layout::{Demand, lay_out};
+use crate::lower::map_shape;
 use crate::program::{Layout, Program, Step, Value, Work};
 
 /// Shapes and places for one input size.
@@ -215,10 +216,6 @@ impl Aliases {
         let output = step.output.map(|output| self.resolve(output));
         step.inputs.first().map(|&input| self.resolve(input)) == output
     }
-}
-
-pub(crate) fn map_shape(shape: Shape) -> MapShape {
-    MapShape::new(shape.batch, shape.channels, shape.height, shape.width)
 }
 
 /// How much each buffer needs and how long it lives.
