@@ -100,7 +100,11 @@ fn bilinear(shape: &[usize]) -> Vec<f32> {
     };
     let weight = |side: usize, tap: usize| {
         let factor = side.div_ceil(2) as f32;
-        let centre = if side % 2 == 1 { factor - 1.0 } else { factor - 0.5 };
+        let centre = if side % 2 == 1 {
+            factor - 1.0
+        } else {
+            factor - 0.5
+        };
         1.0 - (tap as f32 - centre).abs() / factor
     };
     let mut values = vec![0.0; ins * outs * height * width];
@@ -159,11 +163,17 @@ mod tests {
             let count = values.len() as f64;
             let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / count;
             let square = |&v: &f32| (f64::from(v) - mean).powi(2);
-            (mean, (values.iter().map(square).sum::<f64>() / count).sqrt())
+            (
+                mean,
+                (values.iter().map(square).sum::<f64>() / count).sqrt(),
+            )
         };
         let shape = [64, 64, 3, 3];
         let (mean, std) = moments(&parameter("a", &shape, Init::Normal { std: 0.5 }).initial(1));
-        assert!(mean.abs() < 0.01 && (std - 0.5).abs() < 0.01, "{mean} {std}");
+        assert!(
+            mean.abs() < 0.01 && (std - 0.5).abs() < 0.01,
+            "{mean} {std}"
+        );
         let uniform = parameter("a", &shape, Init::Uniform { bound: 0.5 });
         let (mean, std) = moments(&uniform.initial(1));
         assert!(mean.abs() < 0.01 && (std - 0.5 / 3_f64.sqrt()).abs() < 0.01);

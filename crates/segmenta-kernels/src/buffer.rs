@@ -239,7 +239,8 @@ impl Arena {
         // SAFETY: every range is inside the buffer, which stays borrowed mutably as long as the
         // views live; no written range overlaps another, so no value is aliased mutably.
         unsafe {
-            let written = |w: Range<usize>| std::slice::from_raw_parts_mut(start.add(w.start), w.len());
+            let written =
+                |w: Range<usize>| std::slice::from_raw_parts_mut(start.add(w.start), w.len());
             let views = ArenaViews {
                 reads: reads.map(|r| std::slice::from_raw_parts(start.add(r.start), r.len())),
                 writes: writes.map(written),

@@ -8,7 +8,9 @@ use rayon::prelude::*;
 use segmenta_graph::{Filter, Graph, Node, NodeData, Op, Parameter, Pool2d};
 use segmenta_kernels::{Activation, Convolution, Isa};
 
-use crate::lower::{as_convolution, conv_spec, kernel_activation, pool_window, precise_nodes, undone_pools};
+use crate::lower::{
+    as_convolution, conv_spec, kernel_activation, pool_window, precise_nodes, undone_pools,
+};
 use crate::program::{BufferId, BufferSpec, Layout, Program, Step, Value, Work};
 
 /// Compiles what the results named by `wanted` need. `read` gives a parameter's values.

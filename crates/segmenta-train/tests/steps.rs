@@ -31,8 +31,9 @@ struct Case {
     name: String,
     spec: Value,
     loss: f64,
-    /// Norm, and dot product with a probe, of each trainable parameter's gradient, in order.
-    gradients: Vec<(String, [f64; 2])>,
+    /// Norm, and dot product with a probe, of each trainable parameter's gradient, in order; none where the
+    /// loss does not depend on it.
+    gradients: Vec<(String, Option<[f64; 2]>)>,
     /// Norm of each running statistic after the step.
     statistics: Vec<(String, f64)>,
 }
@@ -49,7 +50,10 @@ impl Case {
             loss: numbers(&all["loss"]),
             gradients: section("gradients")
                 .into_iter()
-                .map(|(name, pair)| (name, [numbers(&pair[0]), numbers(&pair[1])]))
+                .map(|(name, pair)| {
+                    let pair = pair.as_array();
+                    (name, pair.map(|pair| [0, 1].map(|i| numbers(&pair[i]))))
+                })
                 .collect(),
             statistics: section("running_statistics")
                 .into_iter()
@@ -109,7 +113,11 @@ impl Case {
     }
 
     fn engine(&self, graph: &Graph, isa: Isa, threads: usize) -> Engine {
-        let trainable: Vec<String> = self.gradients.iter().map(|(name, _)| name.clone()).collect();
+        let trainable: Vec<String> = self
+            .gradients
+            .iter()
+            .map(|(name, _)| name.clone())
+            .collect();
         let tutorial = self.spec["library"] == "tutorial";
         let statistics: Vec<String> = self.statistics.iter().map(|(n, _)| n.clone()).collect();
         let (mut learned, mut running) = (trainable.iter(), statistics.iter());
@@ -150,47 +158,82 @@ impl Case {
         (sum, engine.backward(gradients).unwrap())
     }
 
+    /// What norms may differ by at worst and on average: what the conformance folder asks for, or twice what
+    /// PyTorch's own float32 differs by, which ReLUs that round the other way make more for some networks
+    /// (`tools/step_rounding.py`).
+    fn bounds(&self) -> [f64; 2] {
+        let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance");
+        let text = std::fs::read_to_string(own.join("step_rounding.json")).unwrap();
+        let all: Value = serde_json::from_str(&text).unwrap();
+        let theirs = |which| 2.0 * all[&self.name][which].as_f64().unwrap_or(0.0);
+        [theirs("worst").max(1e-2), theirs("mean").max(1e-3)]
+    }
+
     fn check(&self, graph: &Graph) {
         for isa in Isa::available() {
             let mut engine = self.engine(graph, isa, 0);
             let (loss, gradients) = self.step(&mut engine);
             let off = (loss - self.loss).abs() / self.loss;
-            assert!(off <= 1e-4, "{} on {isa}: loss {loss}, {}", self.name, self.loss);
+            assert!(
+                off <= 1e-4,
+                "{} on {isa}: loss {loss}, {}",
+                self.name,
+                self.loss
+            );
 
             let theirs: Vec<String> = self.gradients.iter().map(|(n, _)| n.clone()).collect();
-            let trainable = |role| {
-                !matches!(role, Role::RunningMean | Role::RunningVar | Role::Counter)
-            };
+            let trainable =
+                |role| !matches!(role, Role::RunningMean | Role::RunningVar | Role::Counter);
             let names = self.names(graph, &theirs, trainable);
-            let mean = self.gradients.iter().map(|(_, [norm, _])| norm).sum::<f64>()
-                / self.gradients.len() as f64;
-            let (mut worst, mut sum) = ((0.0, String::new()), 0.0);
-            for (name, (their_name, [norm, dot])) in names.iter().zip(&self.gradients) {
+            let norms = self
+                .gradients
+                .iter()
+                .filter_map(|(_, pair)| Some((*pair)?[0]));
+            let mean = norms.sum::<f64>() / self.gradients.len() as f64;
+            // Of norms, which the conformance folder bounds, and of dot products with probes, which see
+            // what norms do not: signs and places.
+            let mut worst = [(0.0, String::new()), (0.0, String::new())];
+            let (mut sums, mut count) = ([0.0; 2], 0.0);
+            for (name, (their_name, pair)) in names.iter().zip(&self.gradients) {
                 let found = gradients.iter().find(|(ours, _)| ours == name);
-                let (_, gradient) = found.unwrap_or_else(|| panic!("no gradient of {name}"));
+                assert_eq!(found.is_some(), pair.is_some(), "gradient of {name}");
+                let (Some((_, gradient)), Some([norm, dot])) = (found, pair) else {
+                    continue;
+                };
                 let gradient = gradient.clone().try_into_vec_as::<f32>().unwrap();
                 let probe = formula::unit(&format!("probe/{their_name}"), gradient.len());
                 let of = |f: &dyn Fn(f64, f64) -> f64| -> f64 {
                     let pairs = gradient.iter().zip(&probe);
-                    pairs.map(|(&g, &p)| f(f64::from(g), f64::from(p) - 0.5)).sum()
+                    pairs
+                        .map(|(&g, &p)| f(f64::from(g), f64::from(p) - 0.5))
+                        .sum()
                 };
                 let our_norm = of(&|g, _| g * g).sqrt();
                 let our_dot = of(&|g, p| g * p);
                 // What is zero but for rounding, as a bias before a norm, has no relative error.
                 let size = norm.max(1e-4 * mean);
-                let error = ((our_norm - norm).abs() / size).max((our_dot - dot).abs() / size);
-                sum += error;
-                if error > worst.0 || error.is_nan() {
-                    worst = (error, name.clone());
+                count += 1.0;
+                for (i, off) in [our_norm - norm, our_dot - dot].into_iter().enumerate() {
+                    let error = off.abs() / size;
+                    sums[i] += error;
+                    if error > worst[i].0 || error.is_nan() {
+                        worst[i] = (error, name.clone());
+                    }
                 }
             }
-            let average = sum / names.len() as f64;
+            let [norms, dots] = sums.map(|sum| sum / count);
             println!(
-                "{} on {isa}: loss {off:.1e}, gradients {:.1e} at worst ({}), {average:.1e} on average",
-                self.name, worst.0, worst.1
+                "{} on {isa}: loss {off:.1e} · norms {norms:.1e}, at worst {:.1e} ({}) · probes {dots:.1e}, at worst {:.1e} ({})",
+                self.name, worst[0].0, worst[0].1, worst[1].0, worst[1].1
             );
-            assert!(worst.0 <= 1e-2, "{} on {isa}: {worst:?}", self.name);
-            assert!(average <= 1e-3, "{} on {isa}: {average}", self.name);
+            let bounds = self.bounds();
+            let within =
+                worst[0].0 <= bounds[0] && norms <= bounds[1] && worst[1].0 <= 2.0 * bounds[0];
+            assert!(
+                within,
+                "{} on {isa}: {worst:?}, {norms} where {bounds:?}",
+                self.name
+            );
 
             let theirs: Vec<String> = self.statistics.iter().map(|(n, _)| n.clone()).collect();
             let running = |role| matches!(role, Role::RunningMean | Role::RunningVar);

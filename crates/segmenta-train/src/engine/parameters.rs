@@ -120,7 +120,9 @@ impl Parameters {
 
     pub(super) fn slices(&self) -> Result<Vec<Slice>, EngineError> {
         let slices = self.tensors.iter().cloned().map(Slice::new);
-        slices.collect::<Result<_, _>>().map_err(EngineError::Device)
+        slices
+            .collect::<Result<_, _>>()
+            .map_err(EngineError::Device)
     }
 
     /// Moves a batch norm's running mean and variance, and counts.

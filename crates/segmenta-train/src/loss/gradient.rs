@@ -1,6 +1,5 @@
 //! A loss and its gradient at once.
 
-use burn::backend::Flex;
 use burn::tensor::{Tensor, TensorData};
 use segmenta_kernels::{self as kernels, BinaryCrossEntropy, Isa, MapShape};
 

@@ -42,7 +42,10 @@ impl Draft<'_> {
 impl Backward<'_, '_> {
     fn step(&mut self, step: &Step) {
         let Instruction {
-            work, reads, writes, ..
+            work,
+            reads,
+            writes,
+            ..
         } = &step.instruction;
         self.node = step.instruction.node;
         match *work {
@@ -67,7 +70,9 @@ impl Backward<'_, '_> {
         };
         let unary = |work| (step.inputs[0], work, vec![dy]);
         let (input, work, reads) = match *work {
-            Work::Conv(layer) => return self.conv(step, layer, Some((step.inputs[0], reads[0])), dy),
+            Work::Conv(layer) => {
+                return self.conv(step, layer, Some((step.inputs[0], reads[0])), dy);
+            }
             Work::ConvOnPicture(layer) => return self.conv(step, layer, None, dy),
             Work::Transposed(layer) => return self.transposed(step, layer, reads[0], dy),
             Work::Norm(layer) => {
@@ -90,16 +95,8 @@ impl Backward<'_, '_> {
             }
             Work::Mul => return self.mul(step, dy),
             Work::Concat => return self.concat(step, dy),
-            Work::MaxPool(_) => (
-                step.inputs[0],
-                Work::MaxPoolGradient,
-                vec![dy, writes[1]],
-            ),
-            Work::MaxUnpool => (
-                step.inputs[0],
-                Work::MaxUnpoolGradient,
-                vec![dy, reads[1]],
-            ),
+            Work::MaxPool(_) => (step.inputs[0], Work::MaxPoolGradient, vec![dy, writes[1]]),
+            Work::MaxUnpool => (step.inputs[0], Work::MaxUnpoolGradient, vec![dy, reads[1]]),
             Work::AvgPool {
                 window,
                 count_include_pad,
@@ -160,7 +157,12 @@ impl Backward<'_, '_> {
             self.push(Work::TransposedBias(layer), vec![dy], vec![], 0);
         }
         if let Some(scratch) = inputs {
-            self.give(step.inputs[0], Work::TransposedInput(layer), vec![dy], scratch);
+            self.give(
+                step.inputs[0],
+                Work::TransposedInput(layer),
+                vec![dy],
+                scratch,
+            );
         }
     }
 

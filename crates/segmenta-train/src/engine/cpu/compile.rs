@@ -52,7 +52,9 @@ pub(super) fn compile(
     draft.forward()?;
     let backward = draft.backward();
     let forward = draft.steps.into_iter().map(|step| step.instruction);
-    let forward = forward.filter(|i| !matches!(i.work, Work::Concat)).collect();
+    let forward = forward
+        .filter(|i| !matches!(i.work, Work::Concat))
+        .collect();
     Ok(Compiled {
         program: Program::new(purpose.isa, draft.buffers, forward, backward),
         layers: draft.layers,
@@ -229,7 +231,12 @@ impl<'a> Draft<'a> {
         let (forward, weight_gradient, work, inputs) = match on_picture {
             Some(forward) => {
                 let gradient = trains.then(weights_of_picture).flatten();
-                (forward, gradient, Work::ConvOnPicture as fn(usize) -> Work, vec![])
+                (
+                    forward,
+                    gradient,
+                    Work::ConvOnPicture as fn(usize) -> Work,
+                    vec![],
+                )
             }
             None => (
                 Convolution::new(isa, spec, kernel, activation),
@@ -464,7 +471,11 @@ impl<'a> Draft<'a> {
     }
 
     fn push_as(&mut self, at: usize, tail: usize, data: &NodeData, work: Work, scratch: usize) {
-        let inputs = data.inputs.iter().map(|i| self.same_as[i.index()]).collect();
+        let inputs = data
+            .inputs
+            .iter()
+            .map(|i| self.same_as[i.index()])
+            .collect();
         self.push_nodes(at, tail, inputs, work, scratch);
     }
 
@@ -531,13 +542,7 @@ impl<'a> Draft<'a> {
 }
 
 /// Whether a node has its first input's value.
-fn changes_nothing(
-    op: &Op,
-    shapes: &[Shape],
-    at: usize,
-    data: &NodeData,
-    drops: bool,
-) -> bool {
+fn changes_nothing(op: &Op, shapes: &[Shape], at: usize, data: &NodeData, drops: bool) -> bool {
     match *op {
         Op::Dropout { p } | Op::StochasticDepth { p } => !drops || p == 0.0,
         Op::ResizeLike { .. } | Op::Upsample { .. } | Op::FitLike { .. } => {

@@ -111,8 +111,11 @@ impl Cpu {
         self.pending = None;
         self.prepare(shape)?;
         let (_, compiled) = &mut self.ready[0];
-        let mut results: Vec<Vec<f32>> =
-            compiled.results.iter().map(|s| vec![0.0; s.len()]).collect();
+        let mut results: Vec<Vec<f32>> = compiled
+            .results
+            .iter()
+            .map(|s| vec![0.0; s.len()])
+            .collect();
         let slices = parameters.slices()?;
         let around = Surroundings {
             isa: self.isa,

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use segmenta_graph::{Filter, Shape};
 use segmenta_kernels::{
-    self as kernels, Activation, Arena, ArenaViews, BatchNorm, Isa, Kernel2d, Map, MapMut, Statistics,
-    WeightGradient,
+    self as kernels, Activation, Arena, ArenaViews, BatchNorm, Isa, Kernel2d, Map, MapMut,
+    Statistics, WeightGradient,
 };
 use segmenta_runtime::lower::{has_leading_taps, with_leading_taps, without_leading_taps};
 
@@ -114,7 +114,14 @@ impl Run<'_> {
                 kernels::to_planar(x, scratch);
                 let size = [to.height, to.width];
                 let result = &mut results[output];
-                kernels::resize_bilinear_planar(isa, scratch, x.shape(), result, size, align_corners);
+                kernels::resize_bilinear_planar(
+                    isa,
+                    scratch,
+                    x.shape(),
+                    result,
+                    size,
+                    align_corners,
+                );
             }
             (Work::Take(output), Pass::Backward { results, .. }) => {
                 let [mut to] = self.views::<0, 1>().writes;
@@ -312,7 +319,12 @@ impl Run<'_> {
             let running = [norm.mean, norm.variance].map(|at| parameters[at].get());
             norm.statistics = Statistics::fixed(running[0], running[1], norm.epsilon);
             let inverse = norm.statistics.inverse_std.iter();
-            let scale: Vec<f32> = numbers.scale.iter().zip(inverse).map(|(s, i)| s * i).collect();
+            let scale: Vec<f32> = numbers
+                .scale
+                .iter()
+                .zip(inverse)
+                .map(|(s, i)| s * i)
+                .collect();
             let means = scale.iter().zip(&norm.statistics.mean);
             let shift: Vec<f32> = numbers
                 .shift
@@ -427,7 +439,12 @@ impl Run<'_> {
         let (program, isa) = (self.program, self.around.isa);
         let indices = kernels::as_indices_mut(indices);
         let mut y = map_mut(program, isa, to, y);
-        kernels::max_pool_with_indices(map(program, isa, x, views.reads[0]), window, &mut y, indices);
+        kernels::max_pool_with_indices(
+            map(program, isa, x, views.reads[0]),
+            window,
+            &mut y,
+            indices,
+        );
     }
 
     fn with_indices(&mut self, work: impl FnOnce(Map<'_>, &[u32], &mut MapMut<'_>)) {
@@ -507,10 +524,14 @@ impl Run<'_> {
             views.reads[0].iter().find(wrong).copied()
         });
         let of_parameters = match pass {
-            Pass::Backward { gradients, .. } => self.layers.learned(&self.instruction.work).into_iter().find_map(|at| {
-                let gradient = gradients[at].as_ref()?;
-                gradient.get().iter().find(wrong).copied()
-            }),
+            Pass::Backward { gradients, .. } => self
+                .layers
+                .learned(&self.instruction.work)
+                .into_iter()
+                .find_map(|at| {
+                    let gradient = gradients[at].as_ref()?;
+                    gradient.get().iter().find(wrong).copied()
+                }),
             Pass::Forward { .. } => None,
         };
         match of_arena.or(of_parameters) {
