@@ -1,9 +1,8 @@
 //! Thirty steps from the same weights on the same batches as PyTorch (`tools/thirty_steps.py`): the loss of
 //! each agrees. With `SEGMENTA_CURVE=FILE` the losses are written there, to be drawn.
 
-#![expect(clippy::print_stdout, reason = "the curves are worth reading")]
-
 #[path = "../../../conformance/formula.rs"]
+#[expect(dead_code, reason = "pictures are made another way here")]
 mod formula;
 
 use std::path::Path;
