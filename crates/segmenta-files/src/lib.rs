@@ -45,6 +45,31 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// The system's refusal without its number, which tells a reader nothing.
+pub fn reason(refusal: &io::Error) -> String {
+    let text = refusal.to_string();
+    match text.split_once(" (os error") {
+        Some((words, _)) => words.to_lowercase(),
+        None => text,
+    }
+}
+
+/// What a person can do about a file that could not be written.
+pub fn write_remedy(refusal: &io::Error) -> &'static str {
+    match refusal.kind() {
+        io::ErrorKind::NotFound => "make its folder first",
+        io::ErrorKind::NotADirectory => "a part of the path is a file: choose another folder",
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "write to a folder that is yours"
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free some space on the disk",
+        io::ErrorKind::IsADirectory | io::ErrorKind::DirectoryNotEmpty => {
+            "a folder has this name: choose another"
+        }
+        _ => "check the disk and try again",
+    }
+}
+
 /// The folder that a file lies in.
 fn folder_of(path: &Path) -> &Path {
     path.parent()
