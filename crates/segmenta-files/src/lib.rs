@@ -10,6 +10,9 @@ use std::{
     path::Path,
 };
 
+/// How the names of files begin that are being written. A kill can leave one behind; nothing reads it.
+pub const UNFINISHED: &str = ".segmenta-";
+
 /// Writes `path` through a temporary file beside it: filled, synchronised, renamed.
 ///
 /// When anything fails the temporary file is gone and `path` is what it was.
@@ -20,7 +23,7 @@ use std::{
 pub fn write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let folder = folder_of(path);
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".segmenta-");
+    builder.prefix(UNFINISHED);
     // A temporary file is its owner's alone; a model is for whom the umask lets read it.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));

@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::path::PathBuf;
 
+use segmenta_report::Progress;
+
 #[path = "../tests/made_up/mod.rs"]
 mod made_up;
 
@@ -12,7 +14,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         .ok_or("name a folder for the run")?
         .into();
     let mut record = made_up::begin(&path)?;
-    made_up::train(&mut record, 0..=20, 20)?;
+    let mut progress = Progress::new(20, made_up::STEPS, 0, false);
+    made_up::train(&mut record, &mut progress, 0..=20, 20)?;
+    progress.finish();
     record.report(&made_up::summary(Vec::new()))?;
     Ok(())
 }

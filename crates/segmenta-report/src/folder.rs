@@ -79,6 +79,7 @@ impl RunFolder {
             }
         } else {
             fs::create_dir_all(path).map_err(ReportError::write(path))?;
+            folder.sweep()?;
             if folder.files()?.next().is_some() {
                 return Err(ReportError::Occupied(path.clone()));
             }
@@ -172,6 +173,9 @@ impl RunFolder {
         let mut files: Vec<(usize, RunFile)> = Vec::new();
         for entry in self.files()? {
             let mut name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with(segmenta_files::UNFINISHED) {
+                continue;
+            }
             if entry.path().is_dir() {
                 name.push('/');
             }
@@ -195,8 +199,26 @@ impl RunFolder {
         segmenta_files::write(path, |file| file.write_all(bytes)).map_err(ReportError::write(path))
     }
 
+    /// Removes what a killed run had not finished writing.
+    pub(crate) fn sweep(&self) -> Result<(), ReportError> {
+        for folder in [self.path.clone(), self.previews(), self.curves()] {
+            if !folder.exists() {
+                continue;
+            }
+            for entry in fs::read_dir(&folder).map_err(ReportError::read(&folder))? {
+                let path = entry.map_err(ReportError::read(&folder))?.path();
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                if name.starts_with(segmenta_files::UNFINISHED) {
+                    fs::remove_file(&path).map_err(ReportError::write(&path))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Removes what runs leave. The configuration goes last: until then the folder is known as a run's.
     fn clear(&self) -> Result<(), ReportError> {
+        self.sweep()?;
         for entry in self.files()? {
             let path = entry.path();
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -266,6 +288,15 @@ mod tests {
         assert_eq!(fs::read_to_string(folder.config()).unwrap(), "epochs = 4\n");
         assert!(!folder.metrics().exists() && !folder.previews().exists());
         assert!(path.join("notes.md").exists(), "what no run wrote stays");
+    }
+
+    #[test]
+    fn what_a_kill_left_unfinished_is_in_nobodys_way() {
+        let home = tempfile::tempdir().unwrap();
+        let unfinished = home.path().join(".segmenta-Ab3dE");
+        fs::write(&unfinished, "half a configura").unwrap();
+        RunFolder::create(home.path(), "", Existing::Refuse).unwrap();
+        assert!(!unfinished.exists());
     }
 
     #[test]

@@ -136,10 +136,10 @@ impl<'a> Stage<'a> {
             .iter()
             .fold((1, 1), |(w, h), &(x, y)| (w.max(x), h.max(y)));
         let triple = (cell.0 * 3 + GAP * 2, cell.1);
-        // As near to four by three as whole columns come.
+        // As near to sixteen by nine as whole columns come.
         let ratio = |columns: usize| {
             let rows = watched.len().div_ceil(columns);
-            ((columns * triple.0) as f64 / (rows * triple.1) as f64 / (4.0 / 3.0))
+            ((columns * triple.0) as f64 / (rows * triple.1) as f64 / (16.0 / 9.0))
                 .ln()
                 .abs()
         };

@@ -16,6 +16,7 @@
 mod chart;
 mod classes;
 mod counted;
+mod curves;
 mod error;
 pub mod events;
 mod figure;
@@ -23,6 +24,7 @@ mod folder;
 mod growth;
 mod history;
 mod log;
+mod masks;
 mod page;
 mod progress;
 mod run;

@@ -3,12 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use segmenta_image::{LabelMap, Picture, Rect};
+use segmenta_image::{Filter, LabelMap};
 use segmenta_metrics::{Confusion, Metric, Score};
 
-use crate::chart::{LineChart, Series, Span, class_bars, confusion_matrix};
+use crate::chart::{class_bars, confusion_matrix};
+use crate::curves::curves;
 use crate::events::EventWriter;
-use crate::figure::drawn_size;
+use crate::masks::{reduced, stacked, unstacked};
 use crate::page::Page;
 use crate::{
     Chart, Classes, Epoch, Example, Facts, Growth, History, ReportError, RunFolder, Watched,
@@ -18,9 +19,6 @@ use crate::{figure, growth_gif};
 
 /// Pixels of a chart's picture for each of its units.
 const SCALE: f32 = 2.0;
-/// The long side of masks that are kept for the animation: what it draws.
-const MASK_SIDE: (usize, usize) = (1, 160);
-
 /// Writes a run's metrics, events, figures and report.
 ///
 /// Tell it of an epoch before the epoch's weights are saved: what a resumed run has forgotten it will hear again, and
@@ -76,9 +74,11 @@ impl RunRecord {
     /// # Errors
     /// What was recorded cannot be read, or has other scores; the folder cannot be written.
     pub fn resume(folder: &RunFolder, recorded: Recorded, step: u64) -> Result<Self, ReportError> {
+        folder.sweep()?;
         let path = folder.metrics();
-        let mut history = History::read(&path)?;
         let wanted = History::new(recorded.scores);
+        // A run that was killed at its very beginning has none yet.
+        let mut history = if path.exists() { History::read(&path)? } else { wanted.clone() };
         if history.scores() != wanted.scores() {
             let (old, new) = (history.scores().join(", "), wanted.scores().join(", "));
             return Err(ReportError::Mismatch {
@@ -225,7 +225,9 @@ impl RunRecord {
         )?;
         self.folder
             .write(&self.preview_path(last.epoch), &drawn.to_png())?;
-        self.events.picture(last.step, "previews", &drawn)?;
+        // A quarter of the pixels: the events keep all epochs in one file.
+        let small = drawn.resize(drawn.width() / 2, drawn.height() / 2, Filter::Bilinear);
+        self.events.picture(last.step, "previews", &small)?;
         self.watched = examples
             .iter()
             .map(|example| Watched {
@@ -242,7 +244,7 @@ impl RunRecord {
     /// A file that cannot be read or written.
     pub fn report(&self, summary: &Summary) -> Result<PathBuf, ReportError> {
         let folder = &self.folder;
-        let curves = self.draw_curves();
+        let curves = curves(&self.history, self.best().map(|best| best.epoch));
         for (name, chart) in &curves {
             folder.write(
                 &folder.curves().join(format!("{name}.png")),
@@ -291,59 +293,6 @@ impl RunRecord {
         let report = folder.report();
         folder.write(&report, page.html()?.as_bytes())?;
         Ok(report)
-    }
-
-    fn draw_curves(&self) -> Vec<(&'static str, Chart)> {
-        let epochs = self.history.epochs();
-        let numbers: Vec<u32> = epochs.iter().map(|epoch| epoch.epoch).collect();
-        let line = |name: &str, value: &dyn Fn(&Epoch) -> Option<f64>| Series {
-            name: name.into(),
-            values: epochs.iter().map(value).collect(),
-        };
-        let measured = |series: &Series| series.values.iter().any(Option::is_some);
-        let best = self.best().map(|best| (best.epoch, "best"));
-        let draw = |name, values, mut series: Vec<Series>, span, mark| {
-            series.retain(measured);
-            LineChart {
-                name,
-                values,
-                epochs: &numbers,
-                series,
-                span,
-                mark,
-            }
-            .draw()
-        };
-        let losses = vec![
-            line("train", &|e| e.train_loss),
-            line("validation", &|e| e.validation_loss),
-        ];
-        let scores = self.history.scores().iter().enumerate();
-        let scores = scores
-            .map(|(i, name)| line(name, &move |e| e.scores[i]))
-            .collect();
-        let rate = vec![line("learning rate", &|e| e.learning_rate)];
-        let charts = [
-            ("loss", draw("Loss", "loss", losses, Span::Data, best)),
-            (
-                "scores",
-                draw(
-                    "Scores on the validation data",
-                    "score, 0 to 1",
-                    scores,
-                    Span::Data,
-                    best,
-                ),
-            ),
-            (
-                "learning-rate",
-                draw("Learning rate", "learning rate", rate, Span::Zero, None),
-            ),
-        ];
-        charts
-            .into_iter()
-            .filter_map(|(file, chart)| Some((file, chart?)))
-            .collect()
     }
 
     fn draw_confusion(&self, confusion: &Confusion) -> Result<(), ReportError> {
@@ -454,45 +403,6 @@ fn headlines(confusion: &Confusion) -> Vec<(String, Score)> {
 fn epoch_of(path: &Path) -> Option<u32> {
     let name = path.file_name()?.to_str()?.strip_prefix("epoch-")?;
     name.split('.').next()?.parse().ok()
-}
-
-/// A mask as small as the animation draws it.
-fn reduced(mask: &LabelMap) -> LabelMap {
-    let (width, height) = drawn_size(mask.size(), MASK_SIDE);
-    mask.resize_nearest(width, height)
-}
-
-/// Masks one below the other.
-fn stacked(masks: &[LabelMap]) -> Result<LabelMap, ReportError> {
-    let width = masks.iter().map(LabelMap::width).max().unwrap_or(1);
-    let mut ids = Vec::new();
-    for mask in masks {
-        for row in mask.ids().chunks_exact(mask.width()) {
-            ids.extend(row);
-            ids.resize(ids.len() + width - row.len(), segmenta_image::VOID);
-        }
-    }
-    Ok(LabelMap::new(width, ids.len() / width, ids)?)
-}
-
-/// The masks of these pictures; `None` if the stack is of others.
-fn unstacked(stack: &LabelMap, watched: &[Watched]) -> Option<Vec<LabelMap>> {
-    let sizes: Vec<(usize, usize)> = watched
-        .iter()
-        .map(|w| drawn_size(w.truth.size(), MASK_SIDE))
-        .collect();
-    let width = sizes.iter().map(|size| size.0).max()?;
-    let height: usize = sizes.iter().map(|size| size.1).sum();
-    if stack.size() != (width, height) {
-        return None;
-    }
-    let mut top = 0;
-    let cut = sizes.into_iter().map(|(width, height)| {
-        let mask = stack.crop(Rect::new(0, top, width, height)).ok();
-        top += height;
-        mask
-    });
-    cut.collect()
 }
 
 /// A path as a shell takes it.

@@ -58,7 +58,7 @@ impl LineChart<'_> {
 
         let mut svg = Svg::new(SIZE.0, SIZE.1);
         svg.text("title", (14.0, 22.0), 14.0, Anchor::Start, self.name);
-        let top = self.legend(&mut svg) + 14.0;
+        let top = self.legend(&mut svg) + 22.0;
         let labels = y
             .ticks()
             .into_iter()
@@ -85,6 +85,10 @@ impl LineChart<'_> {
     /// Which line is which, below the title; gives the lower edge.
     fn legend(&self, svg: &mut Svg) -> f64 {
         const SAMPLE: f64 = 26.0;
+        // The axis names a line that is alone.
+        if self.series.len() < 2 {
+            return 24.0;
+        }
         let (mut x, mut y) = (14.0, 42.0);
         for (index, series) in self.series.iter().enumerate() {
             let class = index % theme::LINES;
@@ -204,12 +208,13 @@ impl Plot {
     fn mark(&self, svg: &mut Svg, epoch: f64, why: &str) {
         let x = self.at(epoch, self.y.low).0;
         svg.line("mark", (x, self.top - 4.0), (x, self.bottom));
-        let (anchor, x) = if x > f64::midpoint(self.left, self.right) {
-            (Anchor::End, x - 5.0)
-        } else {
-            (Anchor::Start, x + 5.0)
-        };
-        svg.text("faint", (x, self.bottom - 7.0), LETTERS - 1.0, anchor, why);
+        svg.text(
+            "faint",
+            (x, self.top - 8.0),
+            LETTERS - 1.0,
+            Anchor::Middle,
+            why,
+        );
     }
 }
 

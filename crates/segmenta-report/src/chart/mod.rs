@@ -12,13 +12,13 @@ mod theme;
 
 use std::sync::{Arc, LazyLock};
 
+use resvg::usvg::fontdb::{FaceInfo, ID, Language, Source, Stretch, Style, Weight};
 use resvg::{tiny_skia, usvg};
 use segmenta_image::{DEJAVU_SANS, Picture};
 
 pub(crate) use bars::class_bars;
 pub(crate) use confusion::confusion_matrix;
 pub(crate) use lines::{LineChart, Series, Span};
-pub(crate) use svg::escaped;
 pub(crate) use theme::page_css;
 
 use crate::ReportError;
@@ -32,9 +32,22 @@ pub struct Chart {
     svg: String,
 }
 
+const FONT: &str = "DejaVu Sans";
+
 static FONTS: LazyLock<Arc<usvg::fontdb::Database>> = LazyLock::new(|| {
     let mut fonts = usvg::fontdb::Database::new();
-    fonts.load_font_data(DEJAVU_SANS.to_vec());
+    // The file has been cut down to its letters, and the names that the library looks for went with the rest.
+    fonts.push_face_info(FaceInfo {
+        id: ID::dummy(),
+        source: Source::Binary(Arc::new(DEJAVU_SANS)),
+        index: 0,
+        families: vec![(FONT.into(), Language::English_UnitedStates)],
+        post_script_name: "DejaVuSans".into(),
+        style: Style::Normal,
+        weight: Weight::NORMAL,
+        stretch: Stretch::Normal,
+        monospaced: false,
+    });
     Arc::new(fonts)
 });
 
@@ -62,7 +75,7 @@ impl Chart {
             problem,
         };
         let options = usvg::Options {
-            font_family: "DejaVu Sans".into(),
+            font_family: FONT.into(),
             fontdb: Arc::clone(&FONTS),
             style_sheet: Some(theme::paper_css()),
             ..usvg::Options::default()
@@ -86,5 +99,31 @@ impl Chart {
             .flat_map(|[r, g, b, _]| [*r, *g, *b])
             .collect();
         Ok(Picture::from_rgb(width as usize, height as usize, rgb)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use svg::Anchor;
+
+    #[test]
+    fn words_are_there_on_paper_too() {
+        let dark = |text: &str| {
+            let mut svg = Svg::new(120.0, 30.0);
+            svg.text("title", (5.0, 20.0), 14.0, Anchor::Start, text);
+            let picture = Chart::new("words", svg).picture(1.0).unwrap();
+            picture
+                .pixels()
+                .iter()
+                .filter(|&&value| value < 128)
+                .count()
+        };
+        assert_eq!(dark(""), 0);
+        assert!(
+            dark("Loss") > 100 && dark("Loss and more") > 2 * dark("Loss"),
+            "{}",
+            dark("Loss")
+        );
     }
 }

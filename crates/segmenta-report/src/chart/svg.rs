@@ -139,7 +139,7 @@ fn short((x, y): (f64, f64)) -> [f64; 2] {
 }
 
 /// Text that markup cannot mistake for its own: the five characters of HTML and XML, and what XML does not have.
-pub(crate) fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -7,14 +7,14 @@ use segmenta_data::{SCENE_CLASSES, SCENE_COLOURS, Scene};
 use segmenta_image::{LabelMap, Palette};
 use segmenta_metrics::{Confusion, Score};
 use segmenta_report::{
-    Classes, Epoch, Example, Existing, Facts, Recorded, RunFolder, RunLog, RunRecord, Summary,
+    Classes, Epoch, Example, Existing, Facts, Progress, Recorded, RunFolder, RunLog, RunRecord, Summary,
 };
 
 /// Steps in an epoch.
-pub const STEPS: u64 = 25;
+pub(crate) const STEPS: u64 = 25;
 
 /// What is recorded of the run.
-pub fn recorded() -> Recorded {
+pub(crate) fn recorded() -> Recorded {
     Recorded {
         classes: Classes::new(SCENE_CLASSES, Palette::from_colors(&SCENE_COLOURS)),
         scores: vec!["mIoU".into(), "pixel accuracy".into()],
@@ -23,7 +23,7 @@ pub fn recorded() -> Recorded {
 }
 
 /// A new run's folder and record.
-pub fn begin(path: &Path) -> Result<RunRecord, Box<dyn Error>> {
+pub(crate) fn begin(path: &Path) -> Result<RunRecord, Box<dyn Error>> {
     let config = "# resolved\nmodel = \"unet\"\nencoder = \"mobilenet_v2\"\n\n[train]\nepochs = 20\nbatch = 8\n\
                   loss = \"cross_entropy\"\n\n[optimiser]\nname = \"adam\"\nlearning_rate = 1e-3\nschedule = \"poly\"\n";
     let folder = RunFolder::create(path, config, Existing::Refuse)?;
@@ -32,8 +32,9 @@ pub fn begin(path: &Path) -> Result<RunRecord, Box<dyn Error>> {
 }
 
 /// Tells the record of some of `of` epochs.
-pub fn train(
+pub(crate) fn train(
     record: &mut RunRecord,
+    progress: &mut Progress,
     epochs: std::ops::RangeInclusive<u32>,
     of: u32,
 ) -> Result<(), Box<dyn Error>> {
@@ -44,7 +45,9 @@ pub fn train(
         let rate =
             |step: u64| 1e-3 * (1.0 - step as f64 / (STEPS as f64 * f64::from(of))).powf(0.9);
         for step in u64::from(epoch.max(1) - 1) * STEPS + 1..=u64::from(epoch) * STEPS {
-            record.step(step, loss(step as f64 / STEPS as f64, step), rate(step))?;
+            let loss = loss(step as f64 / STEPS as f64, step);
+            record.step(step, loss, rate(step))?;
+            progress.step(loss, 8);
         }
         let mut confusion = Confusion::new(SCENE_CLASSES.len(), Some(255))?;
         let mut examples = Vec::new();
@@ -74,12 +77,14 @@ pub fn train(
             Some(&confusion),
         )?;
         record.preview(&examples)?;
+        let score = confusion.mean_iou().value.unwrap_or_default();
+        progress.epoch(&format!("loss {:.4}", loss(f64::from(epoch), 1)), Some(&format!("mIoU {score:.3}")));
     }
     Ok(())
 }
 
 /// What the report says besides.
-pub fn summary(headlines: Vec<(String, Score)>) -> Summary {
+pub(crate) fn summary(headlines: Vec<(String, Score)>) -> Summary {
     Summary {
         ended: "Finished: 20 of 20 epochs in 4 min 12 s".into(),
         headlines,
