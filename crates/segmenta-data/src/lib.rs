@@ -11,6 +11,7 @@
 //! Labels are ids of classes, and 255 ([`segmenta_image::VOID`]) where no class counts.
 
 pub mod annotation;
+pub mod augment;
 mod dataset;
 mod error;
 mod random;

@@ -32,13 +32,20 @@ pub struct GaussianBlur {
 
 impl Default for Blur {
     fn default() -> Self {
-        Self { blur_limit: [3, 7], p: 0.5 }
+        Self {
+            blur_limit: [3, 7],
+            p: 0.5,
+        }
     }
 }
 
 impl Default for GaussianBlur {
     fn default() -> Self {
-        Self { sigma_limit: [0.5, 3.0], kernel_size: 0, p: 0.5 }
+        Self {
+            sigma_limit: [0.5, 3.0],
+            kernel_size: 0,
+            p: 0.5,
+        }
     }
 }
 
@@ -52,7 +59,11 @@ impl Step for Blur {
         if 3 <= from && from <= to && to <= 255 {
             return Ok(());
         }
-        Err(Wrong::new("blur_limit", self.blur_limit, "give two sides from 3 to 255, as [3, 7]"))
+        Err(Wrong::new(
+            "blur_limit",
+            self.blur_limit,
+            "give two sides from 3 to 255, as [3, 7]",
+        ))
     }
 
     fn apply(&self, sample: Sample, random: &mut Random) -> Sample {
@@ -72,7 +83,11 @@ impl Step for GaussianBlur {
         let remedy = "give two deviations above 0, at most 50";
         check_range("sigma_limit", self.sigma_limit, [1e-3, 50.0], remedy)?;
         if self.kernel_size != 0 && (self.kernel_size.is_multiple_of(2) || self.kernel_size > 511) {
-            return Err(Wrong::new("kernel_size", self.kernel_size, "give an odd side up to 511, or 0"));
+            return Err(Wrong::new(
+                "kernel_size",
+                self.kernel_size,
+                "give an odd side up to 511, or 0",
+            ));
         }
         Ok(())
     }
@@ -103,11 +118,16 @@ fn convolve(picture: &Picture, kernel: &[f32]) -> Picture {
     let tap = |at: usize, i: usize, side: usize| mirrored(at as isize + i as isize - reach, side);
     let (pixels, _) = picture.pixels().as_chunks::<3>();
     let mut across = vec![[0.0f32; 3]; pixels.len()];
-    for (row, from) in across.chunks_exact_mut(width).zip(pixels.chunks_exact(width)) {
+    for (row, from) in across
+        .chunks_exact_mut(width)
+        .zip(pixels.chunks_exact(width))
+    {
         for (x, sum) in row.iter_mut().enumerate() {
             for (i, &weight) in kernel.iter().enumerate() {
                 let pixel = from[tap(x, i, width)];
-                sum.iter_mut().zip(pixel).for_each(|(sum, v)| *sum += weight * f32::from(v));
+                sum.iter_mut()
+                    .zip(pixel)
+                    .for_each(|(sum, v)| *sum += weight * f32::from(v));
             }
         }
     }

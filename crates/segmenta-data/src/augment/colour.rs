@@ -29,7 +29,11 @@ pub(super) fn to_hsv([r, g, b]: [u8; 3]) -> [u8; 3] {
     };
     let hue = ((f64::from(hue) / 6.0 + 1.0) % 1.0) as f32;
     let saturation = range / f32::from(most);
-    [(f64::from(hue) * 255.0) as u8, (f64::from(saturation) * 255.0) as u8, most]
+    [
+        (f64::from(hue) * 255.0) as u8,
+        (f64::from(saturation) * 255.0) as u8,
+        most,
+    ]
 }
 
 /// Back from [`to_hsv`].

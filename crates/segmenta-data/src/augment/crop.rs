@@ -89,7 +89,10 @@ impl Step for CenterCrop {
             }
         };
         let (width, height) = sample.size();
-        let at = [place(width, self.size.width), place(height, self.size.height)];
+        let at = [
+            place(width, self.size.width),
+            place(height, self.size.height),
+        ];
         cut(&sample, at, self.size, self.fill, self.fill_mask)
     }
 
@@ -107,7 +110,13 @@ impl Step for CenterCrop {
 }
 
 /// The window whose top left corner lies at (left, top) of the picture, possibly outside.
-fn cut(sample: &Sample, [left, top]: [isize; 2], sides: Sides, fill: [u8; 3], fill_mask: u8) -> Sample {
+fn cut(
+    sample: &Sample,
+    [left, top]: [isize; 2],
+    sides: Sides,
+    fill: [u8; 3],
+    fill_mask: u8,
+) -> Sample {
     let Sides { width, height } = sides;
     let (from_width, from_height) = sample.size();
     let (pixels, _) = sample.picture().pixels().as_chunks::<3>();
@@ -130,5 +139,8 @@ fn cut(sample: &Sample, [left, top]: [isize; 2], sides: Sides, fill: [u8; 3], fi
     }
     let picture = Picture::from_rgb(width, height, new_pixels.into_flattened());
     let labels = LabelMap::new(width, height, new_ids);
-    Sample::pair(picture.expect("sides of 1 or more"), labels.expect("sides of 1 or more"))
+    Sample::pair(
+        picture.expect("sides of 1 or more"),
+        labels.expect("sides of 1 or more"),
+    )
 }

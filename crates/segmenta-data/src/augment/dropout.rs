@@ -51,21 +51,29 @@ impl Step for CoarseDropout {
             return Err(Wrong::new("num_holes_range", self.num_holes_range, remedy));
         }
         let remedy = "give two parts of the side from 0 to 1, as [0.1, 0.2]";
-        check_range("hole_height_range", self.hole_height_range, [0.0, 1.0], remedy)?;
-        check_range("hole_width_range", self.hole_width_range, [0.0, 1.0], remedy)
+        check_range(
+            "hole_height_range",
+            self.hole_height_range,
+            [0.0, 1.0],
+            remedy,
+        )?;
+        check_range(
+            "hole_width_range",
+            self.hole_width_range,
+            [0.0, 1.0],
+            remedy,
+        )
     }
 
     fn apply(&self, sample: Sample, random: &mut Random) -> Sample {
         let (width, height) = sample.size();
         let (mut picture, mut labels) = sample.into_parts();
+        let count = random.whole(self.num_holes_range);
         let mut span = |side: usize, range: [f64; 2]| {
             let length = ((side as f64 * random.within(range)) as usize).clamp(1, side);
             let first = random.below(side - length + 1);
             first..first + length
         };
-        // The number of holes is drawn from the same chance as their places.
-        let [from, to] = self.num_holes_range;
-        let count = from + span(to - from + 1, [0.0; 2]).start;
         for _ in 0..count {
             let rows = span(height, self.hole_height_range);
             let columns = span(width, self.hole_width_range);

@@ -44,7 +44,10 @@ impl Step for HorizontalFlip {
     }
 
     fn apply(&self, sample: Sample, _: &mut Random) -> Sample {
-        Sample::pair(sample.picture().flip_horizontal(), sample.labels().flip_horizontal())
+        Sample::pair(
+            sample.picture().flip_horizontal(),
+            sample.labels().flip_horizontal(),
+        )
     }
 }
 
@@ -58,6 +61,9 @@ impl Step for VerticalFlip {
     }
 
     fn apply(&self, sample: Sample, _: &mut Random) -> Sample {
-        Sample::pair(sample.picture().flip_vertical(), sample.labels().flip_vertical())
+        Sample::pair(
+            sample.picture().flip_vertical(),
+            sample.labels().flip_vertical(),
+        )
     }
 }

@@ -29,7 +29,13 @@ pub struct ColorJitter {
 impl Default for ColorJitter {
     fn default() -> Self {
         let fifth = Limit::Around(0.2);
-        Self { brightness: fifth, contrast: fifth, saturation: fifth, hue: Limit::Around(0.5), p: 0.5 }
+        Self {
+            brightness: fifth,
+            contrast: fifth,
+            saturation: fifth,
+            hue: Limit::Around(0.5),
+            p: 0.5,
+        }
     }
 }
 
@@ -50,7 +56,12 @@ impl Step for ColorJitter {
             }
             check_range(setting, limit.factor(), [0.0, 100.0], remedy)?;
         }
-        check_range("hue", self.hue.around(0.0), [-0.5, 0.5], "give a turn from 0 to 0.5")
+        check_range(
+            "hue",
+            self.hue.around(0.0),
+            [-0.5, 0.5],
+            "give a turn from 0 to 0.5",
+        )
     }
 
     fn apply(&self, sample: Sample, random: &mut Random) -> Sample {
@@ -81,7 +92,9 @@ fn contrast(picture: &mut Picture, factor: f32) {
     let (pixels, _) = picture.pixels().as_chunks::<3>();
     let sum: u64 = pixels.iter().map(|&pixel| u64::from(grey(pixel))).sum();
     let mean = (sum as f64 / pixels.len() as f64 + 0.5) as u8;
-    each(picture, |pixel| pixel.map(|value| blend(mean, value, factor)));
+    each(picture, |pixel| {
+        pixel.map(|value| blend(mean, value, factor))
+    });
 }
 
 fn saturation(picture: &mut Picture, factor: f32) {

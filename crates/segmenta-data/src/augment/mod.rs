@@ -122,7 +122,11 @@ struct Wrong {
 impl Wrong {
     fn new(setting: &'static str, value: impl std::fmt::Debug, remedy: &'static str) -> Self {
         let value = format!("{value:?}");
-        Self { setting, value, remedy }
+        Self {
+            setting,
+            value,
+            remedy,
+        }
     }
 }
 
@@ -197,7 +201,11 @@ impl Transform {
             Err(Wrong::new("p", p, "give a probability from 0 to 1"))
         };
         p.and_then(|()| self.step().check()).map_err(|wrong| {
-            let Wrong { setting, value, remedy } = wrong;
+            let Wrong {
+                setting,
+                value,
+                remedy,
+            } = wrong;
             let what = format!("{setting} = {value}");
             DataError::setting(what, format!("augment, {}", self.name()), remedy)
         })?;
@@ -266,12 +274,19 @@ impl Augmentation {
     pub(crate) fn apply_fixed(&self, sample: Sample) -> Sample {
         let first = &self.transforms[..self.fixed()];
         // They draw nothing, so any chance will do.
-        first.iter().fold(sample, |sample, t| t.step().apply(sample, &mut Random::new(0)))
+        first.iter().fold(sample, |sample, t| {
+            t.step().apply(sample, &mut Random::new(0))
+        })
     }
 
     /// The `(width, height)` of every sample that comes out, where the list fixes it: what batches need.
     pub fn size(&self) -> Option<(usize, usize)> {
         let last = self.transforms.iter().rev().find(|t| t.step().resizes())?;
-        (last.step().p() >= 1.0).then(|| last.step().size()).flatten()
+        (last.step().p() >= 1.0)
+            .then(|| last.step().size())
+            .flatten()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,7 +23,12 @@ pub struct GaussNoise {
 
 impl Default for GaussNoise {
     fn default() -> Self {
-        Self { std_range: [0.2, 0.44], mean_range: [0.0; 2], per_channel: true, p: 0.5 }
+        Self {
+            std_range: [0.2, 0.44],
+            mean_range: [0.0; 2],
+            per_channel: true,
+            p: 0.5,
+        }
     }
 }
 
@@ -33,8 +38,18 @@ impl Step for GaussNoise {
     }
 
     fn check(&self) -> Result<(), Wrong> {
-        check_range("std_range", self.std_range, [0.0, 1.0], "give two deviations from 0 to 1")?;
-        check_range("mean_range", self.mean_range, [-1.0, 1.0], "give two means from -1 to 1")
+        check_range(
+            "std_range",
+            self.std_range,
+            [0.0, 1.0],
+            "give two deviations from 0 to 1",
+        )?;
+        check_range(
+            "mean_range",
+            self.mean_range,
+            [-1.0, 1.0],
+            "give two means from -1 to 1",
+        )
     }
 
     fn apply(&self, sample: Sample, random: &mut Random) -> Sample {

@@ -37,7 +37,11 @@ impl Step for OneOf {
             return Ok(());
         }
         let names: Vec<&str> = self.transforms.iter().map(Transform::name).collect();
-        Err(Wrong::new("transforms", names, "give transforms whose p is above 0"))
+        Err(Wrong::new(
+            "transforms",
+            names,
+            "give transforms whose p is above 0",
+        ))
     }
 
     fn apply(&self, sample: Sample, random: &mut Random) -> Sample {
@@ -53,11 +57,16 @@ impl Step for OneOf {
     }
 
     fn resizes(&self) -> bool {
-        self.transforms.iter().any(|transform| transform.step().resizes())
+        self.transforms
+            .iter()
+            .any(|transform| transform.step().resizes())
     }
 
     fn size(&self) -> Option<(usize, usize)> {
-        let mut sizes = self.transforms.iter().map(|transform| transform.step().size());
+        let mut sizes = self
+            .transforms
+            .iter()
+            .map(|transform| transform.step().size());
         let first = sizes.next()??;
         sizes.all(|size| size == Some(first)).then_some(first)
     }

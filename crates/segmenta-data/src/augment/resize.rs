@@ -40,7 +40,10 @@ pub struct RandomScale {
 
 impl Default for RandomScale {
     fn default() -> Self {
-        Self { scale_limit: Limit::Around(0.1), p: 0.5 }
+        Self {
+            scale_limit: Limit::Around(0.1),
+            p: 0.5,
+        }
     }
 }
 
@@ -118,7 +121,12 @@ impl Step for RandomScale {
 
     fn check(&self) -> Result<(), Wrong> {
         let remedy = "give limits above -1, at most 9: -0.1 and 0.1 are a tenth smaller and larger";
-        check_range("scale_limit", self.scale_limit.around(0.0), [-0.99, 9.0], remedy)
+        check_range(
+            "scale_limit",
+            self.scale_limit.around(0.0),
+            [-0.99, 9.0],
+            remedy,
+        )
     }
 
     fn apply(&self, sample: Sample, random: &mut Random) -> Sample {

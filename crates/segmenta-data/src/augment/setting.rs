@@ -91,7 +91,9 @@ impl<'de> Deserialize<'de> for SizeRule {
                 check_side(side).map_err(D::Error::custom)?;
             }
             Resize::Exact { width, height } => {
-                check_side(width).and(check_side(height)).map_err(D::Error::custom)?;
+                check_side(width)
+                    .and(check_side(height))
+                    .map_err(D::Error::custom)?;
             }
         }
         Ok(Self(rule))
@@ -115,10 +117,14 @@ impl<'de> Deserialize<'de> for Sides {
                 let sides = text.split_once(['x', '×']);
                 let side = |text: &str| text.trim().parse().ok();
                 let sides = sides.and_then(|(w, h)| side(w).zip(side(h)));
-                sides.ok_or_else(|| D::Error::custom(format!("`{text}`: write 480 or \"320x240\"")))?
+                sides.ok_or_else(|| {
+                    D::Error::custom(format!("`{text}`: write 480 or \"320x240\""))
+                })?
             }
         };
-        check_side(width).and(check_side(height)).map_err(D::Error::custom)?;
+        check_side(width)
+            .and(check_side(height))
+            .map_err(D::Error::custom)?;
         Ok(Self { width, height })
     }
 }

@@ -41,13 +41,20 @@ pub struct Grayscale {
 impl Default for RandomBrightnessContrast {
     fn default() -> Self {
         let fifth = Limit::Around(0.2);
-        Self { brightness_limit: fifth, contrast_limit: fifth, p: 0.5 }
+        Self {
+            brightness_limit: fifth,
+            contrast_limit: fifth,
+            p: 0.5,
+        }
     }
 }
 
 impl Default for Gamma {
     fn default() -> Self {
-        Self { gamma_limit: [80.0, 120.0], p: 0.5 }
+        Self {
+            gamma_limit: [80.0, 120.0],
+            p: 0.5,
+        }
     }
 }
 
@@ -64,8 +71,18 @@ impl Step for RandomBrightnessContrast {
 
     fn check(&self) -> Result<(), Wrong> {
         let remedy = "give a limit from 0 to 1, or two from -1 to 1";
-        check_range("brightness_limit", self.brightness_limit.around(0.0), [-1.0, 1.0], remedy)?;
-        check_range("contrast_limit", self.contrast_limit.around(0.0), [-1.0, 1.0], remedy)
+        check_range(
+            "brightness_limit",
+            self.brightness_limit.around(0.0),
+            [-1.0, 1.0],
+            remedy,
+        )?;
+        check_range(
+            "contrast_limit",
+            self.contrast_limit.around(0.0),
+            [-1.0, 1.0],
+            remedy,
+        )
     }
 
     fn apply(&self, sample: Sample, random: &mut Random) -> Sample {

@@ -57,7 +57,12 @@ pub struct Perspective {
 
 impl Default for Rotate {
     fn default() -> Self {
-        Self { limit: Limit::Around(90.0), fill: [0; 3], fill_mask: void(), p: 0.5 }
+        Self {
+            limit: Limit::Around(90.0),
+            fill: [0; 3],
+            fill_mask: void(),
+            p: 0.5,
+        }
     }
 }
 
@@ -76,7 +81,12 @@ impl Default for ShiftScaleRotate {
 
 impl Default for Perspective {
     fn default() -> Self {
-        Self { distortion_scale: 0.5, fill: [0; 3], fill_mask: void(), p: 0.5 }
+        Self {
+            distortion_scale: 0.5,
+            fill: [0; 3],
+            fill_mask: void(),
+            p: 0.5,
+        }
     }
 }
 
@@ -107,17 +117,32 @@ impl Step for ShiftScaleRotate {
     fn check(&self) -> Result<(), Wrong> {
         let shift = "give parts of the sides from -1 to 1";
         let scale = "give limits above -1, at most 9: -0.1 and 0.1 are a tenth smaller and larger";
-        check_range("shift_limit", self.shift_limit.around(0.0), [-1.0, 1.0], shift)?;
-        check_range("scale_limit", self.scale_limit.around(0.0), [-0.99, 9.0], scale)?;
-        check_range("rotate_limit", self.rotate_limit.around(0.0), DEGREES, SAY_DEGREES)
+        check_range(
+            "shift_limit",
+            self.shift_limit.around(0.0),
+            [-1.0, 1.0],
+            shift,
+        )?;
+        check_range(
+            "scale_limit",
+            self.scale_limit.around(0.0),
+            [-0.99, 9.0],
+            scale,
+        )?;
+        check_range(
+            "rotate_limit",
+            self.rotate_limit.around(0.0),
+            DEGREES,
+            SAY_DEGREES,
+        )
     }
 
     fn apply(&self, sample: Sample, random: &mut Random) -> Sample {
         let (width, height) = sample.size();
         let degrees = random.within(self.rotate_limit.around(0.0));
         let scale = 1.0 + random.within(self.scale_limit.around(0.0));
-        let shift = [width, height]
-            .map(|side| side as f64 * random.within(self.shift_limit.around(0.0)));
+        let shift =
+            [width, height].map(|side| side as f64 * random.within(self.shift_limit.around(0.0)));
         let projection = Projection::turn(sample.size(), degrees, scale, shift);
         warp(&sample, projection, self.fill, self.fill_mask)
     }
@@ -135,13 +160,18 @@ impl Step for Perspective {
 
     fn apply(&self, sample: Sample, random: &mut Random) -> Sample {
         let (width, height) = sample.size();
-        let reach = [width, height].map(|side| (self.distortion_scale * (side / 2) as f64) as usize);
+        let reach =
+            [width, height].map(|side| (self.distortion_scale * (side / 2) as f64) as usize);
         let (right, bottom) = (width - 1, height - 1);
         let from = [[0, 0], [right, 0], [right, bottom], [0, bottom]];
         let to = from.map(|corner: [usize; 2]| {
             [0, 1].map(|axis| {
                 let inwards = random.whole([0, reach[axis]]);
-                if corner[axis] == 0 { inwards } else { corner[axis] - inwards }
+                if corner[axis] == 0 {
+                    inwards
+                } else {
+                    corner[axis] - inwards
+                }
             })
         });
         let floats = |corners: [[usize; 2]; 4]| corners.map(|corner| corner.map(|v| v as f64));

@@ -12,7 +12,12 @@ pub(super) struct Projection(pub(super) [f64; 8]);
 impl Projection {
     /// What turns a picture by an angle in degrees (clockwise), scales it about its centre and then moves it, in
     /// pixels: torchvision's `affine` without shear, inverted.
-    pub(super) fn turn((width, height): (usize, usize), degrees: f64, scale: f64, shift: [f64; 2]) -> Self {
+    pub(super) fn turn(
+        (width, height): (usize, usize),
+        degrees: f64,
+        scale: f64,
+        shift: [f64; 2],
+    ) -> Self {
         let (x, y) = (width as f64 * 0.5, height as f64 * 0.5);
         let (sin, cos) = degrees.to_radians().sin_cos();
         let (a, b, d, e) = (cos / scale, sin / scale, -sin / scale, cos / scale);
@@ -40,7 +45,8 @@ impl Projection {
 /// Eight equations with eight unknowns by Gauss's elimination with pivots.
 fn solve(mut rows: [[f64; 9]; 8]) -> Option<[f64; 8]> {
     for column in 0..8 {
-        let pivot = (column..8).max_by(|&a, &b| rows[a][column].abs().total_cmp(&rows[b][column].abs()))?;
+        let pivot =
+            (column..8).max_by(|&a, &b| rows[a][column].abs().total_cmp(&rows[b][column].abs()))?;
         rows.swap(column, pivot);
         if rows[column][column].abs() < 1e-9 {
             return None;
@@ -49,7 +55,9 @@ fn solve(mut rows: [[f64; 9]; 8]) -> Option<[f64; 8]> {
         for (place, row) in rows.iter_mut().enumerate() {
             if place != column {
                 let factor = row[column] / above[column];
-                row.iter_mut().zip(above).for_each(|(value, above)| *value -= factor * above);
+                row.iter_mut()
+                    .zip(above)
+                    .for_each(|(value, above)| *value -= factor * above);
             }
         }
     }
@@ -58,7 +66,12 @@ fn solve(mut rows: [[f64; 9]; 8]) -> Option<[f64; 8]> {
 
 /// The sample through a projection, at its own size: the picture bilinearly, the mask by the nearest pixel, both
 /// filled where the point seen lies outside.
-pub(super) fn warp(sample: &Sample, projection: Projection, fill: [u8; 3], fill_mask: u8) -> Sample {
+pub(super) fn warp(
+    sample: &Sample,
+    projection: Projection,
+    fill: [u8; 3],
+    fill_mask: u8,
+) -> Sample {
     let (width, height) = sample.size();
     let (from, _) = sample.picture().pixels().as_chunks::<3>();
     let from_ids = sample.labels().ids();
@@ -80,7 +93,10 @@ pub(super) fn warp(sample: &Sample, projection: Projection, fill: [u8; 3], fill_
     }
     let picture = Picture::from_rgb(width, height, pixels.into_flattened());
     let labels = LabelMap::new(width, height, ids);
-    Sample::pair(picture.expect("the size of the sample"), labels.expect("the size of the sample"))
+    Sample::pair(
+        picture.expect("the size of the sample"),
+        labels.expect("the size of the sample"),
+    )
 }
 
 /// Between four pixels; beyond the edge the nearest counts. Pillow cuts off what is behind the point.
