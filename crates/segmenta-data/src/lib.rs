@@ -4,6 +4,9 @@
 //!
 //! - [`Dataset`]: which pictures there are, with which masks, in which split, of which classes; the layout is
 //!   recognised ([`Kind`]).
+//! - [`check`]: every problem of a data set with file names and counts, before a network meets it.
+//! - [`augment`]: pictures and masks changed together, at random but the same on every run.
+//! - [`Loader`]: batches, prepared by threads of their own, the same for any number of them.
 //! - [`annotation`]: outlines and run lengths of COCO, labelme and CVAT as label maps.
 //! - [`Scene`]: road scenes painted by a program, with the class of every pixel. They need no download and no
 //!   licence, never run out, and are the same on every machine; the demonstration network was trained on them.
@@ -12,8 +15,10 @@
 
 pub mod annotation;
 pub mod augment;
+pub mod check;
 mod dataset;
 mod error;
+mod loader;
 mod random;
 mod sample;
 mod scenes;
@@ -23,5 +28,6 @@ pub use dataset::{
     PETS_CLASSES, Shares, Split, VOC_CLASSES,
 };
 pub use error::DataError;
+pub use loader::{Batch, Batches, Loader, LoaderOptions};
 pub use sample::Sample;
 pub use scenes::{SCENE_CLASSES, SCENE_COLOURS, Scene};

@@ -3,6 +3,7 @@
 //! A format a file; each gives [`Annotations`], and [`Annotations::draw`] makes label maps of them.
 
 pub mod coco;
+mod colours;
 pub mod cvat;
 pub mod labelme;
 mod outline;
@@ -14,6 +15,7 @@ use segmenta_image::{LabelMap, MAX_PIXELS};
 
 use crate::DataError;
 
+pub use colours::Colours;
 pub(crate) use outline::fill;
 pub(crate) use rle::Rle;
 

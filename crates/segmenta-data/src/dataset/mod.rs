@@ -29,8 +29,9 @@ use crate::{DataError, Sample};
 pub use classes::{
     ADE20K_CLASSES, CAMVID_CLASSES, CITYSCAPES_CLASSES, Classes, PETS_CLASSES, VOC_CLASSES,
 };
-pub(crate) use files::{files_below, name_of, read_lines};
+pub(crate) use files::read_lines;
 pub use item::Item;
+pub(crate) use item::as_upright;
 pub(crate) use item::{Mask, Source};
 pub use kind::{Kind, Split};
 pub use open::Open;

@@ -12,6 +12,8 @@ use segmenta::Resize;
 use segmenta_graph::Shape;
 use segmenta_runtime::Isa;
 
+use super::data::DataArgs;
+
 static VERSION: LazyLock<String> = LazyLock::new(|| {
     let isa = Isa::available().into_iter().map(|isa| isa.to_string());
     let isa: Vec<String> = isa.collect();
@@ -73,6 +75,8 @@ pub(crate) enum Command {
     Weights(Weights),
     /// A raw NCHW tensor through a network, to compare with another framework
     Forward(Forward),
+    /// Data sets: check, count classes, split, preview augmentation, convert annotations
+    Data(Box<DataArgs>),
     /// How fast a network runs here
     Bench(BenchArgs),
     /// The whole job on pictures made here: no data, no download
@@ -413,7 +417,7 @@ pub(crate) struct BenchForward {
     pub(crate) json: bool,
 }
 
-fn number(range: RangeInclusive<usize>) -> impl Fn(&str) -> Result<usize, String> + Clone {
+pub(crate) fn number(range: RangeInclusive<usize>) -> impl Fn(&str) -> Result<usize, String> + Clone {
     move |text| match text.parse() {
         Ok(n) if range.contains(&n) => Ok(n),
         _ if *range.end() == usize::MAX => Err(format!("a whole number from {} on", range.start())),
@@ -431,7 +435,7 @@ fn seconds(text: &str) -> Result<f64, String> {
     value.ok_or_else(|| "seconds, from 0 to 3600".into())
 }
 
-fn fraction(text: &str) -> Result<f64, String> {
+pub(crate) fn fraction(text: &str) -> Result<f64, String> {
     let value = text
         .parse()
         .ok()

@@ -3,6 +3,7 @@
 
 mod args;
 mod bench;
+mod data;
 mod demo;
 mod forward;
 mod inputs;
@@ -64,6 +65,7 @@ fn dispatch(args: Args) -> anyhow::Result<()> {
             Bench::Forward(args) => bench::forward(&args),
             Bench::Kernels(args) => bench::kernels(&args),
         },
+        Command::Data(args) => data::run(&args, quiet),
         Command::Demo(args) => demo::run(&args, quiet),
         Command::Completions { shell } => completions(shell),
     }
