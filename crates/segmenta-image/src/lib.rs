@@ -30,6 +30,7 @@ mod save;
 mod text;
 
 pub use cutout::cutout;
+pub use decode::exif_orientation;
 pub use error::{ErrorKind, PictureError};
 pub use grid::{make_grid, make_grid_normalised};
 pub use label_map::LabelMap;

@@ -21,6 +21,7 @@ pub(crate) struct Reported;
 pub(crate) fn is_usage(error: &anyhow::Error) -> bool {
     use segmenta::Error;
     error.is::<Usage>()
+        || super::data::is_usage(error)
         || error.is::<segmenta_zoo::ZooError>()
         || matches!(
             error.downcast_ref(),

@@ -3,6 +3,7 @@
 
 mod args;
 mod bench;
+mod data;
 mod demo;
 mod forward;
 mod inputs;
@@ -22,7 +23,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use clap_complete::Shell;
 
-use args::{Args, Bench, Command, Models};
+use args::{Args, Command, Models};
+use bench::Bench;
 use message::{Reported, is_usage};
 
 /// Does what the command line says. 0: done; 1: failed; 2: wrong usage.
@@ -66,6 +68,7 @@ fn dispatch(args: Args) -> anyhow::Result<()> {
             Bench::Step(args) => bench::step(&args),
             Bench::Kernels(args) => bench::kernels(&args),
         },
+        Command::Data(args) => data::run(&args, quiet),
         Command::Demo(args) => demo::run(&args, quiet),
         Command::Completions { shell } => completions(shell),
     }

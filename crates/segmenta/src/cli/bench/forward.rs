@@ -9,8 +9,8 @@ use segmenta_runtime::StepTime;
 use segmenta_zoo::{Options, VOC_CLASSES, find, find_encoder};
 use serde_json::json;
 
+use super::args::BenchForward;
 use super::{median, milliseconds, peak_rss_mb};
-use crate::cli::args::BenchForward;
 use crate::cli::message::{FAINT, STRONG, result};
 use crate::cli::model;
 use crate::cli::random::Random;
