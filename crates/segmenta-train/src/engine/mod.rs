@@ -262,6 +262,9 @@ impl Engine {
     /// first node that made a NaN.
     pub fn backward(&mut self, gradients: Vec<Tensor<4>>) -> Result<Vec<Gradient>, EngineError> {
         let shapes: Vec<Shape> = gradients.iter().map(|g| Shape::from(g.dims())).collect();
+        if !self.cpu.is_pending() {
+            return Err(EngineError::NoForward);
+        }
         if shapes != self.results {
             let list = |shapes: &[Shape]| {
                 let shapes: Vec<String> = shapes.iter().map(Shape::to_string).collect();
