@@ -65,9 +65,13 @@ else:
         keep(f"brightness_contrast_{alpha}_{beta}", certain(A.RandomBrightnessContrast(**limits, p=1)))
     for gamma in (0.8, 1.2):
         keep(f"gamma_{gamma}", certain(A.RandomGamma(gamma_limit=(gamma * 100, gamma * 100), p=1)))
+    def clahe(limit, columns, rows):
+        return A.CLAHE(clip_limit=(limit, limit), tile_grid_size=(columns, rows), p=1)
+
     for limit, columns, rows in ((2, 8, 8), (4, 3, 5)):
-        grid = A.CLAHE(clip_limit=(limit, limit), tile_grid_size=(columns, rows), p=1)
-        keep(f"clahe_{limit}_{columns}x{rows}", certain(grid))
+        grey = np.ascontiguousarray(pixels[..., 1])
+        keep(f"clahe_grey_{limit}_{columns}x{rows}", clahe(limit, columns, rows)(image=grey)["image"])
+    keep("clahe_2_2x2", certain(clahe(2, 2, 2)))
 
 save_file(tensors, path)
 print(len(tensors), "tensors,", path.stat().st_size, "bytes")

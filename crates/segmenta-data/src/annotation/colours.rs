@@ -23,17 +23,28 @@ impl Colours {
     pub fn read(path: &Path) -> Result<Self, DataError> {
         let mut entries: Vec<(String, [u8; 3])> = Vec::new();
         for (number, line) in read_lines(path)?.iter().enumerate() {
-            let words: Vec<&str> = line.split([',', ' ', '\t', ';']).filter(|w| !w.is_empty()).collect();
-            let (numbers, names): (Vec<&str>, Vec<&str>) =
-                words.into_iter().partition(|word| word.parse::<u8>().is_ok());
-            let values: Vec<u8> = numbers.iter().filter_map(|word| word.parse().ok()).collect();
+            let words: Vec<&str> = line
+                .split([',', ' ', '\t', ';'])
+                .filter(|w| !w.is_empty())
+                .collect();
+            let (numbers, names): (Vec<&str>, Vec<&str>) = words
+                .into_iter()
+                .partition(|word| word.parse::<u8>().is_ok());
+            let values: Vec<u8> = numbers
+                .iter()
+                .filter_map(|word| word.parse().ok())
+                .collect();
             match (&*values, names.is_empty()) {
                 (&[r, g, b], false) => entries.push((names.join(" "), [r, g, b])),
                 // `name,r,g,b`
                 ([], _) if number == 0 => {}
                 _ => {
                     let remedy = "write a class a line: road 128 64 128";
-                    return Err(DataError::at(format!("no class and colour: `{line}`"), path, remedy));
+                    return Err(DataError::at(
+                        format!("no class and colour: `{line}`"),
+                        path,
+                        remedy,
+                    ));
                 }
             }
         }
@@ -41,7 +52,11 @@ impl Colours {
         for (name, colour) in &entries {
             if let Some(other) = seen.insert(*colour, name) {
                 let what = format!("{other} and {name} have one colour");
-                return Err(DataError::at(what, path, "give each class a colour of its own"));
+                return Err(DataError::at(
+                    what,
+                    path,
+                    "give each class a colour of its own",
+                ));
             }
         }
         Self::new(entries).map_err(|what| DataError::at(what, path, TOO_MANY))
@@ -75,7 +90,11 @@ impl Colours {
         };
         Self::new(colours.into_iter().map(name).collect()).map_err(|what| {
             let what = format!("{what} by colour");
-            DataError::data(what, "the masks given", "say which colours count: --colors FILE")
+            DataError::data(
+                what,
+                "the masks given",
+                "say which colours count: --colors FILE",
+            )
         })
     }
 
@@ -88,7 +107,12 @@ impl Colours {
 
     /// A mask in ids, 255 where a colour is no class's, and how many pixels those are.
     pub fn ids(&self, mask: &Picture) -> (LabelMap, usize) {
-        let ids: HashMap<[u8; 3], u8> = self.0.iter().zip(0..).map(|((_, c), id)| (*c, id)).collect();
+        let ids: HashMap<[u8; 3], u8> = self
+            .0
+            .iter()
+            .zip(0..)
+            .map(|((_, c), id)| (*c, id))
+            .collect();
         let (pixels, _) = mask.pixels().as_chunks::<3>();
         let mut unknown = 0;
         let mut last = ([0; 3], ids.get(&[0; 3]).copied());
@@ -133,7 +157,10 @@ mod tests {
         };
         let both = read("name,r,g,b\nroad,128,64,128\ntraffic light,1,2,3\n").unwrap();
         assert_eq!(both.classes().names(), ["road", "traffic light"]);
-        assert_eq!(both, read("128 64 128\troad\n1 2 3\ttraffic light").unwrap());
+        assert_eq!(
+            both,
+            read("128 64 128\troad\n1 2 3\ttraffic light").unwrap()
+        );
         for (wrong, said) in [
             ("road 1 2", "road 1 2"),
             ("road 1 2 3\nsky 1 2 3", "road and sky have one colour"),

@@ -194,6 +194,9 @@ impl Transform {
     }
 
     fn check(&self) -> Result<(), DataError> {
+        if let Self::OneOf(one_of) = self {
+            one_of.transforms.iter().try_for_each(Self::check)?;
+        }
         let p = self.step().p();
         let p = if (0.0..=1.0).contains(&p) {
             Ok(())
@@ -208,11 +211,7 @@ impl Transform {
             } = wrong;
             let what = format!("{setting} = {value}");
             DataError::setting(what, format!("augment, {}", self.name()), remedy)
-        })?;
-        match self {
-            Self::OneOf(one_of) => one_of.transforms.iter().try_for_each(Self::check),
-            _ => Ok(()),
-        }
+        })
     }
 
     fn apply(&self, sample: Sample, random: &mut Random) -> Sample {

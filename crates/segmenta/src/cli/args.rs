@@ -361,7 +361,9 @@ pub(crate) struct Demo {
     pub(crate) out: PathBuf,
 }
 
-pub(crate) fn number(range: RangeInclusive<usize>) -> impl Fn(&str) -> Result<usize, String> + Clone {
+pub(crate) fn number(
+    range: RangeInclusive<usize>,
+) -> impl Fn(&str) -> Result<usize, String> + Clone {
     move |text| match text.parse() {
         Ok(n) if range.contains(&n) => Ok(n),
         _ if *range.end() == usize::MAX => Err(format!("a whole number from {} on", range.start())),

@@ -11,13 +11,19 @@ use super::{open, with_progress};
 
 pub(super) fn run(args: &Check, quiet: bool) -> anyhow::Result<()> {
     let dataset = open(&args.source, None)?;
-    let report = with_progress(dataset.len(), "pictures", quiet, |advance| dataset.check(advance));
+    let report = with_progress(dataset.len(), "pictures", quiet, |advance| {
+        dataset.check(advance)
+    });
     if args.json {
         result(&serde_json::to_string_pretty(&report)?)?;
     } else if !quiet || report.errors() > 0 {
         result(&coloured(&report))?;
     }
-    if report.errors() > 0 { Err(Reported.into()) } else { Ok(()) }
+    if report.errors() > 0 {
+        Err(Reported.into())
+    } else {
+        Ok(())
+    }
 }
 
 /// The report, each finding's first word in the colour of how bad it is.

@@ -10,7 +10,9 @@ use super::{open, with_progress};
 
 pub(super) fn run(args: &ClassesArgs, quiet: bool) -> anyhow::Result<()> {
     let dataset = open(&args.source, args.split)?;
-    let counts = with_progress(dataset.len(), "masks", quiet, |advance| count_classes(&dataset, advance));
+    let counts = with_progress(dataset.len(), "masks", quiet, |advance| {
+        count_classes(&dataset, advance)
+    });
     if counts.masks == 0 {
         let folder = shown(&args.source.folder);
         let what = format!("no mask can be read · {folder} · see why: segmenta data check");

@@ -34,17 +34,32 @@ fn open(source: &Source, split: Option<Split>) -> anyhow::Result<Dataset> {
     };
     if !dataset.has(split) {
         let folder = super::message::shown(&source.folder);
-        let what = format!("no picture in the split {split} · {folder} · make splits: segmenta data split");
+        let what = format!(
+            "no picture in the split {split} · {folder} · make splits: segmenta data split"
+        );
         return Err(Usage(what).into());
     }
     Ok(dataset.only(split))
 }
 
 /// Does what calls back after each thing, from whatever thread, and shows how far it is.
-fn with_progress<T>(total: usize, things: &'static str, quiet: bool, work: impl FnOnce(&(dyn Fn() + Sync)) -> T) -> T {
+fn with_progress<T>(
+    total: usize,
+    things: &'static str,
+    quiet: bool,
+    work: impl FnOnce(&(dyn Fn() + Sync)) -> T,
+) -> T {
     let progress = Mutex::new(Progress::new(total, things, quiet));
-    let done = work(&|| progress.lock().unwrap_or_else(PoisonError::into_inner).advance());
-    progress.into_inner().unwrap_or_else(PoisonError::into_inner).clear();
+    let done = work(&|| {
+        progress
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .advance()
+    });
+    progress
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clear();
     done
 }
 

@@ -19,7 +19,10 @@ pub(super) fn run(args: &SplitArgs, quiet: bool) -> anyhow::Result<()> {
     })?;
     let dataset = open(&args.source, None)?;
     let dealt = dataset.split(shares, args.seed);
-    let out = args.out.clone().unwrap_or_else(|| dataset.root().join("splits"));
+    let out = args
+        .out
+        .clone()
+        .unwrap_or_else(|| dataset.root().join("splits"));
     prepare_folder(&out)?;
     let mut lists = Vec::new();
     for split in Split::ALL {
@@ -31,9 +34,14 @@ pub(super) fn run(args: &SplitArgs, quiet: bool) -> anyhow::Result<()> {
         });
         let before = std::fs::read(&path).ok();
         // A run that was made with the old lists would be measured with the new ones.
-        if before.as_ref().is_some_and(|before| before != text.as_bytes()) {
+        if before
+            .as_ref()
+            .is_some_and(|before| before != text.as_bytes())
+        {
             let path = shown(&path);
-            let what = format!("another list is there already · {path} · delete it, or choose a folder with --out");
+            let what = format!(
+                "another list is there already · {path} · delete it, or choose a folder with --out"
+            );
             return Err(anyhow::anyhow!(what));
         }
         if !part.is_empty() || before.is_some() {
