@@ -204,7 +204,7 @@ impl Pace {
     }
 
     fn place(&self) -> String {
-        let epoch = self.done.div_ceil(self.steps).max(1);
+        let epoch = self.done.div_ceil(self.steps);
         let (_, step) = self.whole_and_part();
         let epochs = self.epochs;
         if step == self.steps || step == 0 {

@@ -19,6 +19,7 @@ use crate::{figure, growth_gif};
 
 /// Pixels of a chart's picture for each of its units.
 const SCALE: f32 = 2.0;
+
 /// Writes a run's metrics, events, figures and report.
 ///
 /// Tell it of an epoch before the epoch's weights are saved: what a resumed run has forgotten it will hear again, and
@@ -78,7 +79,11 @@ impl RunRecord {
         let path = folder.metrics();
         let wanted = History::new(recorded.scores);
         // A run that was killed at its very beginning has none yet.
-        let mut history = if path.exists() { History::read(&path)? } else { wanted.clone() };
+        let mut history = if path.exists() {
+            History::read(&path)?
+        } else {
+            wanted.clone()
+        };
         if history.scores() != wanted.scores() {
             let (old, new) = (history.scores().join(", "), wanted.scores().join(", "));
             return Err(ReportError::Mismatch {

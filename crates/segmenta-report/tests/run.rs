@@ -7,8 +7,8 @@ use segmenta_image::{LabelMap, Palette, Picture};
 use segmenta_metrics::Confusion;
 use segmenta_report::events::{LoggedValue, files, read};
 use segmenta_report::{
-    Classes, Epoch, Example, Existing, Facts, History, Progress, Recorded, ReportError, RunFolder, RunRecord,
-    Summary,
+    Classes, Epoch, Example, Existing, Facts, History, Progress, Recorded, ReportError, RunFolder,
+    RunRecord, Summary,
 };
 
 mod made_up;

@@ -7,7 +7,8 @@ use segmenta_data::{SCENE_CLASSES, SCENE_COLOURS, Scene};
 use segmenta_image::{LabelMap, Palette};
 use segmenta_metrics::{Confusion, Score};
 use segmenta_report::{
-    Classes, Epoch, Example, Existing, Facts, Progress, Recorded, RunFolder, RunLog, RunRecord, Summary,
+    Classes, Epoch, Example, Existing, Facts, Progress, Recorded, RunFolder, RunLog, RunRecord,
+    Summary,
 };
 
 /// Steps in an epoch.
@@ -78,7 +79,10 @@ pub(crate) fn train(
         )?;
         record.preview(&examples)?;
         let score = confusion.mean_iou().value.unwrap_or_default();
-        progress.epoch(&format!("loss {:.4}", loss(f64::from(epoch), 1)), Some(&format!("mIoU {score:.3}")));
+        progress.epoch(
+            &format!("loss {:.4}", loss(f64::from(epoch), 1)),
+            Some(&format!("mIoU {score:.3}")),
+        );
     }
     Ok(())
 }
