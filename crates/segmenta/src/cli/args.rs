@@ -35,6 +35,23 @@ const PICTURES: &str = "How pictures are read";
 const NETWORK: &str = "Network";
 const WRITTEN: &str = "What is written";
 
+#[cfg(feature = "train")]
+const TRAIN_HELP: &str = "\
+Examples:
+  segmenta train pets-segnet --data pets -o runs/pets
+  segmenta train my.toml --data scans --set model.arch=unet --set model.encoder=resnet34
+  segmenta train runs/pets/config.toml --data pets -o runs/pets --resume
+  segmenta train voc -m unet -g 0 --data VOCdevkit/VOC2012
+
+Recipes that come along: camvid-unet, nuclei-unet, person-unet, pets-segnet, torchvision-reference,
+voc-deeplab, voc-fcn, voc-fcn8s, voc-unet. A recipe of your own says only what differs from the
+defaults, which --explain lists.
+
+The folder gets model.safetensors (the best epoch: give it to `segmenta predict --weights`),
+last.safetensors (for --resume), metrics.csv, TensorBoard events, previews, report.html.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C (--resume goes on).";
+
 /// Semantic segmentation: a network gives every pixel of a photograph a class.
 #[derive(Debug, Parser)]
 #[command(
@@ -80,6 +97,10 @@ pub(crate) enum Command {
     Data(Box<DataArgs>),
     /// How fast a network runs here
     Bench(BenchArgs),
+    /// Train a network: a recipe and a folder of data become a model, with a report
+    #[cfg(feature = "train")]
+    #[command(after_help = TRAIN_HELP)]
+    Train(super::train::Train),
     /// The whole job on pictures made here: no data, no download
     Demo(Demo),
     /// Write a completion script for a shell

@@ -15,6 +15,8 @@ mod predict;
 mod progress;
 mod random;
 mod table;
+#[cfg(feature = "train")]
+mod train;
 mod weights;
 
 use std::io;
@@ -69,6 +71,8 @@ fn dispatch(args: Args) -> anyhow::Result<()> {
             Bench::Kernels(args) => bench::kernels(&args),
         },
         Command::Data(args) => data::run(&args, quiet),
+        #[cfg(feature = "train")]
+        Command::Train(args) => train::run(&args, quiet),
         Command::Demo(args) => demo::run(&args, quiet),
         Command::Completions { shell } => completions(shell),
     }

@@ -43,7 +43,7 @@ fn open(source: &Source, split: Option<Split>) -> anyhow::Result<Dataset> {
 }
 
 /// Does what calls back after each thing, from whatever thread, and shows how far it is.
-fn with_progress<T>(
+pub(super) fn with_progress<T>(
     total: usize,
     things: &'static str,
     quiet: bool,
