@@ -1,6 +1,6 @@
 //! Recipes: files, those that come with the binary, and the tutorials' own spelling.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context;
 
@@ -44,7 +44,7 @@ built_in!(
 
 pub(super) fn find(args: &Train) -> anyhow::Result<Recipe> {
     let asked = args.recipe.clone().unwrap_or_default();
-    let path = Path::new(&asked);
+    let path = PathBuf::from(&asked);
     // `segmenta train voc -m unet`, as the tutorials write it.
     let name = match (&args.model, &*asked) {
         (Some(model), "voc") => match model.to_lowercase().as_str() {
@@ -80,12 +80,12 @@ pub(super) fn find(args: &Train) -> anyhow::Result<Recipe> {
         );
         return Err(Usage(problem).into());
     }
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read the recipe · {}", shown(path)))?;
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("cannot read the recipe · {}", shown(&path)))?;
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     Ok(Recipe {
         text,
-        origin: shown(path).to_string(),
+        origin: shown(&path).to_string(),
         name: stem.into_owned(),
         argument: asked,
         data: None,
