@@ -39,6 +39,8 @@ pub struct Settings {
     pub quiet: bool,
     /// Whether every value is looked at.
     pub debug_numerics: bool,
+    /// Steps after which the run stops, to be gone on with.
+    pub most_steps: Option<u64>,
     /// Ends the run after the step that is being taken, when it becomes true.
     pub stop: Arc<AtomicBool>,
 }
@@ -84,6 +86,8 @@ pub struct Session {
     record: RunRecord,
     log: RunLog,
     progress: Progress,
+    /// Steps that were taken before.
+    begun_at: u64,
     taken: Vec<(PathBuf, Taken)>,
 }
 
@@ -170,6 +174,7 @@ impl Session {
             },
             log: RunLog::open(&folder)?,
             progress: Progress::default(),
+            begun_at: 0,
             config,
             settings,
             folder,
@@ -190,6 +195,7 @@ impl Session {
             let path = session.folder.last();
             session.progress = session.kept().restore(&path)?;
             session.engine.set_steps(session.progress.passes);
+            session.begun_at = session.progress.steps;
             let (folder, steps) = (session.folder.clone(), session.progress.steps);
             session.record = RunRecord::resume(&folder, recorded, steps)?;
         }
@@ -302,7 +308,7 @@ impl Session {
                 batches.waited().as_secs_f64(),
             );
             let every = self.config.train.checkpoint_steps;
-            let stop = self.settings.stop.load(Ordering::Relaxed);
+            let stop = self.is_to_stop();
             let due = every > 0 && self.progress.steps.is_multiple_of(every);
             if (stop || due) && !is_last {
                 self.save()?;
@@ -335,8 +341,13 @@ impl Session {
             ..Progress::default()
         };
         self.save()?;
-        let stop = self.settings.stop.load(Ordering::Relaxed);
-        Ok(!stop || self.progress.epochs == self.config.train.epochs)
+        Ok(!self.is_to_stop() || self.progress.epochs == self.config.train.epochs)
+    }
+
+    fn is_to_stop(&self) -> bool {
+        let taken = self.progress.steps - self.begun_at;
+        let enough = self.settings.most_steps.is_some_and(|most| taken >= most);
+        enough || self.settings.stop.load(Ordering::Relaxed)
     }
 
     /// Forward, loss, backward of one batch, whose gradients are added up; its loss.

@@ -34,6 +34,9 @@ pub(crate) struct Train {
     /// Threads to compute with [default: one a core]
     #[arg(long, value_name = "N", value_parser = number(1..=1024))]
     pub(crate) threads: Option<usize>,
+    /// Stop after so many steps; --resume goes on
+    #[arg(long, value_name = "N")]
+    pub(crate) max_steps: Option<u64>,
     /// Look at every value, so that a NaN names the node that made it. Slow
     #[arg(long)]
     pub(crate) debug_numerics: bool,

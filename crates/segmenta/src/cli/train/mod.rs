@@ -63,6 +63,7 @@ pub(super) fn run(args: &Train, quiet: bool) -> anyhow::Result<()> {
         resume: args.resume,
         quiet,
         debug_numerics: args.debug_numerics,
+        most_steps: args.max_steps,
         stop,
     };
     let session = Session::new(config, &dataset, folder.clone(), settings)?;
