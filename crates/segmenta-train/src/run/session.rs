@@ -598,12 +598,12 @@ impl Session {
                 .then(|| self.config.model.encoder.clone())
                 .flatten(),
             options,
-            classes: self.names.names().to_vec(),
-            palette: Some(
-                (0..self.names.len())
-                    .map(|id| self.names.palette().color(id as u8))
-                    .collect(),
-            ),
+            // One name means binary: that class where the logit is positive.
+            classes: self.names.names()[usize::from(self.classes == 1)..].to_vec(),
+            palette: (self.classes > 1).then(|| {
+                let color = |id| self.names.palette().color(id as u8);
+                (0..self.names.len()).map(color).collect()
+            }),
             in_channels: 3,
             preprocessing: card::Preprocessing {
                 resize: match input.size {
