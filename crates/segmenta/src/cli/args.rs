@@ -101,6 +101,15 @@ pub(crate) enum Command {
     #[cfg(feature = "train")]
     #[command(after_help = TRAIN_HELP)]
     Train(super::train::Train),
+    /// Measure a model on pictures whose truth is known, at their own size
+    #[command(after_help = "\
+Examples:
+  segmenta eval --weights runs/pets/model.safetensors --data pets --split test
+  segmenta eval --weights runs/x/model.safetensors --images photos --masks truth --json
+  segmenta eval --model fcn_resnet50 --data VOCdevkit/VOC2012 --split val
+
+Every score says its protocol: what was counted together, what was averaged, what was ignored.")]
+    Eval(super::eval::Eval),
     /// The whole job on pictures made here: no data, no download
     Demo(Demo),
     /// Write a completion script for a shell

@@ -5,6 +5,7 @@ mod args;
 mod bench;
 mod data;
 mod demo;
+mod eval;
 mod forward;
 mod inputs;
 mod message;
@@ -73,6 +74,7 @@ fn dispatch(args: Args) -> anyhow::Result<()> {
         Command::Data(args) => data::run(&args, quiet),
         #[cfg(feature = "train")]
         Command::Train(args) => train::run(&args, quiet),
+        Command::Eval(args) => eval::run(&args, quiet),
         Command::Demo(args) => demo::run(&args, quiet),
         Command::Completions { shell } => completions(shell),
     }
