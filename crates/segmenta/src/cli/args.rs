@@ -382,13 +382,21 @@ pub(crate) struct Forward {
 
 /// The whole job on pictures made here: no data, no download.
 ///
-/// Paints eight road scenes, segments them with a small network that is part of this program, and
-/// compares with the truth, which the painter knows. Look at comparison.png first.
+/// Paints road scenes, trains a small network on them for about a minute, and shows what it says of scenes that
+/// it has not seen, beside the truth, which the painter knows. Look at comparison.png and run/report.html.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Demo {
     /// Folder for the pictures; made if it is not there
     #[arg(short, long, value_name = "DIR", default_value = "segmenta-demo", value_hint = ValueHint::DirPath)]
     pub(crate) out: PathBuf,
+    /// Train nothing: take the small network that is part of this program. A second
+    #[cfg(feature = "train")]
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Sets a key of the training's recipe: --set train.epochs=3
+    #[cfg(feature = "train")]
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
 }
 
 pub(crate) fn number(

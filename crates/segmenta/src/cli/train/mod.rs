@@ -118,7 +118,7 @@ fn check(config: &Config, data: &std::path::Path, quiet: bool) -> anyhow::Result
 }
 
 /// Ctrl-C asks the run to stop after its step; a second one ends it at once, from whose checkpoint it goes on.
-fn on_interrupt(stop: Arc<AtomicBool>) -> anyhow::Result<()> {
+pub(super) fn on_interrupt(stop: Arc<AtomicBool>) -> anyhow::Result<()> {
     ctrlc::set_handler(move || {
         if stop.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
