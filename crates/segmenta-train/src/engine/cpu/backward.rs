@@ -117,7 +117,10 @@ impl Backward<'_, '_> {
     fn conv(&mut self, step: &Step, layer: usize, input: Option<(usize, Value)>, dy: Value) {
         let conv = &self.draft.layers.convs[layer];
         let y = step.instruction.writes[0];
-        let weights = conv.weight_gradient.as_ref().map(WeightGradient::scratch_len);
+        let weights = conv
+            .weight_gradient
+            .as_ref()
+            .map(WeightGradient::scratch_len);
         let inputs = conv.input_gradient.as_ref();
         let inputs = inputs.map(|gradient| (gradient.scratch_len(), gradient.adds()));
         let bias = conv.bias.is_some_and(|bias| self.draft.trains(bias));
@@ -146,7 +149,10 @@ impl Backward<'_, '_> {
 
     fn transposed(&mut self, step: &Step, layer: usize, x: Value, dy: Value) {
         let conv = &self.draft.layers.transposed[layer];
-        let weights = conv.weight_gradient.as_ref().map(WeightGradient::scratch_len);
+        let weights = conv
+            .weight_gradient
+            .as_ref()
+            .map(WeightGradient::scratch_len);
         let inputs = conv.input_gradient.as_ref();
         let inputs = inputs.map(|(_, plan)| ConvPlan::scratch_len(plan));
         let bias = conv.bias.is_some_and(|bias| self.draft.trains(bias));
