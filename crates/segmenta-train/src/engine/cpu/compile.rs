@@ -199,9 +199,9 @@ impl<'a> Draft<'a> {
                 self.push(at, data, Work::Resize(filter));
             }
             Op::FitLike { .. } => self.push(at, data, Work::Fit),
-            Op::Dropout { p } => self.push(at, data, Work::Dropout { p, salt: at as u64 }),
+            Op::Dropout { p } => self.push(at, data, Work::Dropout { p, node: at }),
             Op::StochasticDepth { p } => {
-                self.push(at, data, Work::DropPictures { p, salt: at as u64 });
+                self.push(at, data, Work::DropPictures { p, node: at });
             }
         }
         Ok(())
@@ -311,11 +311,8 @@ impl<'a> Draft<'a> {
         };
         let frozen = !self.purpose.trains[scale];
         let shape = self.shapes[at];
-        if !frozen && shape.batch * shape.pixels() == 1 {
-            return Err(EngineError::OneValue {
-                node: data.name.clone(),
-                channels: shape.channels,
-            });
+        if !frozen {
+            EngineError::check_values(data, shape)?;
         }
         let (tail, activation) = self.absorb(at, |_| true);
         self.layers.norms.push(NormLayer {

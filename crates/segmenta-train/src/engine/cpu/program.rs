@@ -57,9 +57,9 @@ pub(super) enum Work {
     /// x → y, cut off or filled up with zeros; its own gradient too.
     Fit,
     /// x → y; its own gradient too.
-    Dropout { p: f32, salt: u64 },
+    Dropout { p: f32, node: usize },
     /// x → y; its own gradient too.
-    DropPictures { p: f32, salt: u64 },
+    DropPictures { p: f32, node: usize },
     /// x → a result.
     Emit(usize),
     /// x → a result, resized bilinearly.

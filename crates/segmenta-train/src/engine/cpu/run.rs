@@ -11,6 +11,7 @@ use segmenta_runtime::lower::{has_leading_taps, with_leading_taps, without_leadi
 
 use super::layers::{ConvLayer, Layers, NormLayer, TransposedLayer};
 use super::program::{Instruction, Program, Value, Work};
+use crate::engine::drop_seed;
 use crate::optim::Slice;
 
 /// What an instruction works on beside the arena.
@@ -273,12 +274,12 @@ impl Run<'_> {
                 }
             }),
             Work::Fit => self.unary(kernels::fit),
-            Work::Dropout { p, salt } => {
-                let seed = self.around.seed ^ salt.wrapping_mul(SALT);
+            Work::Dropout { p, node } => {
+                let seed = drop_seed(self.around.seed, node);
                 self.unary(|x, to| kernels::dropout(x, p, seed, to));
             }
-            Work::DropPictures { p, salt } => {
-                let seed = self.around.seed ^ salt.wrapping_mul(SALT);
+            Work::DropPictures { p, node } => {
+                let seed = drop_seed(self.around.seed, node);
                 self.unary(|x, to| kernels::drop_pictures(x, p, seed, to));
             }
             Work::ConvInput(layer) => self.conv_input(layer),
@@ -543,9 +544,6 @@ impl Run<'_> {
         }
     }
 }
-
-/// Sets drops of one step apart from each other.
-const SALT: u64 = 0x9e37_79b9_7f4a_7c15;
 
 fn map<'m>(program: &Program, isa: Isa, value: Value, data: &'m [f32]) -> Map<'m> {
     Map::new(isa, program.shape(value), data, program.image_stride(value))
