@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .into();
     let mut record = made_up::begin(&path)?;
     let mut progress = Progress::new(20, made_up::STEPS, 0, false);
-    made_up::train(&mut record, &mut progress, 0..=20, 20)?;
+    made_up::train(&mut record, &mut progress, 6, 0..=20, 20)?;
     progress.finish();
     record.report(&made_up::summary(Vec::new()))?;
     Ok(())

@@ -15,7 +15,7 @@ pub(crate) fn to_csv(epoch: u32, confusion: &Confusion, classes: &Classes) -> Ve
     let mut csv = csv::Writer::from_writer(Vec::new());
     let mut row = |cells: Vec<String>| {
         csv.write_record(cells)
-            .expect("rows of one length, into memory")
+            .expect("rows of one length, into memory");
     };
     row(COLUMNS
         .iter()

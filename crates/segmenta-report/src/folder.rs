@@ -84,7 +84,7 @@ impl RunFolder {
                 return Err(ReportError::Occupied(path.clone()));
             }
         }
-        folder.write(&folder.config(), config.as_bytes())?;
+        RunFolder::write(&folder.config(), config.as_bytes())?;
         Ok(folder)
     }
 
@@ -192,7 +192,7 @@ impl RunFolder {
     }
 
     /// Writes a file of the run whole or not at all, and its folder if there is none.
-    pub(crate) fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
+    pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(ReportError::write(folder))?;
         }
@@ -330,11 +330,9 @@ mod tests {
     fn what_is_there_is_told_in_the_order_of_looking() {
         let home = tempfile::tempdir().unwrap();
         let folder = RunFolder::create(home.path().join("a"), "x", Existing::Refuse).unwrap();
-        folder
-            .write(&folder.previews().join("epoch-0001.png"), b"123")
-            .unwrap();
-        folder.write(&folder.report(), b"<!doctype html>").unwrap();
-        folder.write(&folder.path().join("a.txt"), b"").unwrap();
+        RunFolder::write(&folder.previews().join("epoch-0001.png"), b"123").unwrap();
+        RunFolder::write(&folder.report(), b"<!doctype html>").unwrap();
+        RunFolder::write(&folder.path().join("a.txt"), b"").unwrap();
         let files = folder.list().unwrap();
         let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
         assert_eq!(names, ["report.html", "config.toml", "previews/", "a.txt"]);

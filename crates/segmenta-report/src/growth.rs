@@ -389,7 +389,7 @@ mod tests {
 
     /// Masks of two classes, the border moving with the epoch.
     fn mask(epoch: u32) -> LabelMap {
-        let id = |i: u32| if i % 40 < epoch * 4 { 1 } else { 0 };
+        let id = |i: u32| u8::from(i % 40 < epoch * 4);
         LabelMap::new(40, 30, (0..1200).map(id).collect()).unwrap()
     }
 

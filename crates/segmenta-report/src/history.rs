@@ -123,7 +123,7 @@ impl History {
             .chain(AFTER_SCORES);
         let mut row = |cells: Vec<String>| {
             csv.write_record(cells)
-                .expect("rows of one length, into memory")
+                .expect("rows of one length, into memory");
         };
         row(names.map(Into::into).collect());
         let number =

@@ -66,7 +66,7 @@ impl RunRecord {
         let history = History::new(recorded.scores);
         let events = EventWriter::create(folder.path())?;
         let record = Self::new(folder, recorded.classes, recorded.best_by, history, events)?;
-        folder.write(&folder.metrics(), &record.history.to_csv())?;
+        RunFolder::write(&folder.metrics(), &record.history.to_csv())?;
         Ok(record)
     }
 
@@ -96,7 +96,7 @@ impl RunRecord {
         let events = EventWriter::resume(folder.path(), step)?;
         let record = Self::new(folder, recorded.classes, recorded.best_by, history, events)?;
         record.forget_later()?;
-        folder.write(&path, &record.history.to_csv())?;
+        RunFolder::write(&path, &record.history.to_csv())?;
         Ok(record)
     }
 
@@ -196,10 +196,9 @@ impl RunRecord {
             .is_some_and(|best| best.epoch == number);
         if let Some(confusion) = confusion.filter(|_| best) {
             let csv = counted::to_csv(number, confusion, &self.classes);
-            self.folder.write(&self.folder.confusion(), &csv)?;
+            RunFolder::write(&self.folder.confusion(), &csv)?;
         }
-        self.folder
-            .write(&self.folder.metrics(), &history.to_csv())?;
+        RunFolder::write(&self.folder.metrics(), &history.to_csv())?;
         self.history = history;
         Ok(best)
     }
@@ -224,12 +223,11 @@ impl RunRecord {
             .iter()
             .map(|example| reduced(&example.prediction))
             .collect();
-        self.folder.write(
+        RunFolder::write(
             &self.masks_path(last.epoch),
             &stacked(&masks)?.to_png(self.classes.palette()),
         )?;
-        self.folder
-            .write(&self.preview_path(last.epoch), &drawn.to_png())?;
+        RunFolder::write(&self.preview_path(last.epoch), &drawn.to_png())?;
         // A quarter of the pixels: the events keep all epochs in one file.
         let small = drawn.resize(drawn.width() / 2, drawn.height() / 2, Filter::Bilinear);
         self.events.picture(last.step, "previews", &small)?;
@@ -251,7 +249,7 @@ impl RunRecord {
         let folder = &self.folder;
         let curves = curves(&self.history, self.best().map(|best| best.epoch));
         for (name, chart) in &curves {
-            folder.write(
+            RunFolder::write(
                 &folder.curves().join(format!("{name}.png")),
                 &chart.picture(SCALE)?.to_png(),
             )?;
@@ -262,7 +260,7 @@ impl RunRecord {
         }
         let gif = self.draw_growth()?;
         if let Some(gif) = &gif {
-            folder.write(&folder.growth(), gif)?;
+            RunFolder::write(&folder.growth(), gif)?;
         }
         let shown = self.best().map(|best| best.epoch);
         let preview =
@@ -296,7 +294,7 @@ impl RunRecord {
             config: &config,
         };
         let report = folder.report();
-        folder.write(&report, page.html()?.as_bytes())?;
+        RunFolder::write(&report, page.html()?.as_bytes())?;
         Ok(report)
     }
 
@@ -311,11 +309,11 @@ impl RunRecord {
             &classes.colours(),
         );
         let folder = &self.folder;
-        folder.write(
+        RunFolder::write(
             &folder.path().join("confusion.png"),
             &matrix.picture(SCALE)?.to_png(),
         )?;
-        folder.write(
+        RunFolder::write(
             &folder.path().join("classes.png"),
             &bars.picture(SCALE)?.to_png(),
         )

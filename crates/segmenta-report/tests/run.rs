@@ -46,18 +46,18 @@ fn a_resumed_run_leaves_what_a_straight_one_leaves() {
     let home = tempfile::tempdir().unwrap();
     let (straight, resumed) = (home.path().join("a/run"), home.path().join("b/run"));
     let mut record = made_up::begin(&straight).unwrap();
-    made_up::train(&mut record, &mut quiet(), 0..=5, 5).unwrap();
+    made_up::train(&mut record, &mut quiet(), 2, 0..=5, 5).unwrap();
     record.report(&made_up::summary(Vec::new())).unwrap();
 
     let mut record = made_up::begin(&resumed).unwrap();
-    made_up::train(&mut record, &mut quiet(), 0..=4, 5).unwrap();
+    made_up::train(&mut record, &mut quiet(), 2, 0..=4, 5).unwrap();
     record.report(&made_up::summary(Vec::new())).unwrap();
     // Killed; the weights are those of epoch 2 and some steps of epoch 3.
     let folder = RunFolder::open(&resumed).unwrap();
     let mut record = RunRecord::resume(&folder, made_up::recorded(), 2 * made_up::STEPS).unwrap();
     assert_eq!(History::read(&folder.metrics()).unwrap().epochs().len(), 3);
     assert!(!folder.previews().join("epoch-0003.png").exists());
-    made_up::train(&mut record, &mut quiet(), 3..=5, 5).unwrap();
+    made_up::train(&mut record, &mut quiet(), 2, 3..=5, 5).unwrap();
     record.report(&made_up::summary(Vec::new())).unwrap();
 
     let ((files, logged), (files_again, logged_again)) = (contents(&straight), contents(&resumed));

@@ -13,7 +13,7 @@ fn tensorboard_reads_what_was_written() {
     (1..=9_u32).for_each(|step| {
         writer
             .scalar(u64::from(step), "loss/train", 1.0 / f64::from(step))
-            .unwrap()
+            .unwrap();
     });
     writer
         .picture(9, "previews", &Picture::filled(5, 3, [1, 2, 3]))

@@ -1,6 +1,6 @@
 //! TensorBoard's event files: scalars and pictures over steps.
 //!
-//! The format is TensorFlow's: records ([`record`]) of protocol buffers ([`proto`]) in files named
+//! The format is TensorFlow's: records (`record.rs`) of protocol buffers (`proto.rs`) in files named
 //! `events.out.tfevents.*`, which `tensorboard --logdir runs` finds by themselves.
 
 mod proto;

@@ -32,14 +32,15 @@ pub(crate) fn begin(path: &Path) -> Result<RunRecord, Box<dyn Error>> {
     Ok(RunRecord::create(&folder, recorded())?)
 }
 
-/// Tells the record of some of `of` epochs.
+/// Tells the record of some of `of` epochs, which measure on so many pictures.
 pub(crate) fn train(
     record: &mut RunRecord,
     progress: &mut Progress,
+    pictures: u64,
     epochs: std::ops::RangeInclusive<u32>,
     of: u32,
 ) -> Result<(), Box<dyn Error>> {
-    let scenes: Vec<Scene> = (0..6)
+    let scenes: Vec<Scene> = (0..pictures)
         .map(|seed| Scene::generate(seed, 320, 240))
         .collect::<Result<_, _>>()?;
     for epoch in epochs {
