@@ -119,8 +119,8 @@ pub struct Engine {
     device: Device,
     /// Forward passes so far: what is dropped changes with it.
     steps: u64,
-    /// Shapes of the last forward pass's results.
-    results: Vec<Shape>,
+    /// Shapes of the results that wait for their backward pass.
+    results: Option<Vec<Shape>>,
     timings: Option<Vec<Timing>>,
 }
 
@@ -164,7 +164,7 @@ impl Engine {
             parameters,
             options,
             steps: 0,
-            results: Vec::new(),
+            results: None,
             timings: None,
         })
     }
@@ -246,10 +246,11 @@ impl Engine {
         self.steps += 1;
         self.parameters.bring_to(&self.device);
         let (parameters, timings) = (&mut self.parameters, &mut self.timings);
+        self.results = None;
         let results = self
             .executor
             .forward(parameters, input, shape, seed, timings)?;
-        self.results = results.iter().map(|r| Shape::from(r.dims())).collect();
+        self.results = Some(results.iter().map(|r| Shape::from(r.dims())).collect());
         Ok(results)
     }
 
@@ -278,19 +279,20 @@ impl Engine {
     /// first node that made a NaN.
     pub fn backward(&mut self, gradients: Vec<Tensor<4>>) -> Result<Vec<Gradient>, EngineError> {
         let shapes: Vec<Shape> = gradients.iter().map(|g| Shape::from(g.dims())).collect();
-        if !self.cpu.is_pending() {
+        let Some(results) = &self.results else {
             return Err(EngineError::NoForward);
-        }
-        if shapes != self.results {
+        };
+        if shapes != *results {
             let list = |shapes: &[Shape]| {
                 let shapes: Vec<String> = shapes.iter().map(Shape::to_string).collect();
                 shapes.join(", ")
             };
             return Err(EngineError::Results {
-                expected: list(&self.results),
+                expected: list(results),
                 got: list(&shapes),
             });
         }
+        self.results = None;
         let (executor, timings) = (&mut self.executor, &mut self.timings);
         let gradients = executor.backward(&self.parameters, gradients, timings)?;
         let named = |(at, gradient): (usize, Tensor<1>)| {

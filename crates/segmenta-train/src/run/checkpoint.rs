@@ -54,6 +54,8 @@ pub(super) struct Kept<'a> {
     pub(super) optimizer: &'a mut Optimizer,
     pub(super) schedule: Option<&'a mut Schedule>,
     pub(super) ema: Option<&'a mut Ema>,
+    /// Where their tensors are.
+    pub(super) device: &'a Device,
 }
 
 fn values(tensor: &Tensor<1>) -> Result<Vec<f32>, RunError> {
@@ -108,7 +110,7 @@ impl Kept<'_> {
             let of = dict.read_f32(&entry.name)?;
             self.parameters.set(at, of);
         }
-        let device = Device::flex();
+        let device = self.device;
         let under = |prefix: &str| -> Result<Vec<(String, Tensor<1>)>, RunError> {
             let names = dict
                 .names()
@@ -116,7 +118,7 @@ impl Kept<'_> {
             let tensor = |(full, name): (&str, &str)| {
                 let of = dict.read_f32(full)?;
                 let len = of.len();
-                let tensor = Tensor::from_data(TensorData::new(of, [len]), &device);
+                let tensor = Tensor::from_data(TensorData::new(of, [len]), device);
                 Ok((name.to_string(), tensor))
             };
             names.map(tensor).collect()

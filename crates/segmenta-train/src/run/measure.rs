@@ -85,13 +85,13 @@ pub(super) fn target(
     truth: Vec<u8>,
     batch: &Batch,
     classes: usize,
+    device: &Device,
 ) -> Result<Target, crate::loss::LossError> {
     let (n, h, w) = (batch.len(), batch.height, batch.width);
-    let device = Device::flex();
     if classes == 1 {
-        Target::masks(truth, [n, 1, h, w], Some(VOID), &device)
+        Target::masks(truth, [n, 1, h, w], Some(VOID), device)
     } else {
-        Target::labels(truth, [n, h, w], classes, Some(VOID), &device)
+        Target::labels(truth, [n, h, w], classes, Some(VOID), device)
     }
 }
 
@@ -114,7 +114,7 @@ pub fn measure(
         let result = evaluator.forward(&batch.pictures, shape)?.remove(0);
         let truth = truth(&batch, classes, of_data);
         confusion.add(&truth, &predictions(&result.data, result.shape))?;
-        let target = target(truth, &batch, classes)?;
+        let target = target(truth, &batch, classes, &Device::flex())?;
         if let Some(value) = loss(&result.data, result.shape, &target)? {
             *sum.get_or_insert(0.0) += value * batch.len() as f64;
         }

@@ -23,7 +23,7 @@ use super::begin::{Taken, take};
 use super::checkpoint::{Kept, Progress};
 use super::config::{Config, Draw, Per, ScoreName};
 use super::measure::{Measured, measure, predictions, target, truth};
-use crate::engine::{Engine, EngineOptions, Parameters, evaluator};
+use crate::engine::{DeviceSpec, Engine, EngineOptions, Parameters, evaluator};
 use crate::loss::{BceWithLogits, CrossEntropy, Loss, LossSpec};
 use crate::optim::{Accumulation, Ema, Optimizer};
 use crate::schedule::Schedule;
@@ -31,6 +31,8 @@ use crate::schedule::Schedule;
 /// What is said beside the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
+    /// Where the network learns.
+    pub device: DeviceSpec,
     /// Threads; 0 takes one a core.
     pub threads: usize,
     /// Whether to go on from the folder's checkpoint.
@@ -71,6 +73,7 @@ pub struct Outcome {
 pub struct Session {
     config: Config,
     settings: Settings,
+    device: Device,
     folder: RunFolder,
     graph: Graph,
     classes: usize,
@@ -117,7 +120,7 @@ impl Session {
             Classes::new(all.map(|id| of_data.name(id)), of_data.palette().clone())
         };
         let graph = graph(&config, classes)?;
-        let device = Device::flex();
+        let device = settings.device.device()?;
         let mut parameters = Parameters::initial(&graph, config.train.seed, &device);
         let mut taken = Vec::new();
         let files = [
@@ -150,6 +153,7 @@ impl Session {
         let schedule = schedule.transpose()?;
         let ema = config.train.ema.map(Ema::new).transpose()?;
         let options = EngineOptions {
+            device: settings.device,
             threads: settings.threads,
             parts: parts.clone(),
             seed: config.train.seed,
@@ -177,6 +181,7 @@ impl Session {
             begun_at: 0,
             config,
             settings,
+            device,
             folder,
             graph,
             classes,
@@ -354,7 +359,8 @@ impl Session {
     fn learn(&mut self, batch: &Batch, sum: &mut Accumulation) -> Result<f32, RunError> {
         let of_data = self.train.dataset().classes().len();
         let shape = Shape::new(batch.len(), 3, batch.height, batch.width);
-        let target = target(truth(batch, self.classes, of_data), batch, self.classes)?;
+        let truth = truth(batch, self.classes, of_data);
+        let target = target(truth, batch, self.classes, &self.device)?;
         let logits = self.engine.forward(batch.pictures.clone(), shape)?;
         self.progress.passes = self.engine.steps();
         let (mut total, mut gradients) = (0.0, Vec::new());
@@ -643,6 +649,7 @@ impl Session {
             optimizer: &mut self.optimizer,
             schedule: self.schedule.as_mut(),
             ema: self.ema.as_mut(),
+            device: &self.device,
         }
     }
 
@@ -692,7 +699,10 @@ impl Session {
                 ],
             ),
             Facts::environment(
-                &format!("the processor ({})", self.engine.isa()),
+                &match self.settings.device {
+                    DeviceSpec::Cpu => format!("the processor ({})", self.engine.isa()),
+                    other => other.to_string(),
+                },
                 self.engine.threads().count(),
             ),
         ];

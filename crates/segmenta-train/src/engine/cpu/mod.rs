@@ -94,11 +94,6 @@ impl Cpu {
         &self.threads
     }
 
-    /// Whether a forward pass waits for its backward pass.
-    pub(super) fn is_pending(&self) -> bool {
-        self.pending.is_some()
-    }
-
     /// Bytes of the arena.
     pub(super) fn arena_bytes(&self) -> usize {
         self.arena.len() * size_of::<f32>()

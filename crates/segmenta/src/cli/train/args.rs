@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use segmenta_train::engine::DeviceSpec;
+
 use super::super::args::number;
 use clap::{Args, ValueHint};
 
@@ -22,8 +24,11 @@ pub(crate) struct Train {
     /// The network, for `segmenta train voc -m unet`: unet, fcn or deeplab
     #[arg(short, long, value_name = "NAME")]
     pub(crate) model: Option<String>,
-    /// The GPU's number. This build computes on the processor, and says so
-    #[arg(short, long, value_name = "N")]
+    /// Where to compute: cpu, cuda, cuda:N, wgpu, wgpu:N (GPUs need a build with the feature)
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub(crate) device: DeviceSpec,
+    /// The GPU's number, as the tutorials have it; the processor where this build has no code for one
+    #[arg(short, long, value_name = "N", conflicts_with = "device")]
     pub(crate) gpu: Option<usize>,
     /// Go on with the run in the folder, from its last checkpoint
     #[arg(long, conflicts_with = "overwrite")]

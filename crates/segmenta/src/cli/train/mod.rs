@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use segmenta_report::{Existing, RunFolder};
+use segmenta_train::engine::DeviceSpec;
 use segmenta_train::run::{Config, EXPLAINED, Ended, RunError, Session, Settings};
 
 pub(super) use args::Train;
@@ -50,15 +51,12 @@ pub(super) fn run(args: &Train, quiet: bool) -> anyhow::Result<()> {
         let folder = RunFolder::create(&out, &config.to_toml()?, existing)?;
         (config, folder)
     };
-    if let (Some(gpu), false) = (args.gpu, quiet) {
-        note(&format!(
-            "GPU {gpu} is not used: this build computes on the processor"
-        ));
-    }
+    let device = device(args, quiet);
     let dataset = config.data.open().open(&data)?;
     let stop = Arc::new(AtomicBool::new(false));
     on_interrupt(stop.clone())?;
     let settings = Settings {
+        device,
         threads: args.threads.unwrap_or(0),
         resume: args.resume,
         quiet,
@@ -99,6 +97,23 @@ pub(super) fn run(args: &Train, quiet: bool) -> anyhow::Result<()> {
         shown(&outcome.report),
         shown(&folder.model()),
     ))
+}
+
+/// The device asked for; `-g N` is a wish that the processor fulfils where there is no GPU.
+fn device(args: &Train, quiet: bool) -> DeviceSpec {
+    let Some(gpu) = args.gpu else {
+        return args.device;
+    };
+    let wanted = DeviceSpec::Cuda(gpu);
+    match wanted.device() {
+        Ok(_) => wanted,
+        Err(error) => {
+            if !quiet {
+                note(&format!("on the processor instead: {error}"));
+            }
+            DeviceSpec::Cpu
+        }
+    }
 }
 
 /// Every problem of the data, before anything is learned from it.
