@@ -4,7 +4,7 @@
 use segmenta_graph::{Builder, Conv2d, Filter, Graph, GraphError, Node, Scope};
 
 use crate::options::Options;
-use crate::resnet::{self, ResNet};
+use crate::encoders::resnet::{self, ResNet};
 
 pub(crate) fn resnet50(options: &Options) -> Result<Graph, GraphError> {
     build(options, resnet::RESNET50)
