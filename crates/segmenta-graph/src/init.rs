@@ -52,6 +52,7 @@ impl InitRule {
         match role {
             Role::Kernel | Role::TransposedKernel | Role::Matrix => self.of_kernel(kernel),
             Role::Bias if self == Self::PyTorch => self.of_kernel(kernel),
+            Role::Embedding => Init::Normal { std: 0.02 },
             Role::Scale | Role::RunningVar => Init::Constant(1.0),
             Role::Bias | Role::Shift | Role::RunningMean | Role::Counter => Init::Constant(0.0),
         }

@@ -170,6 +170,20 @@ pub enum Op {
     /// without `√d`, the softmax over all pairs of a query and a key together, and the result, `[pixel][channel]`,
     /// taken for `[channel][pixel]`.
     PositionAttention,
+    /// A map's pixels in one row, after a class token, each with the embedding of its position added
+    /// (Dosovitskiy et al. 2020, arXiv:2010.11929): `C`×1×(1 + H·W). Parameters the token, `[1, 1, C]`, and
+    /// the embeddings, `[1, 1 + rows · columns, C]`; for a map of another size they are resized as timm
+    /// does, bicubic and antialiased.
+    Tokens {
+        /// Rows and columns of the map that the embeddings are for.
+        grid: [usize; 2],
+    },
+    /// The row of [`Op::Tokens`] as a map again, of the height and width of another node, whose values are
+    /// not read; the class token is left out.
+    Patches {
+        /// The node whose size is taken.
+        like: Node,
+    },
     /// Every value times a number.
     Scale {
         /// The number.
@@ -275,6 +289,8 @@ impl Op {
             Self::Softmax { log: true, .. } => "log softmax",
             Self::Attention { .. } => "attention",
             Self::PositionAttention => "position attention",
+            Self::Tokens { .. } => "tokens",
+            Self::Patches { .. } => "patches",
             Self::Scale { .. } => "scale",
             Self::Slice { .. } => "slice",
             Self::Add => "add",

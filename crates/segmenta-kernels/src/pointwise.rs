@@ -9,7 +9,7 @@ use crate::simd::Simd;
 
 /// What is done to the vectors of one block.
 #[derive(Clone, Copy)]
-enum With {
+pub(crate) enum With {
     Nothing,
     Add(*const f32),
     Mul(*const f32),
@@ -70,7 +70,7 @@ impl Kernel for Block {
 }
 
 /// Runs `with` on every block of `x`. Pointers, so that `x` and `output` may be the same memory.
-fn each_block(
+pub(crate) fn each_block(
     x: Map<'_>,
     output: &mut MapMut<'_>,
     activation: Activation,
@@ -214,6 +214,39 @@ pub fn copy(x: Map<'_>, output: &mut MapMut<'_>, first: usize) {
     });
 }
 
+/// Takes channels out of a map: `output` becomes those of `x` from `first` on. Lanes that fill its last
+/// block up become zero.
+///
+/// # Panics
+/// If sizes differ or there are not so many channels.
+pub fn slice(x: Map<'_>, first: usize, output: &mut MapMut<'_>) {
+    let (from, to, lanes) = (x.shape(), output.shape(), x.isa().lanes());
+    assert_same(MapShape { channels: to.channels, ..from }, to);
+    assert!(first + to.channels <= from.channels, "channels of a map");
+    let (image_stride, plane) = (output.image_stride(), output.plane());
+    let blocks = output.blocks();
+    let shared = output.shared();
+    in_parallel(to.batch * blocks, |index| {
+        let (image, block) = (index / blocks, index % blocks);
+        // SAFETY: a block of a picture is written by the one task that has its index.
+        let output = unsafe {
+            std::slice::from_raw_parts_mut(shared.at(image * image_stride + block * plane), plane)
+        };
+        for lane in 0..lanes {
+            let channel = block * lanes + lane;
+            let values = output.iter_mut().skip(lane).step_by(lanes);
+            if channel < to.channels {
+                let source = first + channel;
+                let from = x.block_slice(image, source / lanes);
+                let from = from.iter().skip(source % lanes).step_by(lanes);
+                values.zip(from).for_each(|(to, &from)| *to = from);
+            } else {
+                values.for_each(|to| *to = 0.0);
+            }
+        }
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -222,6 +255,31 @@ mod tests {
     use crate::layout::{blocked, to_planar};
 
     proptest! {
+        #[test]
+        fn channels_from_anywhere(
+            [before, channels, after] in [0_usize..20, 1_usize..36, 0_usize..20],
+            [height, width] in [1_usize..9, 1_usize..9],
+        ) {
+            let all = MapShape::new(2, before + channels + after, height, width);
+            let some = MapShape { channels, ..all };
+            let x: Vec<f32> = (0..2 * all.planar_len()).map(|i| i as f32).collect();
+            let expected: Vec<f32> = x
+                .chunks_exact(all.planar_len())
+                .flat_map(|image| &image[before * all.pixels()..][..some.planar_len()])
+                .copied()
+                .collect();
+            for isa in Isa::available() {
+                let a = blocked(isa, all, &x);
+                let mut output = Buffer::zeros(some.blocked_len(isa));
+                output.fill(f32::NAN);
+                slice(Map::whole(isa, all, &a), before, &mut MapMut::whole(isa, some, &mut output));
+                let mut got = vec![0.0; expected.len()];
+                to_planar(Map::whole(isa, some, &output), &mut got);
+                prop_assert_eq!(&got, &expected, "{}", isa);
+                prop_assert!(output.iter().all(|x| x.is_finite()));
+            }
+        }
+
         #[test]
         fn products_of_all_three_shapes(
             channels in 1_usize..36,

@@ -6,13 +6,13 @@
 #[path = "../../../conformance/formula.rs"]
 mod formula;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;
 use segmenta_graph::{Graph, Role, Shape};
 use segmenta_runtime::{Engine, EngineOptions, Isa, RuntimeError, Tensor};
-use segmenta_zoo::{LabelHead, Options, find_encoder};
+use segmenta_zoo::{Options, find_encoder};
 use serde::Deserializer;
 use serde::de::{MapAccess, Visitor};
 use serde_json::Value;
@@ -65,7 +65,6 @@ impl Case {
     fn graph(&self) -> Option<Graph> {
         let spec = &self.spec;
         let number = |of: &Value| of.as_u64().map(|n| n as usize);
-        let kwargs = &spec["kwargs"];
         let architecture = segmenta_zoo::find(spec["arch"].as_str()?).ok()?;
         let mut options = Options::new(number(&spec["classes"])?);
         options.aux = spec["aux"].as_bool().unwrap_or(false);
@@ -73,17 +72,11 @@ impl Case {
         if let Some(encoder) = spec["encoder"].as_str() {
             options.encoder = Some(find_encoder(encoder).ok()?);
         }
-        if let Some(depth) = number(&kwargs["encoder_depth"]) {
-            options.encoder_depth = depth;
+        if let Some(kwargs) = spec["kwargs"].as_object() {
+            for (name, value) in kwargs {
+                options.settings.set(name, &value.to_string()).unwrap();
+            }
         }
-        if let Some(channels) = kwargs["decoder_channels"].as_array() {
-            options.decoder_channels = channels.iter().filter_map(number).collect();
-        }
-        options.attention = kwargs["decoder_attention_type"] == "scse";
-        options.label = number(&kwargs["aux_params"]["classes"]).map(|classes| LabelHead {
-            classes,
-            dropout: 0.0,
-        });
         Some(architecture.build(&options).unwrap())
     }
 
@@ -100,14 +93,12 @@ impl Case {
                 .map(|(p, (name, _))| (p.name.clone(), name.clone()))
                 .collect();
         }
-        let built: BTreeSet<_> = ours.clone().map(|p| (&p.name, &p.shape)).collect();
-        let expected: BTreeSet<_> = self.state_dict.iter().map(|(n, s)| (n, s)).collect();
-        let different: Vec<_> = built.symmetric_difference(&expected).take(4).collect();
-        assert!(
-            different.is_empty(),
-            "{}: state dict: {different:?}",
-            self.name
-        );
+        let built: Vec<_> = ours.clone().map(|p| (&p.name, &p.shape)).collect();
+        let expected: Vec<_> = self.state_dict.iter().map(|(n, s)| (n, s)).collect();
+        let pairs = built.iter().zip(&expected);
+        let different = pairs.clone().find(|(ours, theirs)| ours != theirs);
+        assert_eq!(different, None, "{}: state dict", self.name);
+        assert_eq!(built.len(), expected.len(), "{}: state dict", self.name);
         ours.map(|p| (p.name.clone(), p.name.clone())).collect()
     }
 

@@ -87,9 +87,6 @@ enum Build {
     On(&'static Decoder),
 }
 
-/// The encoder of those who name none: SMP's default.
-const DEFAULT_ENCODER: &str = "resnet34";
-
 /// Why a network could not be built.
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum ZooError {
@@ -175,7 +172,7 @@ impl Architecture {
             Build::On(decoder) => {
                 let encoder = options
                     .encoder
-                    .map_or_else(|| find_encoder(DEFAULT_ENCODER), Ok)?;
+                    .map_or_else(|| find_encoder(decoder.default_encoder), Ok)?;
                 smp::build(decoder, options, encoder).map_err(|refusal| match refusal {
                     Refusal::Graph(error) => error.into(),
                     Refusal::Option(problem) => ZooError::Option {
@@ -189,7 +186,10 @@ impl Architecture {
 
     /// The encoder of those who name none, for architectures that take one: SMP's default.
     pub fn default_encoder(&self) -> Option<&'static str> {
-        self.has_encoder.then_some(DEFAULT_ENCODER)
+        match self.build {
+            Build::Whole(_) => None,
+            Build::On(decoder) => Some(decoder.default_encoder),
+        }
     }
 
     /// Names of the settings that it takes; see [`Settings`](crate::Settings).
@@ -246,7 +246,7 @@ const SMP: Architecture = Architecture {
     ..PLAIN
 };
 
-static ARCHITECTURES: [Architecture; 24] = [
+static ARCHITECTURES: [Architecture; 25] = [
     Architecture {
         name: "fcn_resnet50",
         description: "FCN on a dilated ResNet-50, output stride 8",
@@ -359,6 +359,13 @@ static ARCHITECTURES: [Architecture; 24] = [
         name: "segformer",
         description: "SegFormer's decoder: all maps side by side at stride 4",
         build: Build::On(&smp::segformer::SEGFORMER),
+        ..SMP
+    },
+    Architecture {
+        name: "dpt",
+        description: "DPT: blocks of a plain transformer, fused from the smallest map on",
+        classes_entry: "segmentation_head.head.4.weight",
+        build: Build::On(&smp::dpt::DPT),
         ..SMP
     },
     Architecture {

@@ -3,6 +3,7 @@
 use super::Builder;
 use crate::graph::Node;
 use crate::op::Op;
+use crate::parameter::Role;
 use crate::scope::Scope;
 
 impl Builder {
@@ -57,6 +58,37 @@ impl Builder {
             });
         }
         (v.0, height, width)
+    }
+
+    /// The pixels of `x` in one row after a class token, with embeddings of positions for a map of `grid`
+    /// rows and columns; state-dict entries `cls_token` and `pos_embed` under NAME. See [`Op::Tokens`].
+    pub fn tokens(&mut self, x: Node, name: &Scope, grid: [usize; 2]) -> Node {
+        let (channels, height, width) = self.extent(x);
+        let entries = [("cls_token", 1), ("pos_embed", 1 + grid[0] * grid[1])];
+        let parameters = entries
+            .map(|(leaf, count)| {
+                let shape = vec![1, count, channels];
+                self.parameter(&(name / leaf), shape, Role::Embedding, &[])
+            })
+            .to_vec();
+        let row = self.graph.sides.area(height, width, 1);
+        let one = self.graph.sides.fixed(1);
+        let op = Op::Tokens { grid };
+        self.push(name, op, &[x], parameters, (channels, one, row))
+    }
+
+    /// The tokens of `x` but the first as a map as large as `like`, which they were made from.
+    pub fn patches(&mut self, x: Node, like: Node, name: &Scope) -> Node {
+        let (channels, _, row) = self.extent(x);
+        let (_, height, width) = self.extent(like);
+        let op = Op::Patches { like };
+        if self.graph.sides.area(height, width, 1) != row {
+            let shapes = (self.describe(x), self.describe(like));
+            self.fail(name, &op, || {
+                format!("{} does not hold the pixels of {}", shapes.0, shapes.1)
+            });
+        }
+        self.push(name, op, &[x], Vec::new(), (channels, height, width))
     }
 
     /// Softmax at each pixel between `parts` runs of channels; see [`Op::Softmax`].

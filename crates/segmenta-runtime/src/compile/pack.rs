@@ -2,7 +2,7 @@
 
 use segmenta_graph::{BatchNorm, Conv2d, Graph, Node, NodeData, Op, Parameter};
 use segmenta_kernels::{
-    Activation, ConvSpec, Convolution, Isa, Kernel2d, TransposedConvolution, TransposedSpec,
+    Activation, ConvSpec, Convolution, Embeddings, Isa, Kernel2d, TransposedConvolution, TransposedSpec,
 };
 
 use crate::program::Work;
@@ -12,6 +12,8 @@ pub(super) struct DraftConv {
     pub(super) node: Node,
     /// The batch norm to fold in.
     pub(super) norm: Option<Node>,
+    /// What the result is multiplied by after it.
+    pub(super) scale: f32,
     pub(super) activation: Activation,
     /// Whether it reads the network's input as it came.
     pub(super) on_picture: bool,
@@ -105,6 +107,9 @@ impl DraftConv {
                 *bias = *bias * scale + shift;
             }
         }
+        for value in kernel.iter_mut().chain(&mut bias) {
+            *value *= self.scale;
+        }
         Ok(Weights { kernel, bias })
     }
 }
@@ -173,4 +178,43 @@ pub(super) fn folded_norm<E>(
         .map(|((&b, &m), s)| (f64::from(b) - f64::from(m) * s) as f32)
         .collect();
     Ok((scale.into_iter().map(|s| s as f32).collect(), shift))
+}
+
+/// A layer norm or a group norm with its scale and shift.
+pub(super) fn read_norm<E>(
+    graph: &Graph,
+    norm: &NodeData,
+    activation: Activation,
+    read: &impl Fn(&Parameter) -> Result<Vec<f32>, E>,
+) -> Result<Work, E> {
+    let entries: Result<Vec<_>, E> = norm
+        .parameters
+        .iter()
+        .map(|&id| read(graph.parameter(id)))
+        .collect();
+    let affine = <[Vec<f32>; 2]>::try_from(entries?).ok();
+    Ok(match (norm.op, affine) {
+        (Op::GroupNorm { groups, eps }, affine) => Work::GroupNorm {
+            groups,
+            eps,
+            affine,
+            activation,
+        },
+        (Op::LayerNorm { eps }, Some(affine)) => Work::LayerNorm { eps, affine },
+        _ => unreachable!("drafted from a norm"),
+    })
+}
+
+/// Tokens with their embeddings.
+pub(super) fn read_embeddings<E>(
+    graph: &Graph,
+    data: &NodeData,
+    read: &impl Fn(&Parameter) -> Result<Vec<f32>, E>,
+) -> Result<Work, E> {
+    let Op::Tokens { grid } = data.op else {
+        unreachable!("drafted from tokens")
+    };
+    let entry = |i: usize| read(graph.parameter(data.parameters[i]));
+    let embeddings = Embeddings::new(&entry(0)?, &entry(1)?, grid);
+    Ok(Work::Tokens(Box::new(embeddings)))
 }

@@ -64,7 +64,7 @@ fn encode(g: &mut Builder, site: &Site<'_>, width: usize, depths: [usize; 4]) ->
         maps[stage + 2] = Some(x);
     }
     g.set_init(rule);
-    Features(maps)
+    Features::of_levels(maps)
 }
 
 struct Block<'a> {

@@ -14,6 +14,7 @@ mod senet;
 mod sknet;
 mod timm_efficientnet;
 mod vgg;
+mod vision_transformer;
 mod xception;
 
 use segmenta_graph::{Builder, Conv2d, Graph, Node, Parameter, Pool2d, Role, Scope, Shape};
@@ -21,7 +22,7 @@ use segmenta_graph::{Builder, Conv2d, Graph, Node, Parameter, Pool2d, Role, Scop
 use crate::registry::{ZooError, nearest};
 
 /// All families, in the order in which they are listed to people.
-static FAMILIES: [&Family; 15] = [
+static FAMILIES: [&Family; 16] = [
     &resnet::FAMILY,
     &senet::FAMILY,
     &sknet::FAMILY,
@@ -37,6 +38,7 @@ static FAMILIES: [&Family; 15] = [
     &efficientnet::FAMILY,
     &timm_efficientnet::FAMILY,
     &mix_transformer::FAMILY,
+    &vision_transformer::FAMILY,
 ];
 
 /// Encoders that differ in size alone.
@@ -113,25 +115,52 @@ impl OutputStride {
 }
 
 /// The maps that an encoder gives: of the input's size, and at strides 2, 4, 8, 16 and 32, or less where
-/// it dilates.
+/// it dilates; or, of a plain transformer, what each block gives.
+#[derive(Clone, Debug)]
+pub(crate) struct Features {
+    levels: [Option<Node>; 6],
+    pub(crate) blocks: Vec<TransformerBlock>,
+}
+
+/// What a block of a plain transformer gives.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Features([Option<Node>; 6]);
+pub(crate) struct TransformerBlock {
+    /// The map of its patches.
+    pub(crate) patches: Node,
+    /// The class token, a map of one pixel.
+    pub(crate) token: Node,
+}
 
 impl Features {
     /// Of an encoder that changes nothing at the input's size.
     pub(crate) fn new(input: Node, stages: [Node; 5]) -> Self {
         let [a, b, c, d, e] = stages;
-        Self([input, a, b, c, d, e].map(Some))
+        Self::of_levels([input, a, b, c, d, e].map(Some))
+    }
+
+    pub(crate) fn of_levels(levels: [Option<Node>; 6]) -> Self {
+        Self {
+            levels,
+            blocks: Vec::new(),
+        }
+    }
+
+    /// Of a plain transformer.
+    pub(crate) fn of_blocks(blocks: Vec<TransformerBlock>) -> Self {
+        Self {
+            levels: [None; 6],
+            blocks,
+        }
     }
 
     /// The map of one level: 0 for the input's size, 5 for stride 32. Transformers have none at level 1.
     pub(crate) fn level(&self, level: usize) -> Option<Node> {
-        self.0[level]
+        self.levels[level]
     }
 
     /// A node as large as the map of a level is, or would be.
     pub(crate) fn size_of(&self, g: &mut Builder, level: usize) -> Node {
-        match (self.0[level], level.checked_sub(1)) {
+        match (self.levels[level], level.checked_sub(1)) {
             (Some(node), _) => node,
             (None, Some(above)) => {
                 let above = self.size_of(g, above);
@@ -178,7 +207,8 @@ impl Encoder {
         Ok((g.finish()?, features))
     }
 
-    /// Its stages, from the largest map to the smallest: five, or four of a transformer.
+    /// Its stages, from the largest map to the smallest: five, four of a mix transformer, one of a plain
+    /// transformer.
     ///
     /// # Errors
     /// A mistake in the encoder's own description.
@@ -193,7 +223,10 @@ impl Encoder {
                 stride: SIDE / shape.height,
             }
         };
-        Ok(features.0[1..].iter().flatten().map(stage).collect())
+        let blocks = features.blocks.iter().map(|block| &block.patches);
+        let levels = features.levels[1..].iter().flatten();
+        // All blocks of a transformer give maps of one kind.
+        Ok(levels.chain(blocks.take(1)).map(stage).collect())
     }
 
     /// Its state-dict entries under `name`, for an input of `in_channels`.

@@ -25,7 +25,7 @@ fn stages_halve_and_have_the_channels_of_the_papers() {
     assert_eq!(channels("mit_b5"), [64, 128, 320, 512]);
     for encoder in encoders() {
         let strides: Vec<usize> = encoder.stages().unwrap().iter().map(|s| s.stride).collect();
-        let all = [2, 4, 8, 16, 32];
+        let all: &[usize] = if strides.len() == 1 { &[16] } else { &[2, 4, 8, 16, 32] };
         assert_eq!(strides, all[all.len() - strides.len()..], "{}", encoder.name);
     }
 }

@@ -45,5 +45,5 @@ fn encode(g: &mut Builder, site: &Site<'_>, counts: [usize; 5], norm: bool) -> F
     }
     maps[5] = Some(x);
     g.set_init(rule);
-    Features(maps)
+    Features::of_levels(maps)
 }

@@ -3,7 +3,7 @@
 
 use segmenta_graph::{Builder, Conv2d, Filter, InitRule, Node, Scope};
 
-use super::{Decoder, Plan, Settings, ShapeOf, extent};
+use super::{Decoder, Head, Plan, Settings, ShapeOf, extent};
 use crate::aspp::{Aspp, separable};
 use crate::settings::Channels;
 
@@ -30,7 +30,7 @@ const DEEPLAB: Decoder = Decoder {
         "decoder_aspp_dropout",
         "upsampling",
     ],
-    head_window: 1,
+    head: Head::Window(1),
     // SMP leaves these two as PyTorch draws them.
     init: [InitRule::PyTorch; 2],
     ..Decoder::PLAIN

@@ -3,7 +3,7 @@
 
 use segmenta_graph::{Builder, Conv2d, Filter, Node, Scope};
 
-use super::{Decoder, Plan, extent};
+use super::{Decoder, Head, Plan, extent};
 use crate::settings::MergePolicy;
 
 pub(crate) static FPN: Decoder = Decoder {
@@ -23,7 +23,7 @@ pub(crate) static FPN: Decoder = Decoder {
         })
     },
     build,
-    head_window: 1,
+    head: Head::Window(1),
     read: |settings, shape_of| {
         settings.decoder_pyramid_channels = extent(shape_of, "decoder.p5.weight", 0);
         let merged = "decoder.seg_blocks.0.block.0.block.0.weight";

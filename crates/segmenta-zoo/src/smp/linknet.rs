@@ -5,13 +5,13 @@ use segmenta_graph::{Builder, Conv2d, ConvTranspose2d, InitRule, Node, Scope};
 
 use super::blocks::{conv_relu, normed};
 use super::unetplusplus::needs_every_level;
-use super::{Decoder, Plan};
+use super::{Decoder, Head, Plan};
 
 pub(crate) static LINKNET: Decoder = Decoder {
     settings: &["decoder_use_norm"],
     refuses: |plan| needs_every_level(plan),
     build,
-    head_window: 1,
+    head: Head::Window(1),
     read: |settings, shape_of| {
         let block = |i: &usize| shape_of(&format!("decoder.blocks.{i}.block.0.0.weight")).is_some();
         settings.encoder_depth = Some((0..5).take_while(block).count()).filter(|&depth| depth > 0);

@@ -5,6 +5,7 @@
 //! result is the same.
 
 pub(crate) mod deeplabv3;
+pub(crate) mod dpt;
 pub(crate) mod fpn;
 pub(crate) mod linknet;
 pub(crate) mod manet;
@@ -17,6 +18,8 @@ pub(crate) mod upernet;
 
 mod blocks;
 mod heads;
+
+use std::ops::RangeInclusive;
 
 use segmenta_graph::{Builder, Filter, Graph, GraphError, InitRule, Node, Scope};
 
@@ -36,18 +39,33 @@ pub(crate) struct Decoder {
     pub(crate) channels_by_block: bool,
     /// Stages that it reads by default.
     pub(crate) depth: usize,
+    /// How many it can read.
+    pub(crate) depths: RangeInclusive<usize>,
+    /// Whether it stands on a plain transformer.
+    pub(crate) on_transformer: bool,
+    /// SMP's default.
+    pub(crate) default_encoder: &'static str,
     /// Output strides that it takes, the default first.
     pub(crate) output_strides: &'static [usize],
     /// What keeps it from standing on an encoder, in words.
     pub(crate) refuses: fn(&Plan<'_>) -> Option<String>,
     /// Builds it: the map that the segmentation head reads.
     pub(crate) build: fn(&mut Builder, &Scope, &Plan<'_>) -> Node,
-    /// Side of the segmentation head's window.
-    pub(crate) head_window: usize,
+    /// What gives logits.
+    pub(crate) head: Head,
     /// How decoder and heads are drawn.
     pub(crate) init: [InitRule; 2],
     /// Reads settings from a state dict.
     pub(crate) read: fn(&mut Settings, ShapeOf<'_>),
+}
+
+/// What gives a decoder's logits.
+#[derive(Debug)]
+pub(crate) enum Head {
+    /// One convolution with a window of that side.
+    Window(usize),
+    /// A head of the architecture's own.
+    Whole(fn(&mut Builder, Node, &Plan<'_>, usize) -> Node),
 }
 
 /// What all decoders take.
@@ -59,10 +77,13 @@ impl Decoder {
         settings: &[],
         channels_by_block: false,
         depth: 5,
+        depths: 3..=5,
+        on_transformer: false,
+        default_encoder: "resnet34",
         output_strides: &[32],
         refuses: |_| None,
         build: |_, _, plan| plan.last(),
-        head_window: 3,
+        head: Head::Window(3),
         init: [InitRule::KaimingUniform, InitRule::XavierUniform],
         read: |_, _| {},
     };
@@ -86,6 +107,9 @@ pub(crate) struct Plan<'a> {
 impl Plan<'_> {
     /// The last map that is read.
     pub(crate) fn last(&self) -> Node {
+        if let Some(block) = dpt::read_blocks(self).last() {
+            return block.patches;
+        }
         // Only level 1 is ever lacking, and nobody reads so few.
         self.features.level(self.depth).unwrap_or(self.input)
     }
@@ -149,8 +173,9 @@ pub(crate) fn build(
 ) -> Result<Graph, Refusal> {
     let settings = &options.settings;
     let depth = settings.encoder_depth.unwrap_or(decoder.depth);
-    if !(3..=5).contains(&depth) {
-        return Err(format!("takes an encoder of 3 to 5 stages, not {depth}").into());
+    if !decoder.depths.contains(&depth) {
+        let (least, most) = (decoder.depths.start(), decoder.depths.end());
+        return Err(format!("takes an encoder of {least} to {most} stages, not {depth}").into());
     }
     let strides = decoder.output_strides;
     let output_stride = settings.encoder_output_stride.unwrap_or(strides[0]);
@@ -181,13 +206,24 @@ pub(crate) fn build(
         features: encoder.build(&mut g, &site),
         depth,
     };
+    if plan.features.blocks.is_empty() == decoder.on_transformer {
+        let (name, kind) = match decoder.on_transformer {
+            true => (encoder.name, "a plain transformer, such as `tu-vit_small_patch16_224`"),
+            false => (encoder.name, "an encoder whose maps halve, such as `resnet34`"),
+        };
+        return Err(format!("takes {kind}; `{name}` is none").into());
+    }
     if let Some(reason) = (decoder.refuses)(&plan) {
         return Err(reason.into());
     }
     g.set_init(decoder.init[0]);
     let x = (decoder.build)(&mut g, &(&root / "decoder"), &plan);
     g.set_init(decoder.init[1]);
-    let logits = heads::segmentation(&mut g, x, &plan, decoder.head_window, options.classes);
+    let classes = options.classes;
+    let logits = match decoder.head {
+        Head::Window(side) => heads::segmentation(&mut g, x, &plan, side, classes),
+        Head::Whole(head) => head(&mut g, x, &plan, classes),
+    };
     g.output("out", logits);
     if let Some(head) = settings.aux_params {
         let label = heads::classification(&mut g, plan.last(), head);

@@ -4,13 +4,13 @@
 use segmenta_graph::{Builder, Conv2d, Filter, InitRule, Node, Scope};
 
 use super::blocks::conv_relu;
-use super::{Decoder, Plan, extent};
+use super::{Decoder, Head, Plan, extent};
 use crate::settings::Norm;
 
 pub(crate) static SEGFORMER: Decoder = Decoder {
     settings: &["decoder_segmentation_channels", "upsampling"],
     build,
-    head_window: 1,
+    head: Head::Window(1),
     read: |settings, shape_of| {
         let fused = "decoder.fuse_stage.0.weight";
         settings.decoder_segmentation_channels = extent(shape_of, fused, 0);

@@ -4,13 +4,13 @@
 use segmenta_graph::{Builder, Conv2d, Filter, Node, Scope};
 
 use super::blocks::{conv_relu, pyramid};
-use super::{Decoder, Plan, extent};
+use super::{Decoder, Head, Plan, extent};
 use crate::settings::{Channels, Norm};
 
 pub(crate) static UPERNET: Decoder = Decoder {
     settings: &["decoder_channels", "decoder_use_norm", "upsampling"],
     build,
-    head_window: 1,
+    head: Head::Window(1),
     read: |settings, shape_of| {
         let width = extent(shape_of, "decoder.fusion_block.0.weight", 0);
         settings.decoder_channels = width.map(Channels::One);
