@@ -17,6 +17,7 @@ mod batch_norm;
 mod buffer;
 mod conv;
 mod derivative;
+mod dropout;
 mod exp;
 mod fit;
 mod group_norm;
@@ -52,6 +53,7 @@ pub use conv::{
     TransposedSpec, WeightGradient, WeightMemory, bias_gradient,
 };
 pub use derivative::activation_gradient;
+pub use dropout::{drop_pictures, dropout};
 pub use fit::{fit, fit_to_planar};
 pub use group_norm::group_norm;
 pub use isa::Isa;
@@ -63,8 +65,8 @@ pub use loss::{
 };
 pub use map::{Map, MapMut, MapShape};
 pub use nearest::resize_nearest;
-pub use pointwise::{add, affine, apply, copy, mul, slice};
-pub use pointwise_gradient::{accumulate, scale_gradient};
+pub use pointwise::{add, affine, apply, copy, extract, mul};
+pub use pointwise_gradient::{accumulate, gate_gradient, scale_gradient};
 pub use pool::{
     PoolSpec, PoolWindow, adaptive_avg_pool, as_indices, as_indices_mut, avg_pool, global_avg_pool,
     max_pool, max_pool_gradient, max_pool_with_indices, max_unpool, max_unpool_gradient,

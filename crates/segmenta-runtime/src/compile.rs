@@ -4,13 +4,14 @@ mod concat;
 mod maps;
 mod pack;
 
-use pack::{DraftConv, as_convolution, conv_spec, folded_norm, read_embeddings, read_norm};
+use pack::{DraftConv, folded_norm, read_embeddings, read_norm};
 use rayon::prelude::*;
-use segmenta_graph::{
-    Activation as GraphActivation, Filter, Graph, Node, NodeData, Op, Parameter, Pool2d,
-};
-use segmenta_kernels::{Activation, Convolution, Isa, PoolWindow};
+use segmenta_graph::{Filter, Graph, Node, NodeData, Op, Parameter, Pool2d};
+use segmenta_kernels::{Activation, Convolution, Isa};
 
+use crate::lower::{
+    as_convolution, conv_spec, kernel_activation, pool_window, precise_nodes, undone_pools,
+};
 use crate::program::{BufferId, BufferSpec, Layout, Program, Step, Value, Work};
 
 /// Compiles what the results named by `wanted` need. `read` gives a parameter's values.
@@ -133,7 +134,7 @@ impl<'a> Draft<'a> {
             wanted,
             readers,
             needed,
-            precise: graph.needed_for(&undone_pools(graph)),
+            precise: precise_nodes(graph),
             values: vec![None; count],
             indices: vec![None; count],
             absorbed: vec![false; count],
@@ -451,43 +452,12 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// The max pools that are undone later.
-fn undone_pools(graph: &Graph) -> Vec<Node> {
-    let unpools = graph
-        .nodes()
-        .iter()
-        .filter(|data| data.op == Op::MaxUnpool2d);
-    unpools.map(|data| data.inputs[1]).collect()
-}
-
 /// The node whose value a node has: dropout and its like change nothing here.
 fn see_through(graph: &Graph, mut node: Node) -> Node {
     while graph.node(node).op.is_training_only() {
         node = graph.node(node).inputs[0];
     }
     node
-}
-
-fn kernel_activation(activation: GraphActivation) -> Activation {
-    match activation {
-        GraphActivation::Relu => Activation::Relu,
-        GraphActivation::Relu6 => Activation::Relu6,
-        GraphActivation::Hardswish => Activation::Hardswish,
-        GraphActivation::Hardsigmoid => Activation::Hardsigmoid,
-        GraphActivation::Sigmoid => Activation::Sigmoid,
-        GraphActivation::Silu => Activation::Silu,
-        GraphActivation::Gelu => Activation::Gelu,
-        GraphActivation::Tanh => Activation::Tanh,
-    }
-}
-
-fn pool_window(pool: Pool2d) -> PoolWindow {
-    PoolWindow {
-        stride: [pool.stride; 2],
-        padding: [pool.padding; 2],
-        ceil_mode: pool.ceil_mode,
-        ..PoolWindow::square(pool.kernel)
-    }
 }
 
 /// Whether it resizes by copying, which has no way straight into a result.

@@ -142,7 +142,7 @@ impl Run<'_> {
             }),
             Work::Patches => self.unary(arena, |x, mut to| kernels::patches(x, &mut to)),
             &Work::Slice { first } => {
-                self.unary(arena, |x, mut to| kernels::slice(x, first, &mut to));
+                self.unary(arena, |x, mut to| kernels::extract(x, first, &mut to));
             }
             &Work::Add(act) => {
                 self.binary(arena, |a, b, mut to| kernels::add(a, b, &mut to, act));

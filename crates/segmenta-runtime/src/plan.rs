@@ -9,6 +9,7 @@ use segmenta_kernels::{
 };
 
 use crate::layout::{Demand, lay_out};
+use crate::lower::map_shape;
 use crate::program::{Layout, Program, Step, Value, Work};
 
 /// Shapes and places for one input size.
@@ -228,10 +229,6 @@ impl Aliases {
         let output = step.output.map(|output| self.resolve(output));
         step.inputs.first().map(|&input| self.resolve(input)) == output
     }
-}
-
-pub(crate) fn map_shape(shape: Shape) -> MapShape {
-    MapShape::new(shape.batch, shape.channels, shape.height, shape.width)
 }
 
 /// How much each buffer needs and how long it lives.

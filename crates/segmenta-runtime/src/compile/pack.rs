@@ -1,10 +1,11 @@
 //! Weights read, batch norms folded into them, and packed for the kernels.
 
-use segmenta_graph::{BatchNorm, Conv2d, Graph, Node, NodeData, Op, Parameter};
-use segmenta_kernels::{
-    Activation, ConvSpec, Convolution, Embeddings, Isa, Kernel2d, TransposedConvolution, TransposedSpec,
-};
+use segmenta_graph::{BatchNorm, Graph, Node, NodeData, Op, Parameter};
+use segmenta_kernels::{Activation, Convolution, Embeddings, Isa, Kernel2d, TransposedConvolution};
 
+use crate::lower::{
+    as_convolution, conv_spec, has_leading_taps, transposed_spec, with_leading_taps,
+};
 use crate::program::Work;
 
 /// A convolution, a transposed convolution or a linear layer whose weights are not read yet.
@@ -45,16 +46,7 @@ impl DraftConv {
         let data = graph.node(self.node);
         let in_channels = graph.node(data.inputs[0]).channels;
         if let Op::ConvTranspose2d(conv) = data.op {
-            let spec = TransposedSpec {
-                in_channels,
-                out_channels: conv.out_channels,
-                kernel: conv.kernel,
-                stride: conv.stride,
-                padding: conv.padding,
-                output_padding: conv.output_padding,
-                dilation: conv.dilation,
-                groups: conv.groups,
-            };
+            let spec = transposed_spec(&conv, in_channels);
             // Kernels lie by input channel: a group's outputs follow each other within each.
             let out_per_group = spec.out_channels / spec.groups;
             let (taps, in_per_group) = (spec.kernel[0] * spec.kernel[1], in_channels / spec.groups);
@@ -73,7 +65,9 @@ impl DraftConv {
         let spec = conv_spec(&conv, in_channels);
         let per_channel = in_channels / conv.groups * conv.kernel[0] * conv.kernel[1];
         let mut weights = self.read(graph, spec.out_channels, read, |index| index / per_channel)?;
-        weights.kernel = with_leading_taps(&conv, weights.kernel);
+        if has_leading_taps(&conv) {
+            weights.kernel = with_leading_taps(&conv, &weights.kernel);
+        }
         if self.on_picture
             && let Some(packed) =
                 Convolution::on_picture(isa, spec, weights.as_kernel(), self.activation)
@@ -112,49 +106,6 @@ impl DraftConv {
         }
         Ok(Weights { kernel, bias })
     }
-}
-
-/// What a node is as a convolution; a linear layer is one of 1×1.
-pub(super) fn as_convolution(op: &Op) -> Option<Conv2d> {
-    match *op {
-        Op::Conv2d(conv) => Some(conv),
-        Op::Linear { out_channels } => Some(Conv2d::pointwise(out_channels).with_bias()),
-        _ => None,
-    }
-}
-
-/// The extents for the kernels, whose padding is the same on both ends: where there is more below and
-/// right, the window has as many taps of zero weight above and left.
-pub(super) fn conv_spec(conv: &Conv2d, in_channels: usize) -> ConvSpec {
-    let with_extra = |of: [usize; 2]| [0, 1].map(|axis| of[axis] + conv.extra_padding[axis]);
-    ConvSpec {
-        in_channels,
-        out_channels: conv.out_channels,
-        kernel: with_extra(conv.kernel),
-        stride: conv.stride,
-        padding: with_extra(conv.padding),
-        dilation: conv.dilation,
-        groups: conv.groups,
-    }
-}
-
-/// The kernel with the taps of zero weight that [`conv_spec`] adds.
-fn with_leading_taps(conv: &Conv2d, kernel: Vec<f32>) -> Vec<f32> {
-    let [above, left] = conv.extra_padding;
-    if [above, left] == [0, 0] {
-        return kernel;
-    }
-    let [rows, columns] = conv.kernel;
-    let width = columns + left;
-    let mut wider = Vec::with_capacity(kernel.len() / (rows * columns) * (rows + above) * width);
-    for window in kernel.chunks_exact(rows * columns) {
-        wider.resize(wider.len() + above * width, 0.0);
-        for row in window.chunks_exact(columns) {
-            wider.resize(wider.len() + left, 0.0);
-            wider.extend_from_slice(row);
-        }
-    }
-    wider
 }
 
 /// A batch norm in evaluation mode as a scale and a shift a channel.

@@ -371,6 +371,14 @@ Examples:
   segmenta bench forward --model unet --encoder resnet34 --classes 1 --input 1x3x512x512
   segmenta bench forward --model lraspp_mobilenet_v3_large --profile")]
     Forward(BenchForward),
+    /// Time of a training step: forward, loss, backward, optimiser, with random weights
+    #[cfg(feature = "train")]
+    #[command(after_help = "\
+Examples:
+  segmenta bench step --model unet --encoder resnet18 --classes 21 --input 8x3x256x256
+  segmenta bench step --model segnet --classes 3 --input 16x3x128x128 --loss ce --optimizer adam --json
+  segmenta bench step --model unet --encoder efficientnet-b3 --classes 1 --loss bce --profile")]
+    Step(BenchStep),
     /// Time of each kernel beside what this machine could do at best
     #[command(after_help = "\
 Examples:
@@ -406,6 +414,44 @@ pub(crate) struct BenchForward {
     #[arg(long, default_value_t = 1, value_name = "R")]
     pub(crate) warmup: usize,
     /// The time of every step
+    #[arg(long)]
+    pub(crate) profile: bool,
+    /// One line of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[cfg(feature = "train")]
+#[derive(Debug, clap::Args)]
+pub(crate) struct BenchStep {
+    /// The network, as `segmenta models` lists them
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) model: String,
+    /// The encoder, for networks that take one, as `segmenta models encoders` lists them
+    #[arg(long, value_name = "NAME")]
+    pub(crate) encoder: Option<String>,
+    /// Number of classes
+    #[arg(long, default_value_t = 21, value_name = "N", value_parser = number(1..=256))]
+    pub(crate) classes: usize,
+    /// Shape of a batch: pictures x channels x height x width
+    #[arg(long, default_value = "8x3x256x256", value_name = "NxCxHxW", value_parser = shape)]
+    pub(crate) input: Shape,
+    /// The loss: ce, bce, dice, focal, ... [default: ce, or bce for one class]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) loss: Option<String>,
+    /// The optimiser: sgd (with momentum 0.9), adam, adamw or rmsprop
+    #[arg(long, default_value = "adam", value_name = "NAME")]
+    pub(crate) optimizer: String,
+    /// Threads to compute with [default: one a core]
+    #[arg(long, value_name = "N", value_parser = number(1..=1024))]
+    pub(crate) threads: Option<usize>,
+    /// Steps that are timed
+    #[arg(long, default_value_t = 5, value_name = "R", value_parser = number(1..=1_000_000))]
+    pub(crate) runs: usize,
+    /// Steps before them that are not
+    #[arg(long, default_value_t = 2, value_name = "R")]
+    pub(crate) warmup: usize,
+    /// The time of every node, forward and backward, of the loss and of the optimiser
     #[arg(long)]
     pub(crate) profile: bool,
     /// One line of JSON

@@ -62,6 +62,8 @@ fn dispatch(args: Args) -> anyhow::Result<()> {
         Command::Forward(args) => forward::run(&args, quiet),
         Command::Bench(args) => match args.command {
             Bench::Forward(args) => bench::forward(&args),
+            #[cfg(feature = "train")]
+            Bench::Step(args) => bench::step(&args),
             Bench::Kernels(args) => bench::kernels(&args),
         },
         Command::Demo(args) => demo::run(&args, quiet),

@@ -9,7 +9,7 @@ use segmenta_runtime::StepTime;
 use segmenta_zoo::{Options, VOC_CLASSES, find, find_encoder};
 use serde_json::json;
 
-use super::{median, milliseconds};
+use super::{median, milliseconds, peak_rss_mb};
 use crate::cli::args::BenchForward;
 use crate::cli::message::{FAINT, STRONG, result};
 use crate::cli::model;
@@ -214,14 +214,4 @@ fn profile(runs: &[Vec<StepTime>]) -> String {
         ]);
     }
     format!("{}\n{}", steps.render(), totals.render())
-}
-
-/// The most memory that this process has had, where the system says it (Linux does).
-fn peak_rss_mb() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kibibytes: f64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
-    Some(kibibytes / 1024.0)
 }
