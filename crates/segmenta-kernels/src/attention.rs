@@ -195,7 +195,7 @@ pub fn position_attention(maps: [Map<'_>; 3], output: &mut MapMut<'_>, scratch: 
 
 /// Packs keys `[depth][keys]` and values `[keys][width]` of each picture and head, filled up with zeros.
 fn pack([_, keys, values]: [Map<'_>; 3], heads: usize, extents: Extents, scratch: &mut [f32]) {
-    let (batch, lanes) = (keys.shape().batch, keys.isa().lanes());
+    let batch = keys.shape().batch;
     let Extents {
         depth,
         width,
@@ -211,22 +211,24 @@ fn pack([_, keys, values]: [Map<'_>; 3], heads: usize, extents: Extents, scratch
             std::slice::from_raw_parts_mut(shared.at(task * extents.packed()), extents.packed())
         };
         packed.fill(0.0);
-        let channel = |map: Map<'_>, channel: usize| {
-            let block = map.block_slice(image, channel / lanes);
-            let lane = channel % lanes;
-            (0..extents.keys).map(move |pixel| block[pixel * lanes + lane])
-        };
         let (packed_keys, packed_values) = packed.split_at_mut(depth * padded_keys);
         for (i, row) in packed_keys.chunks_exact_mut(padded_keys).enumerate() {
-            let from = channel(keys, head * depth + i);
-            row.iter_mut().zip(from).for_each(|(to, from)| *to = from);
+            let from = channel_of(keys, image, head * depth + i);
+            row.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
         }
         for i in 0..width {
-            let from = channel(values, head * width + i);
+            let from = channel_of(values, image, head * width + i);
             let to = packed_values.iter_mut().skip(i).step_by(padded_width);
-            to.zip(from).for_each(|(to, from)| *to = from);
+            to.zip(from).for_each(|(to, from)| *to = *from);
         }
     });
+}
+
+/// A channel's values, pixel by pixel.
+fn channel_of<'m>(map: Map<'m>, image: usize, channel: usize) -> impl Iterator<Item = &'m f32> {
+    let lanes = map.isa().lanes();
+    let block = map.block_slice(image, channel / lanes);
+    block.iter().skip(channel % lanes).step_by(lanes)
 }
 
 /// Room for one tile of queries, and what comes of it.

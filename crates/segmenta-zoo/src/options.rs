@@ -1,5 +1,9 @@
 //! What a network is built with.
 
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
 use crate::encoders::Encoder;
 use crate::settings::Settings;
 
@@ -35,5 +39,58 @@ impl Options {
             encoder: None,
             settings: Settings::default(),
         }
+    }
+
+    /// Sets one by name, as a model file's card and `--set` have them: `width`, or one of
+    /// [`Settings::set`]'s.
+    ///
+    /// # Errors
+    /// What is wrong with the name or the value, in words.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        if name != "width" {
+            return self.settings.set(name, value);
+        }
+        let number = || format!("the setting `width` is “{value}”, no number");
+        self.width = value.parse().map_err(|_| number())?;
+        Ok(())
+    }
+
+    /// What [`Options::set`] would have to be told, by name: all but the encoder and the numbers of classes
+    /// and channels, as far as it is not as by default.
+    pub fn named(&self) -> BTreeMap<String, String> {
+        let given = self.settings.given().into_iter();
+        let mut named: BTreeMap<String, String> = given
+            .map(|(name, value)| match value {
+                Value::String(word) => (name, word),
+                other => (name, other.to_string()),
+            })
+            .collect();
+        if self.width != 1.0 {
+            named.insert("width".into(), self.width.to_string());
+        }
+        named
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_named_can_be_set() {
+        let mut options = Options::new(3);
+        for (name, value) in [
+            ("width", "0.5"),
+            ("decoder_merge_policy", "cat"),
+            ("decoder_atrous_rates", "[6, 12, 18]"),
+        ] {
+            options.set(name, value).unwrap();
+        }
+        let mut again = Options::new(3);
+        for (name, value) in options.named() {
+            again.set(&name, &value).unwrap();
+        }
+        assert_eq!((again.width, &again), (0.5, &options));
+        assert!(options.set("width", "wide").unwrap_err().contains("“wide”"));
     }
 }

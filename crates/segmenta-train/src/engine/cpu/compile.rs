@@ -560,7 +560,7 @@ impl<'a> Draft<'a> {
 /// Whether a node has its first input's value.
 fn changes_nothing(op: &Op, shapes: &[Shape], at: usize, data: &NodeData, drops: bool) -> bool {
     match *op {
-        Op::Dropout { p } | Op::StochasticDepth { p } => !drops || p == 0.0,
+        Op::Dropout { p } | Op::Dropout2d { p } | Op::StochasticDepth { p } => !drops || p == 0.0,
         Op::ResizeLike { .. } | Op::Upsample { .. } | Op::FitLike { .. } => {
             shapes[at] == shapes[data.inputs[0].index()]
         }
