@@ -156,7 +156,7 @@ SETTINGS = [
         "unet",
         "resnet18",
         {
-            "decoder_use_norm": "instancenorm",
+            "decoder_use_norm": {"type": "instancenorm", "affine": True},
             "decoder_interpolation": "bilinear",
             "activation": "softmax2d",
             "aux_params": {"classes": 3, "pooling": "max", "dropout": 0.5, "activation": "sigmoid"},

@@ -3,6 +3,7 @@
 mod concat;
 mod maps;
 mod pack;
+mod parallel;
 
 use pack::{DraftConv, folded_norm, read_embeddings, read_norm};
 use rayon::prelude::*;
@@ -218,17 +219,19 @@ impl<'a> Draft<'a> {
     }
 
     /// A convolution with all that can be done before its values leave the registers: the batch
-    /// norm after it, a sum with something that is there already, a non-linearity.
+    /// norm after it, convolutions beside it that it is added to, a sum with something that is there
+    /// already, a non-linearity.
     fn conv(&mut self, node: Node, data: &NodeData) {
         let input = see_through(self.graph, data.inputs[0]);
         let Some(conv) = as_convolution(&data.op) else {
             return;
         };
-        let on_picture = input.index() == 0
-            && Convolution::supports_picture(&conv_spec(&conv, self.graph.in_channels()));
         let mut tail = node;
         let mut inputs = vec![input];
         let norm = self.absorb_norm(&mut tail);
+        let (conv, parallel) = self.absorb_parallel(&mut tail, input, conv);
+        let on_picture = input.index() == 0
+            && Convolution::supports_picture(&conv_spec(&conv, self.graph.in_channels()));
         let scale = self.absorb_scale(&mut tail);
         if !on_picture && let Some(sum) = self.only_reader(tail, |op| matches!(op, Op::Add)) {
             let operands = &self.graph.node(sum).inputs;
@@ -246,6 +249,8 @@ impl<'a> Draft<'a> {
         let draft = DraftConv {
             node,
             norm,
+            parallel,
+            window: conv.kernel,
             scale,
             activation,
             on_picture,
@@ -264,6 +269,8 @@ impl<'a> Draft<'a> {
         let draft = DraftConv {
             node,
             norm,
+            parallel: Vec::new(),
+            window: [0, 0],
             scale: 1.0,
             activation,
             on_picture: false,

@@ -29,6 +29,6 @@ pub use options::Options;
 pub use published::{PublishedWeights, Score, VOC_CLASSES, published, published_weights};
 pub use registry::{Architecture, Recipe, ResizeRule, ZooError, architectures, find};
 pub use settings::{
-    Attention, Channels, Interpolation, LabelHead, MergePolicy, Norm, OutputActivation, Pooling,
-    Readout, Settings,
+    Attention, Channels, Interpolation, LabelHead, MergePolicy, Norm, NormKind, OutputActivation,
+    Pooling, Readout, Settings,
 };

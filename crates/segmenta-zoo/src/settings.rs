@@ -69,18 +69,113 @@ pub enum Channels {
     Each(Vec<usize>),
 }
 
-/// The norm between a decoder's convolution and its ReLU. A layer norm over the map's width, which SMP can be
-/// told, fits one width only; and InPlace-ABN is a batch norm for want of memory: neither is here.
+/// The norm between a decoder's convolution and its ReLU, as SMP is told it: a name, a truth value (batch norm
+/// or none), or an object such as `{"type": "instancenorm", "affine": true}`. A layer norm over the map's
+/// width, which SMP can be told, fits one width only; InPlace-ABN is a batch norm for want of memory:
+/// neither is here.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "NormForm", into = "NormForm")]
+pub struct Norm {
+    /// Which.
+    pub kind: NormKind,
+    /// Whether an instance norm has a scale and a shift. (SMP 0.6 cannot build one without.)
+    pub affine: bool,
+    /// Added to the variance before the root.
+    pub eps: f32,
+    /// How much of a batch norm's running statistic a training step replaces.
+    pub momentum: f32,
+}
+
+/// Which norm.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Norm {
+pub enum NormKind {
     /// Batch norm.
     #[default]
     BatchNorm,
     /// None: the convolution has a bias instead.
     Identity,
-    /// Each channel of each picture by itself, without parameters.
+    /// Each channel of each picture by itself.
     InstanceNorm,
+}
+
+impl From<NormKind> for Norm {
+    fn from(kind: NormKind) -> Self {
+        Self {
+            kind,
+            affine: false,
+            eps: 1e-5,
+            momentum: 0.1,
+        }
+    }
+}
+
+impl Default for Norm {
+    fn default() -> Self {
+        NormKind::BatchNorm.into()
+    }
+}
+
+/// The ways to say a [`Norm`].
+#[derive(Serialize, Deserialize)]
+#[serde(untagged, expecting = "a norm is `batchnorm`, `identity`, `instancenorm`, true, false, or {\"type\": …}")]
+enum NormForm {
+    Present(bool),
+    Name(NormKind),
+    Full(FullNorm),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FullNorm {
+    #[serde(rename = "type")]
+    kind: NormKind,
+    #[serde(default)]
+    affine: bool,
+    #[serde(default = "FullNorm::eps")]
+    eps: f32,
+    #[serde(default = "FullNorm::momentum")]
+    momentum: f32,
+}
+
+impl FullNorm {
+    fn eps() -> f32 {
+        Norm::default().eps
+    }
+
+    fn momentum() -> f32 {
+        Norm::default().momentum
+    }
+}
+
+impl From<NormForm> for Norm {
+    fn from(form: NormForm) -> Self {
+        match form {
+            NormForm::Present(true) => NormKind::BatchNorm.into(),
+            NormForm::Present(false) => NormKind::Identity.into(),
+            NormForm::Name(kind) => kind.into(),
+            NormForm::Full(full) => Self {
+                kind: full.kind,
+                affine: full.affine,
+                eps: full.eps,
+                momentum: full.momentum,
+            },
+        }
+    }
+}
+
+impl From<Norm> for NormForm {
+    fn from(norm: Norm) -> Self {
+        if norm == norm.kind.into() {
+            return Self::Name(norm.kind);
+        }
+        Self::Full(FullNorm {
+            kind: norm.kind,
+            affine: norm.affine,
+            eps: norm.eps,
+            momentum: norm.momentum,
+        })
+    }
 }
 
 /// An attention within a decoder.
@@ -234,7 +329,7 @@ mod tests {
         assert!(settings.given().is_empty());
         for (name, value) in [
             ("decoder_channels", "[64, 32, 16]"),
-            ("decoder_use_norm", "\"instancenorm\""),
+            ("decoder_use_norm", "{\"type\": \"instancenorm\", \"affine\": true}"),
             ("activation", "softmax2d"),
             ("aux_params", "{\"classes\": 4}"),
         ] {
@@ -242,12 +337,17 @@ mod tests {
         }
         assert_eq!(settings.decoder_channels, Some(Channels::Each(vec![64, 32, 16])));
         assert_eq!(settings.aux_params, Some(LabelHead::new(4)));
+        let norm = settings.decoder_use_norm.unwrap();
+        assert_eq!((norm.kind, norm.affine, norm.eps), (NormKind::InstanceNorm, true, 1e-5));
         settings.set("decoder_channels", "32").unwrap();
         let mut again = Settings::default();
         for (name, value) in settings.given() {
             again.set(&name, &value.to_string()).unwrap();
         }
         assert_eq!(again, settings);
+        settings.set("decoder_use_norm", "false").unwrap();
+        assert_eq!(settings.decoder_use_norm, Some(NormKind::Identity.into()));
+        assert_eq!(settings.given()["decoder_use_norm"], "identity");
     }
 
     #[test]

@@ -38,10 +38,10 @@ impl Builder {
         self.grouped(x, name, groups, eps, parameters)
     }
 
-    /// Norm of each channel of each picture by itself (PyTorch's `InstanceNorm2d`, eps 1e-5), without
+    /// Norm of each channel of each picture by itself (PyTorch's `InstanceNorm2d`), without
     /// parameters.
-    pub fn instance_norm(&mut self, x: Node, name: &Scope) -> Node {
-        self.grouped(x, name, self.channels(x), 1e-5, Vec::new())
+    pub fn instance_norm(&mut self, x: Node, name: &Scope, eps: f32) -> Node {
+        self.grouped(x, name, self.channels(x), eps, Vec::new())
     }
 
     /// Norm of each pixel's channels; state-dict entries `weight` and `bias` under NAME.

@@ -6,6 +6,7 @@ use super::{Encoder, Family, Features, Site};
 
 pub(crate) static FAMILY: Family = Family {
     name: "DenseNet (Huang et al. 2016)",
+    entry: "features.conv0.weight",
     dilates: false,
     encoders: &[
         Encoder::new("densenet121", |g, site| encode(g, site, 64, 32, [6, 12, 24, 16])),

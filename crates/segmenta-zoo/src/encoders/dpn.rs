@@ -7,6 +7,7 @@ use super::{Encoder, Family, Features, Site};
 
 pub(crate) static FAMILY: Family = Family {
     name: "DPN (Chen et al. 2017)",
+    entry: "features.conv1_1.conv.weight",
     encoders: &[
         Encoder::new("dpn68", |g, site| encode(g, site, &DPN68)),
         Encoder::new("dpn68b", |g, site| encode(g, site, &Dpn { split: true, ..DPN68 })),

@@ -10,6 +10,7 @@ use crate::gate::Gate;
 
 pub(crate) static FAMILY: Family = Family {
     name: "EfficientNet (Tan and Le 2019)",
+    entry: "_conv_stem.weight",
     encoders: &[
         Encoder::new("efficientnet-b0", |g, site| encode(g, site, 1.0, 1.0, 224, [2, 4, 8, 15])),
         Encoder::new("efficientnet-b1", |g, site| encode(g, site, 1.0, 1.1, 240, [4, 7, 15, 22])),

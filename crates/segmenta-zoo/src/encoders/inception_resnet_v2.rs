@@ -8,6 +8,7 @@ use super::{Encoder, Family, Features, Site};
 
 pub(crate) static FAMILY: Family = Family {
     name: "Inception-ResNet-v2 (Szegedy et al. 2016)",
+    entry: "conv2d_1a.conv.weight",
     dilates: false,
     encoders: &[Encoder::new("inceptionresnetv2", encode)],
     ..Family::PLAIN

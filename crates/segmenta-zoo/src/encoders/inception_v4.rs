@@ -7,6 +7,7 @@ use super::{Encoder, Family, Features, Site};
 
 pub(crate) static FAMILY: Family = Family {
     name: "Inception-v4 (Szegedy et al. 2016)",
+    entry: "features.0.conv.weight",
     dilates: false,
     encoders: &[Encoder::new("inceptionv4", encode)],
     ..Family::PLAIN

@@ -8,6 +8,7 @@ use super::{Encoder, Family, Features, Site};
 
 pub(crate) static FAMILY: Family = Family {
     name: "Mix Transformer (Xie et al. 2021)",
+    entry: "patch_embed1.proj.weight",
     encoders: &[
         Encoder::new("mit_b0", |g, site| encode(g, site, 32, [2, 2, 2, 2])),
         Encoder::new("mit_b1", |g, site| encode(g, site, 64, [2, 2, 2, 2])),

@@ -6,6 +6,7 @@ use super::{Encoder, Family, Features, Site};
 
 pub(crate) static FAMILY: Family = Family {
     name: "MobileNetV2 (Sandler et al. 2018)",
+    entry: "features.0.0.weight",
     encoders: &[Encoder::new("mobilenet_v2", encode)],
     ..Family::PLAIN
 };

@@ -10,6 +10,7 @@ use Activation::{Hardswish, Relu};
 
 pub(crate) static FAMILY: Family = Family {
     name: "MobileNetV3 of torchvision (Howard et al. 2019)",
+    entry: "features.0.0.weight",
     encoders: &[Encoder::new("mobilenet_v3_large", encode)],
     ..Family::PLAIN
 };

@@ -8,6 +8,7 @@ use crate::gate::Gate;
 
 pub(crate) static FAMILY: Family = Family {
     name: "MobileOne (Vasu et al. 2022)",
+    entry: "stage0.rbr_scale.conv.weight",
     encoders: &[
         Encoder::new("mobileone_s0", |g, site| encode(g, site, [48, 128, 256, 1024], 4, false)),
         Encoder::new("mobileone_s1", |g, site| encode(g, site, [96, 192, 512, 1280], 1, false)),

@@ -46,6 +46,8 @@ static FAMILIES: [&Family; 16] = [
 pub struct Family {
     /// Name, with the paper.
     pub name: &'static str,
+    /// An entry that the state dicts of all its encoders have, by which others are told apart quickly.
+    pub(crate) entry: &'static str,
     /// Whether strides can be turned into dilations, for an output stride of 8 or 16. Where pools halve
     /// the map they cannot.
     pub dilates: bool,
@@ -59,6 +61,7 @@ impl Family {
     /// What most families are.
     pub(crate) const PLAIN: Self = Self {
         name: "",
+        entry: "",
         dilates: true,
         ends_in_pool: false,
         encoders: &[],
@@ -281,7 +284,8 @@ pub(crate) fn recognise(
         fits.then_some((graph.parameters().len(), encoder))
     };
     // A shallower encoder's entries may all be there too.
-    let fitting = encoders().filter_map(entries);
+    let likely = FAMILIES.iter().filter(|f| shape_of(&(name / f.entry).to_string()).is_some());
+    let fitting = likely.flat_map(|family| family.encoders).filter_map(entries);
     fitting
         .max_by_key(|(len, _)| *len)
         .map(|(_, encoder)| encoder)

@@ -9,6 +9,7 @@ use crate::gate::Gate;
 
 pub(crate) static FAMILY: Family = Family {
     name: "ResNet, ResNeXt (He et al. 2015, Xie et al. 2016)",
+    entry: "layer1.0.bn1.weight",
     encoders: &[
         Encoder::new("resnet18", |g, site| encode(g, site, RESNET18)),
         Encoder::new("resnet34", |g, site| encode(g, site, RESNET34)),

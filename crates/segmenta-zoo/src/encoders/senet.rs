@@ -8,6 +8,7 @@ use super::{Encoder, Family, Features, Site};
 
 pub(crate) static FAMILY: Family = Family {
     name: "SENet, SE-ResNet, SE-ResNeXt (Hu et al. 2018)",
+    entry: "layer0.conv1.weight",
     encoders: &[
         Encoder::new("se_resnet50", |g, site| encode(g, site, Block::ResNet, [3, 4, 6, 3])),
         Encoder::new("se_resnet101", |g, site| encode(g, site, Block::ResNet, [3, 4, 23, 3])),

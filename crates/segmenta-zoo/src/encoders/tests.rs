@@ -53,6 +53,8 @@ fn names_are_given_once_and_families_are_not_empty() {
         assert!(!family.encoders.is_empty() && !family.name.is_empty());
         for encoder in family.encoders {
             assert_eq!(encoder.family().name, family.name);
+            let parameters = encoder.parameters(&Scope::root(), 3).unwrap();
+            assert!(parameters.iter().any(|p| p.name == family.entry), "{}", encoder.name);
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::gate::Gate;
 
 pub(crate) static FAMILY: Family = Family {
     name: "EfficientNet, EfficientNet-Lite of timm (Tan and Le 2019)",
+    entry: "conv_stem.weight",
     encoders: &[
         Encoder::new("timm-efficientnet-b0", |g, site| encode(g, site, 1.0, 1.0, false)),
         Encoder::new("timm-efficientnet-b1", |g, site| encode(g, site, 1.0, 1.1, false)),

@@ -7,6 +7,7 @@ use super::{Encoder, Family, Features, Site};
 
 pub(crate) static FAMILY: Family = Family {
     name: "VGG (Simonyan and Zisserman 2014)",
+    entry: "features.0.weight",
     dilates: false,
     ends_in_pool: true,
     encoders: &[

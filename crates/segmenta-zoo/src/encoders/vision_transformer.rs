@@ -8,6 +8,7 @@ use super::{Encoder, Family, Features, Site, TransformerBlock};
 /// `.augreg_in21k` names the weights; what they were trained on has other classes than ImageNet's thousand.
 pub(crate) static FAMILY: Family = Family {
     name: "Vision Transformer of timm, for dpt (Dosovitskiy et al. 2020)",
+    entry: "model.cls_token",
     dilates: false,
     encoders: &[
         Encoder::new("tu-vit_tiny_patch16_224", |g, site| encode(g, site, 3, 1000)),

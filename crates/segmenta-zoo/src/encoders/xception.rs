@@ -7,6 +7,7 @@ use super::{Encoder, Family, Features, Site};
 
 pub(crate) static FAMILY: Family = Family {
     name: "Xception (Chollet 2016)",
+    entry: "block1.skip.weight",
     dilates: false,
     encoders: &[Encoder::new("xception", encode)],
     ..Family::PLAIN

@@ -1,16 +1,16 @@
 //! What several decoders are made of.
 
-use segmenta_graph::{Activation, Builder, Conv2d, Node, Pool2d, Scope};
+use segmenta_graph::{Activation, BatchNorm, Builder, Conv2d, Node, Pool2d, Scope};
 
 use super::Plan;
 use crate::encoders::Features;
 use crate::gate::Gate;
-use crate::settings::{Attention, Norm};
+use crate::settings::{Attention, Norm, NormKind};
 
 /// A convolution, a norm and a ReLU: SMP's `Conv2dReLU`. Without a norm the convolution has a bias.
 pub(super) fn conv_relu(g: &mut Builder, name: &Scope, x: Node, conv: Conv2d, norm: Norm) -> Node {
     let conv = Conv2d {
-        bias: norm == Norm::Identity,
+        bias: norm.kind == NormKind::Identity,
         ..conv
     };
     let y = g.conv(x, &(name / 0), conv);
@@ -20,10 +20,22 @@ pub(super) fn conv_relu(g: &mut Builder, name: &Scope, x: Node, conv: Conv2d, no
 
 /// `x` normed.
 pub(super) fn normed(g: &mut Builder, name: &Scope, x: Node, norm: Norm) -> Node {
-    match norm {
-        Norm::BatchNorm => g.batch_norm(x, name),
-        Norm::Identity => x,
-        Norm::InstanceNorm => g.instance_norm(x, name),
+    let Norm {
+        kind,
+        affine,
+        eps,
+        momentum,
+    } = norm;
+    match kind {
+        NormKind::Identity => x,
+        NormKind::BatchNorm => {
+            let before = g.set_batch_norm(BatchNorm { eps, momentum });
+            let y = g.batch_norm(x, name);
+            g.set_batch_norm(before);
+            y
+        }
+        NormKind::InstanceNorm if affine => g.group_norm(x, name, g.channels(x), eps),
+        NormKind::InstanceNorm => g.instance_norm(x, name, eps),
     }
 }
 

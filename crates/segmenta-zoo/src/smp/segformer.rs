@@ -33,5 +33,5 @@ fn build(g: &mut Builder, name: &Scope, plan: &Plan<'_>) -> Node {
     g.set_init(rule);
     let all = g.concat(&parts, name);
     let fuse = Conv2d::pointwise(width);
-    conv_relu(g, &(name / "fuse_stage"), all, fuse, Norm::BatchNorm)
+    conv_relu(g, &(name / "fuse_stage"), all, fuse, Norm::default())
 }

@@ -39,7 +39,7 @@ fn build(g: &mut Builder, name: &Scope, plan: &Plan<'_>) -> Node {
     });
     maps.insert(0, last);
     let all = g.concat(&maps, &psp);
-    let mut x = conv_relu(g, &(&psp / "out_conv"), all, spread, Norm::BatchNorm);
+    let mut x = conv_relu(g, &(&psp / "out_conv"), all, spread, Norm::default());
 
     let mut summed = vec![x];
     for (i, &feature) in features.iter().rev().skip(1).enumerate() {
