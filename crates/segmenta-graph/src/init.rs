@@ -33,6 +33,11 @@ pub enum InitRule {
     PyTorch,
     /// Kernels normal with variance 2/fan_out (He et al. 2015, arXiv:1502.01852), biases zero.
     KaimingNormal,
+    /// Kernels normal with variance 2/fan_in (He et al. 2015), biases zero.
+    KaimingNormalIn,
+    /// What vision transformers are drawn with: matrices normal with a standard deviation of 0.02,
+    /// kernels as by [`InitRule::KaimingNormal`], each channel of a depthwise one by itself, biases zero.
+    Transformer,
     /// Kernels uniform with variance 2/fan_in (He et al. 2015), biases zero.
     KaimingUniform,
     /// Kernels uniform with variance 2/(fan_in + fan_out) (Glorot and Bengio 2010), biases zero.
@@ -47,6 +52,7 @@ impl InitRule {
         match role {
             Role::Kernel | Role::TransposedKernel | Role::Matrix => self.of_kernel(kernel),
             Role::Bias if self == Self::PyTorch => self.of_kernel(kernel),
+            Role::Embedding => Init::Normal { std: 0.02 },
             Role::Scale | Role::RunningVar => Init::Constant(1.0),
             Role::Bias | Role::Shift | Role::RunningMean | Role::Counter => Init::Constant(0.0),
         }
@@ -56,13 +62,18 @@ impl InitRule {
         let taps: usize = kernel[2..].iter().product();
         let fan_in = (kernel[1] * taps) as f32;
         let fan_out = (kernel[0] * taps) as f32;
+        let normal = |fan: f32| Init::Normal {
+            std: (2.0 / fan).sqrt(),
+        };
         match self {
             Self::PyTorch => Init::Uniform {
                 bound: 1.0 / fan_in.sqrt(),
             },
-            Self::KaimingNormal => Init::Normal {
-                std: (2.0 / fan_out).sqrt(),
-            },
+            Self::KaimingNormal => normal(fan_out),
+            Self::KaimingNormalIn => normal(fan_in),
+            Self::Transformer if kernel.len() == 2 => Init::Normal { std: 0.02 },
+            Self::Transformer if kernel[1] == 1 => normal(taps as f32),
+            Self::Transformer => normal(fan_out),
             Self::KaimingUniform => Init::Uniform {
                 bound: (6.0 / fan_in).sqrt(),
             },

@@ -12,6 +12,7 @@
 //! results do not depend on the number of threads. This is the only room with `unsafe`.
 
 mod activation;
+mod attention;
 mod batch_norm;
 mod buffer;
 mod conv;
@@ -19,8 +20,10 @@ mod derivative;
 mod dropout;
 mod exp;
 mod fit;
+mod group_norm;
 mod isa;
 mod labels;
+mod layer_norm;
 mod layout;
 mod loss;
 mod map;
@@ -37,9 +40,12 @@ mod separable;
 mod shared;
 mod simd;
 mod softmax;
+mod softmax_between;
 mod threads;
+mod tokens;
 
 pub use activation::Activation;
+pub use attention::{attention, attention_scratch, position_attention, position_attention_scratch};
 pub use batch_norm::{BatchNorm, BatchNormGradients, Statistics};
 pub use buffer::{Arena, ArenaViews, Buffer, OutOfMemory};
 pub use conv::{
@@ -49,8 +55,10 @@ pub use conv::{
 pub use derivative::activation_gradient;
 pub use dropout::{drop_factors, drop_pictures, dropout};
 pub use fit::{fit, fit_to_planar};
+pub use group_norm::group_norm;
 pub use isa::Isa;
 pub use labels::{Logits, labels, winning_probability};
+pub use layer_norm::layer_norm;
 pub use layout::{blocked, to_blocked, to_planar};
 pub use loss::{
     BinaryCrossEntropy, CrossEntropy, LabelOutOfRange, binary_cross_entropy, cross_entropy,
@@ -69,4 +77,6 @@ pub use separable::{
     resize_bilinear_planar_gradient, resize_nearest_gradient,
 };
 pub use softmax::{softmax, softmax_planar};
+pub use softmax_between::softmax_between;
 pub use threads::Threads;
+pub use tokens::{Embeddings, patches, tokens};

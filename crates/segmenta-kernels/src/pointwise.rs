@@ -9,7 +9,7 @@ use crate::simd::Simd;
 
 /// What is done to the vectors of one block.
 #[derive(Clone, Copy)]
-enum With {
+pub(crate) enum With {
     Nothing,
     Add(*const f32),
     Mul(*const f32),
@@ -76,7 +76,7 @@ impl Kernel for Block {
 }
 
 /// Runs `with` on every block of `x`. Pointers, so that `x` and `output` may be the same memory.
-fn each_block(
+pub(crate) fn each_block(
     x: Map<'_>,
     output: &mut MapMut<'_>,
     activation: Activation,

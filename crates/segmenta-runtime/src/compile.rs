@@ -1,9 +1,11 @@
 //! From graph and weights to steps.
 
 mod concat;
+mod maps;
 mod pack;
+mod parallel;
 
-use pack::{DraftConv, folded_norm};
+use pack::{DraftConv, folded_norm, read_embeddings, read_norm};
 use rayon::prelude::*;
 use segmenta_graph::{Filter, Graph, Node, NodeData, Op, Parameter, Pool2d};
 use segmenta_kernels::{Activation, Convolution, Isa};
@@ -37,6 +39,10 @@ pub(crate) fn compile<E: Send>(
                         activation,
                     }
                 }
+                DraftWork::Norm(norm, activation) => {
+                    read_norm(graph, graph.node(norm), activation, read)?
+                }
+                DraftWork::Tokens(node) => read_embeddings(graph, graph.node(node), read)?,
             };
             Ok(Step {
                 name: step.name,
@@ -82,6 +88,9 @@ enum DraftWork {
     Ready(Work),
     Conv(DraftConv),
     Affine(Node, Activation),
+    /// A norm by what the map itself holds.
+    Norm(Node, Activation),
+    Tokens(Node),
 }
 
 struct Drafts {
@@ -153,12 +162,28 @@ impl<'a> Draft<'a> {
     fn step(&mut self, node: Node, data: &NodeData) {
         match data.op {
             // Brought into blocks when something reads it so; nothing to do in inference.
-            Op::Input | Op::Dropout { .. } | Op::StochasticDepth { .. } => {}
+            Op::Input | Op::Dropout { .. } | Op::Dropout2d { .. } | Op::StochasticDepth { .. } => {}
             Op::Conv2d(_) | Op::Linear { .. } => self.conv(node, data),
             Op::ConvTranspose2d(_) => self.conv_transpose(node, data),
             Op::BatchNorm(_) => {
                 self.pointwise(node, data, |activation| DraftWork::Affine(node, activation));
             }
+            Op::GroupNorm { .. } => self.pointwise(node, data, |a| DraftWork::Norm(node, a)),
+            Op::LayerNorm { .. } => {
+                let work = DraftWork::Norm(node, Activation::None);
+                self.push_as(node, node, work, &data.inputs);
+            }
+            Op::Softmax { parts, log } => {
+                self.push_ready(node, data, Work::Softmax { parts, log });
+            }
+            Op::Attention { heads } => self.push_ready(node, data, Work::Attention { heads }),
+            Op::PositionAttention => self.push_ready(node, data, Work::PositionAttention),
+            Op::Tokens { .. } => {
+                self.push_as(node, node, DraftWork::Tokens(node), &data.inputs);
+            }
+            Op::Patches { .. } => self.push_ready(node, data, Work::Patches),
+            Op::Scale { by } => self.scale(node, data, by),
+            Op::Slice { first, .. } => self.slice(node, data, first),
             Op::Activation(activation) => {
                 self.push_ready(node, data, Work::Apply(kernel_activation(activation)));
             }
@@ -179,6 +204,7 @@ impl<'a> Draft<'a> {
             }
             Op::AdaptiveAvgPool2d { .. } => self.push_ready(node, data, Work::AdaptiveAvgPool),
             Op::GlobalAvgPool => self.push_ready(node, data, Work::GlobalAvgPool),
+            Op::GlobalMaxPool => self.push_ready(node, data, Work::GlobalMaxPool),
             // What writes straight into the result: see `emit`.
             Op::ResizeLike { .. } | Op::Upsample { .. } | Op::FitLike { .. }
                 if self.is_only_a_result(node) && !is_nearest(&data.op) => {}
@@ -190,17 +216,20 @@ impl<'a> Draft<'a> {
     }
 
     /// A convolution with all that can be done before its values leave the registers: the batch
-    /// norm after it, a sum with something that is there already, a non-linearity.
+    /// norm after it, convolutions beside it that it is added to, a sum with something that is there
+    /// already, a non-linearity.
     fn conv(&mut self, node: Node, data: &NodeData) {
         let input = see_through(self.graph, data.inputs[0]);
         let Some(conv) = as_convolution(&data.op) else {
             return;
         };
-        let on_picture = input.index() == 0
-            && Convolution::supports_picture(&conv_spec(&conv, self.graph.in_channels()));
         let mut tail = node;
         let mut inputs = vec![input];
         let norm = self.absorb_norm(&mut tail);
+        let (conv, parallel) = self.absorb_parallel(&mut tail, input, conv);
+        let on_picture = input.index() == 0
+            && Convolution::supports_picture(&conv_spec(&conv, self.graph.in_channels()));
+        let scale = self.absorb_scale(&mut tail);
         if !on_picture && let Some(sum) = self.only_reader(tail, |op| matches!(op, Op::Add)) {
             let operands = &self.graph.node(sum).inputs;
             let other = operands
@@ -217,6 +246,9 @@ impl<'a> Draft<'a> {
         let draft = DraftConv {
             node,
             norm,
+            parallel,
+            window: conv.kernel,
+            scale,
             activation,
             on_picture,
         };
@@ -234,6 +266,9 @@ impl<'a> Draft<'a> {
         let draft = DraftConv {
             node,
             norm,
+            parallel: Vec::new(),
+            window: [0, 0],
+            scale: 1.0,
             activation,
             on_picture: false,
         };
@@ -276,6 +311,17 @@ impl<'a> Draft<'a> {
         let norm = self.only_reader(*tail, |op| matches!(op, Op::BatchNorm(_)))?;
         *tail = norm;
         Some(norm)
+    }
+
+    fn absorb_scale(&self, tail: &mut Node) -> f32 {
+        let next = self.only_reader(*tail, |op| matches!(op, Op::Scale { .. }));
+        match next.map(|next| (next, self.graph.node(next).op)) {
+            Some((next, Op::Scale { by })) => {
+                *tail = next;
+                by
+            }
+            _ => 1.0,
+        }
     }
 
     fn absorb_activation(&mut self, tail: &mut Node) -> Activation {

@@ -34,6 +34,8 @@ pub fn kernel_activation(activation: GraphActivation) -> Activation {
         GraphActivation::Hardsigmoid => Activation::Hardsigmoid,
         GraphActivation::Sigmoid => Activation::Sigmoid,
         GraphActivation::Silu => Activation::Silu,
+        GraphActivation::Gelu => Activation::Gelu,
+        GraphActivation::Tanh => Activation::Tanh,
     }
 }
 

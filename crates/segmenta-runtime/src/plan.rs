@@ -3,7 +3,10 @@
 use std::ops::Range;
 
 use segmenta_graph::{Graph, GraphError, Shape};
-use segmenta_kernels::{ConvPlan, Convolution, Isa, MapShape, WeightMemory};
+use segmenta_kernels::{
+    ConvPlan, Convolution, Isa, MapShape, WeightMemory, attention_scratch,
+    position_attention_scratch,
+};
 
 use crate::layout::{Demand, lay_out};
 use crate::lower::map_shape;
@@ -87,9 +90,19 @@ impl Plan {
             _ => None,
         };
         let convolutions: Vec<_> = program.steps.iter().map(plan).collect();
-        for (index, conv) in convolutions.iter().enumerate() {
+        let shape_of = |value: &Value| MapShape {
+            channels: value.channels,
+            ..shapes[value.buffer.0]
+        };
+        for (index, (step, conv)) in program.steps.iter().zip(&convolutions).enumerate() {
+            let inputs = || [0, 1, 2].map(|i| shape_of(&step.inputs[i]));
+            let len = match step.work {
+                Work::Attention { heads } => attention_scratch(isa, inputs(), heads),
+                Work::PositionAttention => position_attention_scratch(isa, inputs()),
+                _ => conv.as_ref().map_or(0, ConvPlan::scratch_len),
+            };
             demands.push(Demand {
-                len: conv.as_ref().map_or(0, ConvPlan::scratch_len),
+                len,
                 live: index..=index,
             });
         }

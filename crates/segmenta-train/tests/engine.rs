@@ -120,7 +120,7 @@ fn check_derivative(graph: &Graph, shape: Shape, isa: Isa) {
 #[test]
 fn gradients_are_derivatives() {
     let mut gated = on_encoder("resnet18", 3);
-    gated.attention = true;
+    gated.set("decoder_attention_type", "scse").unwrap();
     let cases = [
         // Gates over channels and over pixels, odd sizes cut off and filled up.
         (graph("unet", &gated), [2, 3, 45, 70]),

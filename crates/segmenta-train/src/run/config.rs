@@ -1,5 +1,6 @@
 //! What a run is to do, as a TOML file says it. `explained.toml` beside this file documents every key.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use segmenta_data::augment::Augmentation;
@@ -146,6 +147,9 @@ pub struct ModelConfig {
     pub encoder_weights: Option<PathBuf>,
     /// What the auxiliary head's loss counts; 0 leaves the head out.
     pub aux_weight: f64,
+    /// The architecture's own settings by name, as `segmenta models show` lists them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings: BTreeMap<String, toml::Value>,
 }
 
 impl Default for ModelConfig {
@@ -157,6 +161,7 @@ impl Default for ModelConfig {
             weights: None,
             encoder_weights: None,
             aux_weight: 0.0,
+            settings: BTreeMap::new(),
         }
     }
 }

@@ -592,10 +592,6 @@ impl Session {
         });
         let scores: std::collections::BTreeMap<_, _> = scores.collect();
         let input = &self.config.input;
-        let mut options = std::collections::BTreeMap::new();
-        if self.config.model.aux_weight > 0.0 {
-            options.insert("aux".to_string(), "true".to_string());
-        }
         let card = ModelCard {
             format_version: card::CARD_VERSION,
             architecture: self.config.model.arch.clone(),
@@ -603,7 +599,7 @@ impl Session {
                 .has_encoder
                 .then(|| self.config.model.encoder.clone())
                 .flatten(),
-            options,
+            options: options(&self.config, self.classes)?.named(),
             // One name means binary: that class where the logit is positive.
             classes: self.names.names()[usize::from(self.classes == 1)..].to_vec(),
             palette: (self.classes > 1).then(|| {
@@ -716,14 +712,30 @@ impl Session {
 }
 
 fn graph(config: &Config, classes: usize) -> Result<Graph, RunError> {
-    let architecture = find(&config.model.arch)?;
+    Ok(find(&config.model.arch)?.build(&options(config, classes)?)?)
+}
+
+/// What the network is built with.
+fn options(config: &Config, classes: usize) -> Result<Options, RunError> {
     let encoder = config.model.encoder.as_deref().map(find_encoder);
-    let options = Options {
+    let mut options = Options {
         aux: config.model.aux_weight > 0.0,
         encoder: encoder.transpose()?,
         ..Options::new(classes)
     };
-    Ok(architecture.build(&options)?)
+    for (name, value) in &config.model.settings {
+        let text = match value {
+            toml::Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        options
+            .set(name, &text)
+            .map_err(|problem| RunError::Config {
+                origin: "model.settings".into(),
+                problem,
+            })?;
+    }
+    Ok(options)
 }
 
 /// Cross entropy, or for one class binary cross entropy.

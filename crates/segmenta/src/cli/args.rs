@@ -133,6 +133,9 @@ pub(crate) struct ModelArgs {
     /// The encoder, for networks that take one, as `segmenta models encoders` lists them. Usually the weights say it
     #[arg(long, value_name = "NAME")]
     pub(crate) encoder: Option<String>,
+    /// A setting of SMP's networks, where the weights do not say it: encoder_output_stride=8
+    #[arg(long, value_name = "NAME=VALUE", value_parser = super::model::setting)]
+    pub(crate) set: Vec<(String, String)>,
     /// Weights: .pth, .pt or .safetensors. Without it the published ones are pulled on first use
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) weights: Option<PathBuf>,
@@ -285,9 +288,11 @@ pub(crate) enum Models {
 Examples:
   segmenta models show deeplabv3_resnet50
   segmenta models show fcn_resnet50 --classes 3 --input 4x3x224x224 --aux
-  segmenta models show unet --encoder efficientnet-b3 --input 1x3x256x192")]
+  segmenta models show unet --encoder efficientnet-b3 --input 1x3x256x192
+  segmenta models show fpn --encoder mit_b0 --set decoder_merge_policy=cat
+  segmenta models show unet --set encoder_depth=3 --set decoder_channels=[128,64,32]")]
     Show(Show),
-    /// The encoders that networks such as `unet` can stand on: parameters, channels and strides
+    /// The encoders that SMP's networks can stand on, by family: parameters, channels and strides
     Encoders {
         /// As JSON
         #[arg(long)]
@@ -310,6 +315,9 @@ pub(crate) struct Show {
     /// The encoder, for networks that take one
     #[arg(long, value_name = "NAME")]
     pub(crate) encoder: Option<String>,
+    /// A setting of SMP's networks, by the name of SMP's keyword argument; may be given several times
+    #[arg(long, value_name = "NAME=VALUE", value_parser = super::model::setting)]
+    pub(crate) set: Vec<(String, String)>,
     /// Number of classes
     #[arg(long, default_value_t = 21, value_name = "N", value_parser = number(1..=256))]
     pub(crate) classes: usize,

@@ -203,6 +203,22 @@ impl<'a> Draft<'a> {
             Op::StochasticDepth { p } => {
                 self.push(at, data, Work::DropPictures { p, node: at });
             }
+            Op::GroupNorm { .. }
+            | Op::LayerNorm { .. }
+            | Op::Softmax { .. }
+            | Op::Attention { .. }
+            | Op::PositionAttention
+            | Op::Tokens { .. }
+            | Op::Patches { .. }
+            | Op::Scale { .. }
+            | Op::Slice { .. }
+            | Op::GlobalMaxPool
+            | Op::Dropout2d { .. } => {
+                return Err(EngineError::Untrainable {
+                    node: data.name.clone(),
+                    op: data.op.kind(),
+                });
+            }
         }
         Ok(())
     }
@@ -541,7 +557,7 @@ impl<'a> Draft<'a> {
 /// Whether a node has its first input's value.
 fn changes_nothing(op: &Op, shapes: &[Shape], at: usize, data: &NodeData, drops: bool) -> bool {
     match *op {
-        Op::Dropout { p } | Op::StochasticDepth { p } => !drops || p == 0.0,
+        Op::Dropout { p } | Op::Dropout2d { p } | Op::StochasticDepth { p } => !drops || p == 0.0,
         Op::ResizeLike { .. } | Op::Upsample { .. } | Op::FitLike { .. } => {
             shapes[at] == shapes[data.inputs[0].index()]
         }

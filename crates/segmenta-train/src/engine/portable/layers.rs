@@ -139,6 +139,17 @@ impl<'a> Layers<'a> {
             Op::Dropout { p } => self.drop(at, x, p, [to.batch, to.channels, to.height, to.width]),
             Op::StochasticDepth { p } => self.drop(at, x, p, [to.batch, 1, 1, 1]),
             Op::Input | Op::Concat => unreachable!("no operation on one value"),
+            Op::GroupNorm { .. }
+            | Op::LayerNorm { .. }
+            | Op::Softmax { .. }
+            | Op::Attention { .. }
+            | Op::PositionAttention
+            | Op::Tokens { .. }
+            | Op::Patches { .. }
+            | Op::Scale { .. }
+            | Op::Slice { .. }
+            | Op::GlobalMaxPool
+            | Op::Dropout2d { .. } => unreachable!("refused when the engine was made"),
         }
     }
 
@@ -241,7 +252,27 @@ fn activate(x: Tensor<4>, activation: Activation) -> Tensor<4> {
         Activation::Hardsigmoid => relu6(x + 3.0) / 6.0,
         Activation::Sigmoid => activation::sigmoid(x),
         Activation::Silu => activation::silu(x),
+        Activation::Gelu => activation::gelu(x),
+        Activation::Tanh => activation::tanh(x),
     }
+}
+
+/// Whether it can be computed here and has a gradient.
+pub(super) fn can_learn(op: &Op) -> bool {
+    !matches!(
+        op,
+        Op::GroupNorm { .. }
+            | Op::LayerNorm { .. }
+            | Op::Softmax { .. }
+            | Op::Attention { .. }
+            | Op::PositionAttention
+            | Op::Tokens { .. }
+            | Op::Patches { .. }
+            | Op::Scale { .. }
+            | Op::Slice { .. }
+            | Op::GlobalMaxPool
+            | Op::Dropout2d { .. }
+    )
 }
 
 /// Cut off, or filled up with zeros, below and right.

@@ -16,7 +16,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use segmenta_graph::{Graph, Node, Op, Shape};
 use segmenta_kernels::{Isa, Threads};
 
-use self::layers::{Layers, Measured};
+use self::layers::{Layers, Measured, can_learn};
 use self::sides::Sides;
 use self::tape::{Gradients, Piece, first_not_finite};
 use super::cpu::Setup;
@@ -65,6 +65,12 @@ impl Portable {
         for data in graph.nodes() {
             let own = data.parameters.iter().any(|p| trains[p.index()]);
             learns.push(own || data.inputs.iter().any(|input| learns[input.index()]));
+        }
+        if let Some(data) = graph.nodes().iter().find(|data| !can_learn(&data.op)) {
+            return Err(EngineError::Untrainable {
+                node: data.name.clone(),
+                op: data.op.kind(),
+            });
         }
         Ok(Self {
             device: device.clone(),
