@@ -326,3 +326,31 @@ fn drops_follow_the_seed_and_the_step() {
     assert_ne!(run(1, 5), run(1, 6));
     assert_ne!(run(1, 5), run(2, 5));
 }
+
+#[test]
+fn what_is_computed_again_is_what_was_not_kept() {
+    let graph = graph("unet", &on_encoder("efficientnet-b0", 2));
+    let shape = Shape::new(2, 3, 96, 64);
+    let run = |checkpointing| {
+        let options = EngineOptions {
+            checkpointing,
+            ..quiet()
+        };
+        let mut engine = Engine::new(graph.clone(), parameters(&graph), options).unwrap();
+        let logits = engine
+            .forward(formula::image("again", shape.len()), shape)
+            .unwrap();
+        let gradients = engine.backward(vec![logits[0].ones_like()]).unwrap();
+        let values = |(name, g): (String, Tensor<1>)| (name, g.try_into_vec_as::<f32>().unwrap());
+        let gradients: Vec<_> = gradients.into_iter().map(values).collect();
+        (engine.arena_bytes(), gradients)
+    };
+    let ((more, kept), (less, again)) = (run(false), run(true));
+    assert!(less * 10 < more * 9, "{less} bytes, {more} without");
+    for ((name, kept), (_, again)) in kept.iter().zip(&again) {
+        let largest = kept.iter().fold(1e-6_f32, |m, g| m.max(g.abs()));
+        let pairs = kept.iter().zip(again);
+        let apart = pairs.fold(0.0_f32, |m, (a, b)| m.max((a - b).abs()));
+        assert!(apart < 1e-3 * largest, "{name}: {apart} of {largest}");
+    }
+}

@@ -51,6 +51,9 @@ pub struct EngineOptions {
     pub drops: bool,
     /// What decides what they drop.
     pub seed: u64,
+    /// Whether what batch norms wrote is computed again by the backward pass, not kept for it (gradient
+    /// checkpointing, Chen et al. 2016, arXiv:1604.06174): about a third less memory for one more pass over it.
+    pub checkpointing: bool,
     /// Whether each value is looked at, so that a NaN or infinity names the node that made it. Slow.
     pub debug_numerics: bool,
 }
@@ -65,6 +68,7 @@ impl Default for EngineOptions {
             parts: Parts::default(),
             drops: true,
             seed: 0,
+            checkpointing: false,
             debug_numerics: false,
         }
     }
@@ -152,6 +156,7 @@ impl Engine {
             wanted,
             trains: graph.parameters().iter().map(learns).collect(),
             drops: options.drops,
+            recomputes: options.checkpointing,
             check: options.debug_numerics,
         };
         let graph = Arc::new(graph);

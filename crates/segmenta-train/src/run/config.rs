@@ -253,6 +253,8 @@ pub struct TrainConfig {
     /// Parts of the network that are frozen or learn at another pace.
     #[serde(flatten)]
     pub parts: Parts,
+    /// Whether what batch norms wrote is computed again, not kept: less memory, a little slower.
+    pub checkpointing: bool,
     /// Whether a last batch with fewer pictures is left out.
     pub drop_last: bool,
     /// Validation pictures whose predictions are drawn after each epoch.
@@ -273,6 +275,7 @@ impl Default for TrainConfig {
             clip: Clip::default(),
             ema: None,
             parts: Parts::default(),
+            checkpointing: false,
             drop_last: false,
             previews: 6,
             checkpoint_steps: 0,

@@ -21,4 +21,4 @@ pub use config::{
 };
 pub use error::RunError;
 pub use measure::{Measured, measure, predictions};
-pub use session::{Ended, Outcome, Session, Settings};
+pub use session::{Ended, Outcome, Session, Settings, verify};

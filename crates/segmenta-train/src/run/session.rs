@@ -15,7 +15,7 @@ use segmenta_report::{
     Summary,
 };
 use segmenta_runtime::{Engine as Evaluator, EngineOptions as EvaluatorOptions};
-use segmenta_weights::{self as card, ModelCard};
+use segmenta_weights::{self as card, ModelCard, StateDict};
 use segmenta_zoo::{Options, find, find_encoder};
 
 use super::RunError;
@@ -24,7 +24,7 @@ use super::checkpoint::{Kept, Progress};
 use super::config::{Config, Draw, Per, ScoreName};
 use super::measure::{Measured, measure, predictions, target, truth};
 use crate::engine::{DeviceSpec, Engine, EngineOptions, Parameters, evaluator};
-use crate::loss::{BceWithLogits, CrossEntropy, Loss, LossSpec};
+use crate::loss::{BceWithLogits, CrossEntropy, Loss, LossSpec, Mode};
 use crate::optim::{Accumulation, Ema, Optimizer};
 use crate::schedule::Schedule;
 
@@ -94,6 +94,46 @@ pub struct Session {
     taken: Vec<(PathBuf, Taken)>,
 }
 
+/// Whether a run can be what a configuration says, as far as is known before a folder is made.
+///
+/// # Errors
+/// A network, loss, optimiser, schedule or augmentation that cannot be, weights that are not there.
+pub fn verify(config: &Config, dataset: &Dataset) -> Result<(), RunError> {
+    let classes = classes(config, dataset)?;
+    let graph = graph(config, classes)?;
+    let loss = config.loss.clone().unwrap_or_else(|| default_loss(classes));
+    let mode = if classes == 1 {
+        Mode::Binary
+    } else {
+        Mode::Multiclass
+    };
+    loss.check(mode, classes)?;
+    let entries = graph.parameters().iter().filter(|p| p.is_trainable());
+    config.train.parts.check(entries.map(|p| p.name.as_str()))?;
+    if let Some(schedule) = &config.schedule {
+        schedule.spec.check()?;
+    }
+    let files = [&config.model.encoder_weights, &config.model.weights];
+    for file in files.into_iter().flatten() {
+        StateDict::open(file)?;
+    }
+    loaders(config, dataset)?;
+    Ok(())
+}
+
+/// Channels of the logits.
+fn classes(config: &Config, dataset: &Dataset) -> Result<usize, RunError> {
+    let of_data = dataset.classes().len();
+    let classes = config.model.classes.unwrap_or(of_data);
+    if classes != 1 && classes < of_data || of_data == 0 {
+        return Err(RunError::Config {
+            origin: "model.classes".into(),
+            problem: format!("{classes} classes for data of {of_data}"),
+        });
+    }
+    Ok(classes)
+}
+
 impl Session {
     /// Makes everything ready: whatever can be wrong is found here, before the first step.
     ///
@@ -106,13 +146,7 @@ impl Session {
         settings: Settings,
     ) -> Result<Self, RunError> {
         let of_data = dataset.classes();
-        let classes = config.model.classes.unwrap_or(of_data.len());
-        if classes != 1 && classes < of_data.len() || of_data.is_empty() {
-            return Err(RunError::Config {
-                origin: "model.classes".into(),
-                problem: format!("{classes} classes for data of {}", of_data.len()),
-            });
-        }
+        let classes = classes(&config, dataset)?;
         let names = if classes == 1 && of_data.len() == 1 {
             Classes::new(["background", &of_data.name(0)], of_data.palette().clone())
         } else {
@@ -157,6 +191,7 @@ impl Session {
             threads: settings.threads,
             parts: parts.clone(),
             seed: config.train.seed,
+            checkpointing: config.train.checkpointing,
             debug_numerics: settings.debug_numerics,
             ..EngineOptions::default()
         };

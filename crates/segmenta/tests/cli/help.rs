@@ -16,6 +16,7 @@ fn every_help() {
         "forward",
         "bench",
         "bench forward",
+        "bench step",
         "bench kernels",
         "data",
         "data check",
@@ -27,6 +28,8 @@ fn every_help() {
         "data convert labelme",
         "data convert cvat",
         "data convert rgb",
+        "train",
+        "eval",
         "demo",
         "completions",
     ] {

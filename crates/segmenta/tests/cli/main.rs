@@ -11,6 +11,8 @@ mod help;
 mod models;
 mod predict;
 mod tensors;
+#[cfg(feature = "train")]
+mod train;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

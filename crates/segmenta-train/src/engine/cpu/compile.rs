@@ -29,6 +29,8 @@ pub(super) struct Purpose<'a> {
     pub(super) trains: &'a [bool],
     /// Whether dropout and stochastic depth drop.
     pub(super) drops: bool,
+    /// Whether what norms wrote is computed again by the backward pass, not kept for it.
+    pub(super) recomputes: bool,
 }
 
 /// A compiled step.

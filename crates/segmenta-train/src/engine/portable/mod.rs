@@ -60,6 +60,8 @@ impl Portable {
             trains,
             drops,
             check,
+            // Burn's tape keeps what it keeps.
+            recomputes: _,
         } = setup;
         let mut learns: Vec<bool> = Vec::with_capacity(graph.nodes().len());
         for data in graph.nodes() {

@@ -100,6 +100,9 @@ pub(crate) struct BenchStep {
     /// Steps before them that are not
     #[arg(long, default_value_t = 2, value_name = "R")]
     pub(crate) warmup: usize,
+    /// Compute what batch norms wrote again in the backward pass, not keep it
+    #[arg(long)]
+    pub(crate) checkpointing: bool,
     /// The time of every node, forward and backward, of the loss and of the optimiser
     #[arg(long)]
     pub(crate) profile: bool,

@@ -44,6 +44,7 @@ impl Bench {
         let parameters = Parameters::initial(&graph, 0, &device);
         let options = EngineOptions {
             threads: args.threads.unwrap_or(0),
+            checkpointing: args.checkpointing,
             outputs: vec![graph.outputs()[0].name.clone()],
             ..EngineOptions::default()
         };

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context;
 use segmenta_report::{Existing, RunFolder};
 use segmenta_train::engine::DeviceSpec;
-use segmenta_train::run::{Config, EXPLAINED, Ended, RunError, Session, Settings};
+use segmenta_train::run::{Config, EXPLAINED, Ended, RunError, Session, Settings, verify};
 
 pub(super) use args::Train;
 
@@ -129,7 +129,14 @@ fn check(config: &Config, data: &std::path::Path, quiet: bool) -> anyhow::Result
         ))
         .into());
     }
+    verify(config, &dataset)?;
     Ok(())
+}
+
+/// Whether an error is a mistake in the command or in the recipe.
+pub(super) fn is_usage(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref();
+    matches!(error, Some(RunError::Config { .. } | RunError::Zoo(_)))
 }
 
 /// Ctrl-C asks the run to stop after its step; a second one ends it at once, from whose checkpoint it goes on.
