@@ -137,7 +137,7 @@ impl Tiles {
         };
         let above = at(upper, left) * (1.0 - u) + at(upper, right) * u;
         let below = at(lower, left) * (1.0 - u) + at(lower, right) * u;
-        (above * (1.0 - v) + below * v).round()
+        (above * (1.0 - v) + below * v).round_ties_even()
     }
 }
 
@@ -162,7 +162,7 @@ fn tones(counts: &[usize; 256], area: usize) -> [u8; 256] {
     let mut sum = 0;
     counts.map(|count| {
         sum += count;
-        (sum as f32 * 255.0 / area as f32).round().min(255.0) as u8
+        (sum as f32 * (255.0 / area as f32)).round_ties_even() as u8
     })
 }
 

@@ -11,7 +11,13 @@ use crate::{Answer, Room, snapshot};
 fn pairs(room: &Room, names: &[&str]) {
     for (n, name) in names.iter().enumerate() {
         room.picture(format!("set/images/{name}.png"), 24 + n, 16);
-        mask(room, &format!("set/masks/{name}.png"), 24 + n, 16, &[0, 1, 1, 2]);
+        mask(
+            room,
+            &format!("set/masks/{name}.png"),
+            24 + n,
+            16,
+            &[0, 1, 1, 2],
+        );
     }
 }
 
@@ -46,14 +52,23 @@ fn problems_are_listed_and_fail() {
         mask(&room, &format!("set/masks/{name}.png"), 24, 16, &[0, 200]);
     }
     room.write("set/classes.txt", "ground\nplant\nstone\n");
-    room.write("set/images/7.png", &fs::read(room.path("set/images/7.png")).unwrap()[..60]);
-    Picture::filled(32, 16, [200, 10, 10]).save(room.path("set/masks/8.png")).unwrap();
+    room.write(
+        "set/images/7.png",
+        &fs::read(room.path("set/images/7.png")).unwrap()[..60],
+    );
+    Picture::filled(32, 16, [200, 10, 10])
+        .save(room.path("set/masks/8.png"))
+        .unwrap();
     room.picture("set/images/alone.jpg", 5, 5);
     fails(room.line("data check set"), 1, "data-check-problems");
     let json = room.line("data check set --json");
     assert_eq!(json.code, Some(1));
     let report: Value = serde_json::from_str(&json.stdout).unwrap();
-    let ids = report["findings"].as_array().unwrap().iter().find(|f| f["problem"] == "ids-out-of-range");
+    let ids = report["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|f| f["problem"] == "ids-out-of-range");
     assert_eq!(ids.unwrap()["files"].as_array().unwrap().len(), 7);
 }
 
@@ -66,17 +81,35 @@ fn what_cannot_be_asked() {
     fails(room.line("data check nowhere"), 1, "data-missing");
     fails(room.line("data check set --kind vox"), 2, "data-kind");
     fails(room.line("data check set --kind voc"), 1, "data-other-kind");
-    fails(room.line("data check set --images *.png"), 2, "data-pattern");
-    fails(room.line("data classes set --split val"), 2, "data-no-split");
-    fails(room.line("data split set --train 0.9 --val 0.2"), 2, "data-shares");
+    fails(
+        room.line("data check set --images *.png"),
+        2,
+        "data-pattern",
+    );
+    fails(
+        room.line("data classes set --split val"),
+        2,
+        "data-no-split",
+    );
+    fails(
+        room.line("data split set --train 0.9 --val 0.2"),
+        2,
+        "data-shares",
+    );
 }
 
 #[test]
 fn classes_are_counted_and_weighed() {
     let room = Room::new();
     pairs(&room, &["a", "b"]);
-    let answer = room.line("data classes set --classes ground,plant,stone").succeeded();
-    assert!(answer.stdout.contains("plant") && answer.stdout.contains("50.00 %"), "{}", answer.stdout);
+    let answer = room
+        .line("data classes set --classes ground,plant,stone")
+        .succeeded();
+    assert!(
+        answer.stdout.contains("plant") && answer.stdout.contains("50.00 %"),
+        "{}",
+        answer.stdout
+    );
     let json = room.line("data classes set --json").succeeded().stdout;
     let json: Value = serde_json::from_str(&json).unwrap();
     // Shares of ¼, ½, ¼: the median is ¼.
@@ -92,19 +125,35 @@ fn lists_are_written_once_and_found() {
     let room = Room::new();
     let names: Vec<String> = (0..10).map(|n| format!("p {n}")).collect();
     pairs(&room, &names.iter().map(String::as_str).collect::<Vec<_>>());
-    let split = room.line("data split set --train 0.8 --seed 42").succeeded();
+    let split = room
+        .line("data split set --train 0.8 --seed 42")
+        .succeeded();
     snapshot("data-split", &split);
     assert_eq!(room.files("set/splits"), ["train.txt", "val.txt"]);
     let check = room.line("data check set").succeeded();
-    assert!(check.stdout.contains("(train 8, val 2)"), "{}", check.stdout);
+    assert!(
+        check.stdout.contains("(train 8, val 2)"),
+        "{}",
+        check.stdout
+    );
     // The same again is the same; another is refused.
-    room.line("data split set --train 0.8 --seed 42").succeeded();
+    room.line("data split set --train 0.8 --seed 42")
+        .succeeded();
     let other = room.line("data split set --train 0.8 --seed 43");
     assert_eq!(other.code, Some(1));
-    assert!(other.stderr.contains("another list is there already"), "{}", other.stderr);
-    room.line("data split set --train 0.8 --seed 43 -o lists").succeeded();
+    assert!(
+        other.stderr.contains("another list is there already"),
+        "{}",
+        other.stderr
+    );
+    room.line("data split set --train 0.8 --seed 43 -o lists")
+        .succeeded();
     let elsewhere = room.line("data check set --splits lists").succeeded();
-    assert!(elsewhere.stdout.contains("(train 8, val 2)"), "{}", elsewhere.stdout);
+    assert!(
+        elsewhere.stdout.contains("(train 8, val 2)"),
+        "{}",
+        elsewhere.stdout
+    );
 }
 
 #[test]
@@ -117,13 +166,25 @@ fn a_preview_is_a_sheet() {
     );
     let preview = "data preview set --recipe recipe.toml --count 2 --draws 2 -o sheet.png";
     let answer = room.line(preview).succeeded();
-    assert!(answer.stdout.contains("sheet.png  (2 pictures, 2 draws each)"), "{}", answer.stdout);
+    assert!(
+        answer
+            .stdout
+            .contains("sheet.png  (2 pictures, 2 draws each)"),
+        "{}",
+        answer.stdout
+    );
     let sheet = Picture::open(room.path("sheet.png")).unwrap();
     assert_eq!(sheet.size(), (5 * 244 + 4, 2 * 184 + 4));
     for (text, name) in [
         ("augment = [{ name = 'rotat' }]", "data-recipe-name"),
-        ("\naugment = [{ name = 'rotate', angle = 3 }]", "data-recipe-setting"),
-        ("augment = [{ name = 'rotate', p = 2 }]", "data-recipe-value"),
+        (
+            "\naugment = [{ name = 'rotate', angle = 3 }]",
+            "data-recipe-setting",
+        ),
+        (
+            "augment = [{ name = 'rotate', p = 2 }]",
+            "data-recipe-value",
+        ),
         ("epochs = 3", "data-recipe-none"),
     ] {
         room.write("recipe.toml", text);
@@ -138,11 +199,16 @@ fn colours_become_ids() {
     painted.pixels_mut()[..9].copy_from_slice(&[128, 64, 128, 128, 64, 128, 9, 9, 9]);
     room.write("painted/a/1.png", painted.to_png());
     room.write("colors.txt", "0 0 0 Void\n128 64 128 Road\n");
-    let answer = room.line("data convert rgb painted --colors colors.txt -o out").succeeded();
+    let answer = room
+        .line("data convert rgb painted --colors colors.txt -o out")
+        .succeeded();
     snapshot("data-convert-rgb", &answer);
     let ids = LabelMap::open(room.path("out/masks/a/1.png")).unwrap();
     assert_eq!(ids.ids(), [1, 1, 255, 0, 0, 0, 0, 0]);
-    assert_eq!(fs::read_to_string(room.path("out/classes.txt")).unwrap(), "Void\nRoad\n");
+    assert_eq!(
+        fs::read_to_string(room.path("out/classes.txt")).unwrap(),
+        "Void\nRoad\n"
+    );
     room.line("data convert rgb painted -o found").succeeded();
     let names = fs::read_to_string(room.path("found/classes.txt")).unwrap();
     assert_eq!(names.lines().count(), 3);
@@ -186,9 +252,23 @@ fn labelme_and_cvat_and_coco_are_drawn() {
             "annotations": [{"image_id": 5, "category_id": 7, "area": 4, "segmentation": [[0,0,2,0,2,2,0,2]]}]}"#,
     );
     room.line("data convert coco coco.json -o k").succeeded();
-    assert_eq!(LabelMap::open(room.path("k/masks/c.png")).unwrap().counts()[1], 4);
-    assert_eq!(fs::read_to_string(room.path("k/classes.txt")).unwrap(), "background\ncow\n");
+    assert_eq!(
+        LabelMap::open(room.path("k/masks/c.png")).unwrap().counts()[1],
+        4
+    );
+    assert_eq!(
+        fs::read_to_string(room.path("k/classes.txt")).unwrap(),
+        "background\ncow\n"
+    );
 
-    fails(room.line("data convert cvat coco.json -o x"), 1, "data-convert-wrong");
-    fails(room.line("data convert labelme empty -o x"), 1, "data-convert-missing");
+    fails(
+        room.line("data convert cvat coco.json -o x"),
+        1,
+        "data-convert-wrong",
+    );
+    fails(
+        room.line("data convert labelme empty -o x"),
+        1,
+        "data-convert-missing",
+    );
 }
