@@ -148,8 +148,8 @@ fn cut(counts: &mut [usize; 256], clip: usize) {
     counts
         .iter_mut()
         .for_each(|count| *count = (*count).min(clip) + each);
-    if rest > 0 {
-        let step = (256 / rest).max(1);
+    if let Some(step) = 256usize.checked_div(rest) {
+        let step = step.max(1);
         counts
             .iter_mut()
             .step_by(step)
@@ -182,7 +182,7 @@ const TO_XYZ: [[f32; 3]; 3] = [
 ];
 /// Its inverse.
 const FROM_XYZ: [[f32; 3]; 3] = [
-    [3.240479 * 0.950456, -1.537150, -0.498535 * 1.088754],
+    [3.240479 * 0.950456, -1.53715, -0.498535 * 1.088754],
     [-0.969256 * 0.950456, 1.875991, 0.041556 * 1.088754],
     [0.055648 * 0.950456, -0.204043, 1.057311 * 1.088754],
 ];
