@@ -137,7 +137,7 @@ impl Tiles {
         };
         let above = at(upper, left) * (1.0 - u) + at(upper, right) * u;
         let below = at(lower, left) * (1.0 - u) + at(lower, right) * u;
-        (above * (1.0 - v) + below * v).round()
+        (above * (1.0 - v) + below * v).round_ties_even()
     }
 }
 
@@ -148,8 +148,8 @@ fn cut(counts: &mut [usize; 256], clip: usize) {
     counts
         .iter_mut()
         .for_each(|count| *count = (*count).min(clip) + each);
-    if rest > 0 {
-        let step = (256 / rest).max(1);
+    if let Some(step) = 256usize.checked_div(rest) {
+        let step = step.max(1);
         counts
             .iter_mut()
             .step_by(step)
@@ -162,7 +162,7 @@ fn tones(counts: &[usize; 256], area: usize) -> [u8; 256] {
     let mut sum = 0;
     counts.map(|count| {
         sum += count;
-        (sum as f32 * 255.0 / area as f32).round().min(255.0) as u8
+        (sum as f32 * (255.0 / area as f32)).round_ties_even() as u8
     })
 }
 
@@ -182,7 +182,7 @@ const TO_XYZ: [[f32; 3]; 3] = [
 ];
 /// Its inverse.
 const FROM_XYZ: [[f32; 3]; 3] = [
-    [3.240479 * 0.950456, -1.537150, -0.498535 * 1.088754],
+    [3.240479 * 0.950456, -1.53715, -0.498535 * 1.088754],
     [-0.969256 * 0.950456, 1.875991, 0.041556 * 1.088754],
     [0.055648 * 0.950456, -0.204043, 1.057311 * 1.088754],
 ];

@@ -79,7 +79,7 @@ fn gaps(dataset: &Dataset) -> Vec<Finding> {
             Gap::Mask(picture) => missing[0].add(dataset.relative(picture)),
             Gap::Picture(mask) => missing[1].add(dataset.relative(mask)),
             Gap::Listed { list, name } => {
-                missing[2].add(format!("{name} in {}", dataset.relative(list)))
+                missing[2].add(format!("{name} in {}", dataset.relative(list)));
             }
         }
     }

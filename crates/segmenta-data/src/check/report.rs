@@ -279,7 +279,8 @@ impl fmt::Display for Finding {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} pictures", self.kind, self.pictures)?;
+        let root = self.root.to_string_lossy().replace(char::is_control, "?");
+        write!(f, "{} in {root}: {} pictures", self.kind, self.pictures)?;
         if !self.splits.is_empty() {
             let splits: Vec<String> = self
                 .splits

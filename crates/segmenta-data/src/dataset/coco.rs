@@ -28,7 +28,10 @@ fn documents(root: &Path) -> Vec<PathBuf> {
                     &*name,
                     "annotations.json" | "result.json" | "train.json" | "val.json" | "test.json"
                 );
-            name.ends_with(".json") && is_instances && path.is_file()
+            path.extension()
+                .is_some_and(|e| e.eq_ignore_ascii_case("json"))
+                && is_instances
+                && path.is_file()
         }));
     }
     found.sort();

@@ -4,8 +4,7 @@ use super::{Dataset, Split};
 use crate::DataError;
 use crate::random::Random;
 
-/// What parts of a data set become which split. What they leave of 1 is left to the last of `val` and `test` that is
-/// not 0, or to `val`.
+/// What parts of a data set become which split; [`Shares::new`] fills in those that are not given.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Shares {
     /// To learn from, above 0.

@@ -198,7 +198,7 @@ mod tests {
             for (n, batch) in batches.into_iter().enumerate() {
                 match batch {
                     Ok(parts) => {
-                        assert_eq!(parts, (n * 5..(n * 5 + 5).min(23)).collect::<Vec<_>>())
+                        assert_eq!(parts, (n * 5..(n * 5 + 5).min(23)).collect::<Vec<_>>());
                     }
                     Err(error) => assert!(n == 2 && error.to_string().contains("a worker failed")),
                 }

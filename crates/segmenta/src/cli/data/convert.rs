@@ -195,9 +195,9 @@ fn say(masks: usize, classes: &Classes, out: &Path, quiet: bool) -> anyhow::Resu
         return Ok(());
     }
     result(&format!(
-        "{} of {} in {}\nPut the pictures into {}, then: segmenta data check {}\n",
+        "{} of {} classes in {}\nPut the pictures into {}, then: segmenta data check {}\n",
         count(masks, "mask"),
-        count(classes.len(), "class").replace("classs", "classes"),
+        classes.len(),
         shown(&out.join("masks")),
         shown(&out.join("images")),
         shown(out),
