@@ -204,13 +204,19 @@ impl Session {
                 .to_vec(),
             best_by: best_by.unwrap_or(0),
         };
+        let checkpoint = Some(folder.last()).filter(|path| settings.resume && path.exists());
+        let record = if settings.resume {
+            let steps = checkpoint.as_deref().map(Progress::read).transpose()?;
+            RunRecord::resume(
+                &folder,
+                recorded,
+                steps.map_or(0, |progress| progress.steps),
+            )?
+        } else {
+            RunRecord::create(&folder, recorded)?
+        };
         let mut session = Self {
-            record: if settings.resume {
-                // Truncated below, when the checkpoint has told where it is.
-                RunRecord::resume(&folder, recorded.clone(), u64::MAX)?
-            } else {
-                RunRecord::create(&folder, recorded.clone())?
-            },
+            record,
             log: RunLog::open(&folder)?,
             progress: Progress::default(),
             begun_at: 0,
@@ -231,13 +237,10 @@ impl Session {
             ema,
             taken,
         };
-        if session.settings.resume && session.folder.last().exists() {
-            let path = session.folder.last();
+        if let Some(path) = checkpoint {
             session.progress = session.kept().restore(&path)?;
             session.engine.set_steps(session.progress.passes);
             session.begun_at = session.progress.steps;
-            let (folder, steps) = (session.folder.clone(), session.progress.steps);
-            session.record = RunRecord::resume(&folder, recorded, steps)?;
         }
         Ok(session)
     }
