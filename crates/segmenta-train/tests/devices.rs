@@ -118,12 +118,18 @@ fn convolutions() {
     let shape = [2, 3, 13, 18];
     let kinds = [
         ("plain", Conv2d::square(3, 8)),
-        ("biased, strided", Conv2d::square(5, 8).stride(2).with_bias()),
+        (
+            "biased, strided",
+            Conv2d::square(5, 8).stride(2).with_bias(),
+        ),
         ("pointwise, strided", Conv2d::pointwise(7).stride(2)),
         ("dilated", Conv2d::square(3, 8).dilation(3)),
         ("in groups", Conv2d::square(3, 8).groups(2)),
         ("depthwise", Conv2d::square(3, 6).stride(2).depthwise(6)),
-        ("padded as TensorFlow", Conv2d::square(3, 8).stride(2).same_for(224)),
+        (
+            "padded as TensorFlow",
+            Conv2d::square(3, 8).stride(2).same_for(224),
+        ),
         (
             "depthwise, padded as TensorFlow",
             Conv2d::square(5, 6).depthwise(6).stride(2).same_for(64),
@@ -231,9 +237,11 @@ fn pools() {
 fn resizes_and_fits() {
     let filters = [Filter::Nearest, Filter::BILINEAR, Filter::ALIGNED];
     for filter in filters {
-        between(&format!("{filter:?} twice as large"), [2, 3, 5, 7], |g, x| {
-            g.upsample(x, 2, filter, &name("up"))
-        });
+        between(
+            &format!("{filter:?} twice as large"),
+            [2, 3, 5, 7],
+            |g, x| g.upsample(x, 2, filter, &name("up")),
+        );
         between(&format!("{filter:?} as another"), [2, 3, 10, 13], |g, x| {
             let small = g.conv(x, &name("small"), Conv2d::square(3, 6).stride(3));
             let y = g.resize_like(small, x, filter, &name("large"));
@@ -357,7 +365,10 @@ fn a_step_that_is_timed_gives_the_same() {
             .forward(formula::image("picture", shape.len()), shape)
             .unwrap();
         let gradients = engine.backward(vec![results[0].ones_like()]).unwrap();
-        let gradients: Vec<_> = gradients.iter().map(|(n, g)| (n.clone(), values(g))).collect();
+        let gradients: Vec<_> = gradients
+            .iter()
+            .map(|(n, g)| (n.clone(), values(g)))
+            .collect();
         (values(&results[0]), gradients, engine.take_timings())
     };
     let (results, gradients, none) = step(false);

@@ -340,6 +340,10 @@ impl Config {
                 problem,
             })?;
         }
+        if let Some(toml::Value::Table(optimizer)) = table.get_mut("optimizer") {
+            let adam = || toml::Value::String("adam".into());
+            optimizer.entry("name").or_insert_with(adam);
+        }
         // Through text again, so that an error shows its line.
         let text = toml::to_string(&table).map_err(|e| wrong(e.to_string()))?;
         let config: Self = toml::from_str(&text).map_err(|e| wrong(message(&e)))?;

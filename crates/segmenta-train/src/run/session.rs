@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use segmenta_data::augment::{Augmentation, Draw as Chance, Transform};
-use segmenta_data::{Batch, Dataset, Loader, LoaderOptions, Split};
+use segmenta_data::{Batch, Dataset, Item, Loader, LoaderOptions, Split};
 use segmenta_graph::{Graph, Shape};
 use segmenta_image::{LabelMap, Preprocess, Resize};
 use segmenta_report::{
@@ -462,6 +462,10 @@ impl Session {
 
     /// Measures the network, records the epoch, and keeps the weights if they are the best; its score. `None` if it
     /// was told to stop meanwhile.
+    #[expect(
+        clippy::option_option,
+        reason = "told to stop, and nothing to measure, are two things"
+    )]
     fn measure_epoch(
         &mut self,
         number: u32,
@@ -806,7 +810,7 @@ fn loaders(config: &Config, dataset: &Dataset) -> Result<(Loader, Loader, Augmen
             }
             Draw::First => {
                 let count = (config.data.train_share * all.len() as f64).round() as usize;
-                let names: Vec<&str> = all.items().iter().map(|item| item.name()).collect();
+                let names: Vec<&str> = all.items().iter().map(Item::name).collect();
                 let first = |name: &str| names[..count.min(names.len())].contains(&name);
                 (
                     all.filtered(|item| first(item.name())),
