@@ -73,6 +73,7 @@ fn values<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
 }
 
 /// Our kernels and the device's operations agree on two steps of this network.
+#[expect(clippy::needless_pass_by_value, reason = "parts are made for the call")]
 fn agree(what: &str, shape: [usize; 4], parts: Parts, build: impl Fn(&mut Builder, Node) -> Node) {
     let graph = graph(shape[1], build);
     let options = |device| EngineOptions {
