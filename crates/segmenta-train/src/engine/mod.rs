@@ -2,7 +2,7 @@
 //!
 //! *In*: a [`Graph`], its [`Parameters`], batches as NCHW numbers. *Out*: logits as Burn tensors, from which
 //! any loss follows, and for the loss's gradients those of every parameter, which an
-//! [`Optimizer`](crate::optim::Optimizer) takes.
+//! [`Optimizer`] takes.
 //!
 //! On this machine's processor both passes are one program over kernels of our own (`cpu`): it sees the whole
 //! graph, so values have places in one arena, norms and non-linearities are fused, and gradients of sums and
