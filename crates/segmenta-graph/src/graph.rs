@@ -84,7 +84,11 @@ impl Graph {
     /// many channels come in.
     pub fn input_parameters(&self) -> Vec<String> {
         let on_input = |data: &&NodeData| data.inputs.contains(&Node(0));
-        let entries = self.nodes.iter().filter(on_input).flat_map(|data| &data.parameters);
+        let entries = self
+            .nodes
+            .iter()
+            .filter(on_input)
+            .flat_map(|data| &data.parameters);
         entries.map(|&id| self.parameter(id).name.clone()).collect()
     }
 

@@ -158,7 +158,10 @@ pub(crate) unsafe fn normal_of<S: Simd>(x: S::V) -> (S::V, S::V) {
     }
     // What lies beyond |x|, on one side.
     let tail = S::mul(S::mul(S::mul(sum, t), bell), half);
-    (S::select_larger(x, S::zero(), S::sub(one, tail), tail), bell)
+    (
+        S::select_larger(x, S::zero(), S::sub(one, tail), tail),
+        bell,
+    )
 }
 
 /// The normal distribution's Φ(x), all digits of an f64's: `e^(−x² / 2)` times a series whose terms are all
@@ -171,7 +174,9 @@ pub(crate) fn normal(x: f64) -> f64 {
     let density = (-x * x / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
     if x.abs() > 6.0 {
         let away = x.abs();
-        let fraction = (1..60).rev().fold(0.0, |below, k| f64::from(k) / (away + below));
+        let fraction = (1..60)
+            .rev()
+            .fold(0.0, |below, k| f64::from(k) / (away + below));
         let tail = density / (away + fraction);
         return if x > 0.0 { 1.0 - tail } else { tail };
     }
@@ -232,7 +237,10 @@ mod tests {
             (8.0, 1.0),
         ] {
             let got = normal(x);
-            assert!((got - expected).abs() <= 2e-15 * (1.0 + expected / 1e-12).min(1.0), "{x}: {got}");
+            assert!(
+                (got - expected).abs() <= 2e-15 * (1.0 + expected / 1e-12).min(1.0),
+                "{x}: {got}"
+            );
         }
     }
 
@@ -240,7 +248,10 @@ mod tests {
     fn error_of_gelu_and_tanh() {
         let inputs: Vec<f32> = (-20_000..20_000).map(|i| i as f32 * 6.1e-4).collect();
         for isa in Isa::available() {
-            let (gelu, tanh) = (of(isa, Activation::Gelu, &inputs), of(isa, Activation::Tanh, &inputs));
+            let (gelu, tanh) = (
+                of(isa, Activation::Gelu, &inputs),
+                of(isa, Activation::Tanh, &inputs),
+            );
             for ((&x, gelu), tanh) in inputs.iter().zip(gelu).zip(tanh) {
                 let wide = f64::from(x);
                 let gelu_error = (f64::from(gelu) - wide * normal(wide)).abs();

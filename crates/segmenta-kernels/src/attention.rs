@@ -35,11 +35,17 @@ struct Extents {
 
 impl Extents {
     fn new(isa: Isa, [queries, keys, values]: [MapShape; 3], heads: usize) -> Self {
-        assert_eq!(queries.channels, keys.channels, "channels of queries and keys");
+        assert_eq!(
+            queries.channels, keys.channels,
+            "channels of queries and keys"
+        );
         assert_eq!(keys.pixels(), values.pixels(), "as many values as keys");
         assert_eq!([queries.batch; 2], [keys.batch, values.batch], "one batch");
         let divides = |n: usize| heads > 0 && n.is_multiple_of(heads);
-        assert!(divides(keys.channels) && divides(values.channels), "channels in heads");
+        assert!(
+            divides(keys.channels) && divides(values.channels),
+            "channels in heads"
+        );
         let width = values.channels / heads;
         let tile = VECTORS * isa.lanes();
         Self {
@@ -70,12 +76,7 @@ pub fn attention_scratch(isa: Isa, shapes: [MapShape; 3], heads: usize) -> usize
 ///
 /// # Panics
 /// If the shapes do not fit, or the scratch memory is too small.
-pub fn attention(
-    maps: [Map<'_>; 3],
-    heads: usize,
-    output: &mut MapMut<'_>,
-    scratch: &mut [f32],
-) {
+pub fn attention(maps: [Map<'_>; 3], heads: usize, output: &mut MapMut<'_>, scratch: &mut [f32]) {
     let isa = maps[0].isa();
     let extents = Extents::new(isa, maps.map(|m| m.shape()), heads);
     let shape = output.shape();
@@ -175,8 +176,13 @@ pub fn position_attention(maps: [Map<'_>; 3], output: &mut MapMut<'_>, scratch: 
         let (image, block) = (task / blocks, task % blocks);
         let rows = &rows[image * extents.queries * each..][..extents.queries * each];
         let all = || rows.chunks_exact(each);
-        let largest = all().fold(f32::NEG_INFINITY, |most, row| if row[0] > most { row[0] } else { most });
-        let sum: f64 = all().map(|row| f64::from(row[1]) * f64::from(row[0] - largest).exp()).sum();
+        let largest = all().fold(
+            f32::NEG_INFINITY,
+            |most, row| if row[0] > most { row[0] } else { most },
+        );
+        let sum: f64 = all()
+            .map(|row| f64::from(row[1]) * f64::from(row[0] - largest).exp())
+            .sum();
         for (lane, pixel) in (0..lanes).flat_map(|l| (0..extents.queries).map(move |p| (l, p))) {
             let channel = block * lanes + lane;
             let value = if channel < extents.width {
@@ -188,7 +194,9 @@ pub fn position_attention(maps: [Map<'_>; 3], output: &mut MapMut<'_>, scratch: 
                 0.0
             };
             // SAFETY: a block of a picture is written by the one task that has its index.
-            unsafe { *shared.at(image * image_stride + block * plane + pixel * lanes + lane) = value }
+            unsafe {
+                *shared.at(image * image_stride + block * plane + pixel * lanes + lane) = value
+            }
         }
     });
 }

@@ -4,6 +4,8 @@
 //! (picture, channel, pixel), not on layout, threads or instruction set; so the same call with the gradient
 //! of the output is the gradient, and nothing is kept between the two.
 
+use rayon::prelude::*;
+
 use crate::map::{Map, MapMut, assert_same};
 use crate::pointwise::scale_each;
 use crate::shared::in_parallel;
@@ -20,6 +22,26 @@ fn uniform(seed: u64, index: u64) -> f32 {
 fn kept(p: f32) -> f32 {
     assert!((0.0..=1.0).contains(&p), "a probability of {p}");
     if p < 1.0 { 1.0 / (1.0 - p) } else { 0.0 }
+}
+
+/// What the value, or picture, of this index is multiplied by.
+fn factor(p: f32, scale: f32, seed: u64, index: u64) -> f32 {
+    if uniform(seed, index) >= p {
+        scale
+    } else {
+        0.0
+    }
+}
+
+/// What [`dropout`] multiplies each of `count` values by, in the order N×C×H×W; or [`drop_pictures`] each of
+/// `count` pictures. For engines that multiply on another device.
+///
+/// # Panics
+/// If `p` is no probability.
+pub fn drop_factors(p: f32, seed: u64, count: usize) -> Vec<f32> {
+    let scale = kept(p);
+    let of = |index| factor(p, scale, seed, index as u64);
+    (0..count).into_par_iter().map(of).collect()
 }
 
 /// Each value is 0 with probability `p`, or else divided by `1 − p` (PyTorch's `Dropout` in training).
@@ -61,13 +83,7 @@ pub fn dropout(x: Map<'_>, p: f32, seed: u64, output: &mut MapMut<'_>) {
 /// If the shapes differ, or `p` is no probability.
 pub fn drop_pictures(x: Map<'_>, p: f32, seed: u64, output: &mut MapMut<'_>) {
     let scale = kept(p);
-    scale_each(x, output, |image| {
-        if uniform(seed, image as u64) >= p {
-            scale
-        } else {
-            0.0
-        }
-    });
+    scale_each(x, output, |image| factor(p, scale, seed, image as u64));
 }
 
 #[cfg(test)]
@@ -109,6 +125,22 @@ mod tests {
             assert_eq!(of(isa, 7), first, "{isa}");
         }
         assert_ne!(of(Isa::fastest(), 8), first);
+    }
+
+    #[test]
+    fn factors_are_those_of_the_kernels() {
+        let shape = MapShape::new(9, 19, 3, 5);
+        let ones = vec![1.0; shape.batch * shape.planar_len()];
+        for isa in Isa::available() {
+            let values = run(isa, shape, &ones, |x, y| dropout(x, 0.3, 5, y));
+            assert_eq!(values, drop_factors(0.3, 5, ones.len()), "{isa}");
+            let pictures = run(isa, shape, &ones, |x, y| drop_pictures(x, 0.3, 5, y));
+            let first: Vec<f32> = pictures
+                .chunks_exact(shape.planar_len())
+                .map(|p| p[0])
+                .collect();
+            assert_eq!(first, drop_factors(0.3, 5, shape.batch), "{isa}");
+        }
     }
 
     #[test]

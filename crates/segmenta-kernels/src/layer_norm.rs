@@ -17,12 +17,7 @@ use crate::simd::Simd;
 ///
 /// # Panics
 /// If the shapes differ or there are not as many scales and shifts as channels.
-pub fn layer_norm(
-    x: Map<'_>,
-    [scale, shift]: [&[f32]; 2],
-    eps: f32,
-    output: &mut MapMut<'_>,
-) {
+pub fn layer_norm(x: Map<'_>, [scale, shift]: [&[f32]; 2], eps: f32, output: &mut MapMut<'_>) {
     let (isa, shape, blocks) = (x.isa(), x.shape(), x.blocks());
     assert_same(shape, output.shape());
     assert_eq!(isa, output.isa(), "maps of two instruction sets");

@@ -53,7 +53,7 @@ pub use conv::{
     TransposedSpec, WeightGradient, WeightMemory, bias_gradient,
 };
 pub use derivative::activation_gradient;
-pub use dropout::{drop_pictures, dropout};
+pub use dropout::{drop_factors, drop_pictures, dropout};
 pub use fit::{fit, fit_to_planar};
 pub use group_norm::group_norm;
 pub use isa::Isa;
@@ -73,7 +73,7 @@ pub use pool::{
 };
 pub use resize::{resize_bilinear, resize_bilinear_planar};
 pub use separable::{
-    adaptive_avg_pool_gradient, avg_pool_gradient, resize_bilinear_gradient,
+    SideMap, adaptive_avg_pool_gradient, avg_pool_gradient, resize_bilinear_gradient,
     resize_bilinear_planar_gradient, resize_nearest_gradient,
 };
 pub use softmax::{softmax, softmax_planar};

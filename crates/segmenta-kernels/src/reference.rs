@@ -301,10 +301,16 @@ pub fn attention(
     for weights in weights.chunks_exact_mut(each) {
         let largest = weights.iter().fold(f64::NEG_INFINITY, |a, &b| a.max(b));
         let sum: f64 = weights.iter().map(|w| (w - largest).exp()).sum();
-        weights.iter_mut().for_each(|w| *w = (*w - largest).exp() / sum);
+        weights
+            .iter_mut()
+            .for_each(|w| *w = (*w - largest).exp() / sum);
     }
     pixels(values.len() / to, from)
-        .map(|(c, q)| (0..to).map(|k| weights[q * to + k] * f64::from(values[c * to + k])).sum())
+        .map(|(c, q)| {
+            (0..to)
+                .map(|k| weights[q * to + k] * f64::from(values[c * to + k]))
+                .sum()
+        })
         .collect()
 }
 

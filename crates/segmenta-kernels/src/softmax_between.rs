@@ -39,7 +39,14 @@ pub fn softmax_between(input: Map<'_>, parts: usize, log: bool, output: &mut Map
                 let sum: f32 = values.map(|x| (x - largest).exp()).sum();
                 for channel in channels {
                     let apart = x(channel) - largest;
-                    write(channel, if log { apart - sum.ln() } else { apart.exp() / sum });
+                    write(
+                        channel,
+                        if log {
+                            apart - sum.ln()
+                        } else {
+                            apart.exp() / sum
+                        },
+                    );
                 }
             }
             for channel in filler.clone() {

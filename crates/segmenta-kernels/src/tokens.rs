@@ -77,7 +77,9 @@ struct Taps {
 impl Taps {
     fn sum(&self, value: impl Fn(usize) -> f64) -> f64 {
         let weighed = self.weights.iter().enumerate();
-        weighed.map(|(i, weight)| weight * value(self.first + i)).sum()
+        weighed
+            .map(|(i, weight)| weight * value(self.first + i))
+            .sum()
     }
 }
 
@@ -115,7 +117,10 @@ pub fn tokens(x: Map<'_>, embeddings: &Embeddings, output: &mut MapMut<'_>) {
     let (isa, shape) = (x.isa(), x.shape());
     let row = MapShape::new(shape.batch, shape.channels, 1, 1 + shape.pixels());
     assert_same(row, output.shape());
-    assert_eq!(embeddings.channels, shape.channels, "channels of the embeddings");
+    assert_eq!(
+        embeddings.channels, shape.channels,
+        "channels of the embeddings"
+    );
     let added = embeddings.blocked(isa, [shape.height, shape.width]);
     let (blocks, lanes) = (x.blocks(), isa.lanes());
     let (image_stride, plane) = (output.image_stride(), output.plane());
@@ -168,8 +173,14 @@ mod tests {
             &mut MapMut::whole(isa, row, &mut buffer),
         );
         let mut back = Buffer::zeros(shape.blocked_len(isa));
-        patches(Map::whole(isa, row, &buffer), &mut MapMut::whole(isa, shape, &mut back));
-        let mut got = (vec![0.0; shape.batch * row.planar_len()], vec![0.0; x.len()]);
+        patches(
+            Map::whole(isa, row, &buffer),
+            &mut MapMut::whole(isa, shape, &mut back),
+        );
+        let mut got = (
+            vec![0.0; shape.batch * row.planar_len()],
+            vec![0.0; x.len()],
+        );
         to_planar(Map::whole(isa, row, &buffer), &mut got.0);
         to_planar(Map::whole(isa, shape, &back), &mut got.1);
         got
@@ -208,12 +219,24 @@ mod tests {
         };
         let close = |got: &[f64], expected: &[f64]| {
             let mut pairs = got.iter().zip(expected);
-            assert!(pairs.all(|(g, e)| (g - e).abs() < 1e-5), "{got:?}, expected {expected:?}");
+            assert!(
+                pairs.all(|(g, e)| (g - e).abs() < 1e-5),
+                "{got:?}, expected {expected:?}"
+            );
         };
         close(&of(3), &PYTORCH_3);
         close(&of(8), &PYTORCH_8);
     }
 
     const PYTORCH_3: [f64; 3] = [0.16923077, 4.19534884, 13.33846154];
-    const PYTORCH_8: [f64; 8] = [-0.07195572, 0.24374929, 1.12890625, 2.84765625, 5.34765625, 8.62890625, 13.48818358, 16.50369004];
+    const PYTORCH_8: [f64; 8] = [
+        -0.07195572,
+        0.24374929,
+        1.12890625,
+        2.84765625,
+        5.34765625,
+        8.62890625,
+        13.48818358,
+        16.50369004,
+    ];
 }

@@ -162,10 +162,7 @@ impl<'a> Draft<'a> {
     fn step(&mut self, node: Node, data: &NodeData) {
         match data.op {
             // Brought into blocks when something reads it so; nothing to do in inference.
-            Op::Input
-            | Op::Dropout { .. }
-            | Op::Dropout2d { .. }
-            | Op::StochasticDepth { .. } => {}
+            Op::Input | Op::Dropout { .. } | Op::Dropout2d { .. } | Op::StochasticDepth { .. } => {}
             Op::Conv2d(_) | Op::Linear { .. } => self.conv(node, data),
             Op::ConvTranspose2d(_) => self.conv_transpose(node, data),
             Op::BatchNorm(_) => {

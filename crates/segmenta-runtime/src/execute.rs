@@ -117,7 +117,9 @@ impl Run<'_> {
                 affine,
                 activation,
             } => self.unary(arena, |x, mut to| {
-                let affine = affine.as_ref().map(|[scale, shift]| [&scale[..], &shift[..]]);
+                let affine = affine
+                    .as_ref()
+                    .map(|[scale, shift]| [&scale[..], &shift[..]]);
                 kernels::group_norm(x, *groups, affine, *eps, &mut to, *activation);
             }),
             Work::LayerNorm { eps, affine } => self.unary(arena, |x, mut to| {

@@ -247,7 +247,15 @@ fn networks_beside_the_project_agree_too() {
         return;
     }
     let own = folder().join("models");
-    let is_new = |path: &PathBuf| path.file_name().is_some_and(|name| !own.join(name).exists());
-    let (_, not_covered) = check_all(&files(&beside).into_iter().filter(is_new).collect::<Vec<_>>());
+    let is_new = |path: &PathBuf| {
+        path.file_name()
+            .is_some_and(|name| !own.join(name).exists())
+    };
+    let (_, not_covered) = check_all(
+        &files(&beside)
+            .into_iter()
+            .filter(is_new)
+            .collect::<Vec<_>>(),
+    );
     assert!(not_covered.is_empty(), "{not_covered:?}");
 }

@@ -1,5 +1,6 @@
 //! One training step against what PyTorch computes: loss, gradients, running statistics, for every
 //! `*.step.json` of the conformance folder: the project's own, or the one that `SEGMENTA_CONFORMANCE` names.
+//! `SEGMENTA_DEVICE` names the device; without it, all instruction sets of the processor.
 
 #![expect(clippy::print_stdout, reason = "the errors found are worth reading")]
 
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Device, Tensor};
 use segmenta_graph::{Graph, Role, Shape};
 use segmenta_kernels::Isa;
-use segmenta_train::engine::{Engine, EngineOptions, Gradient, Parameters};
+use segmenta_train::engine::{DeviceSpec, Engine, EngineOptions, Gradient, Parameters};
 use segmenta_train::loss::{CrossEntropy, Loss, LossSpec, Target};
 use segmenta_zoo::{Options, find_encoder};
 use serde_json::Value;
@@ -83,7 +84,7 @@ impl Case {
         extents.into()
     }
 
-    fn target(&self) -> Target {
+    fn target(&self, device: &Device) -> Target {
         let (shape, classes) = (self.shape(), self.classes());
         let len = shape.batch * shape.pixels();
         let labels = formula::unit(&format!("{}/target", self.name), len);
@@ -96,7 +97,7 @@ impl Case {
             [shape.batch, shape.height, shape.width],
             classes,
             Some(IGNORED),
-            &Device::flex(),
+            device,
         )
         .unwrap()
     }
@@ -112,7 +113,7 @@ impl Case {
         theirs.to_vec()
     }
 
-    fn engine(&self, graph: &Graph, isa: Isa, threads: usize) -> Engine {
+    fn engine(&self, graph: &Graph, options: EngineOptions) -> Engine {
         let trainable: Vec<String> = self
             .gradients
             .iter()
@@ -131,19 +132,12 @@ impl Case {
             let transposed = parameter.role == Role::TransposedKernel;
             formula::weight(name, &parameter.shape, transposed)
         });
-        let options = EngineOptions {
-            isa: Some(isa),
-            threads,
-            drops: false,
-            debug_numerics: true,
-            ..EngineOptions::default()
-        };
         Engine::new(graph.clone(), parameters, options).unwrap()
     }
 
     /// The loss and all gradients of one step.
     fn step(&self, engine: &mut Engine) -> (f64, Vec<Gradient>) {
-        let target = self.target();
+        let target = self.target(engine.device());
         let loss = LossSpec::from(Loss::CrossEntropy(CrossEntropy::default()));
         let input = formula::image(&self.name, self.shape().len());
         let logits = engine.forward(input, self.shape()).unwrap();
@@ -169,14 +163,16 @@ impl Case {
         [theirs("worst").max(1e-2), theirs("mean").max(1e-3)]
     }
 
-    fn check(&self, graph: &Graph) {
-        for isa in Isa::available() {
-            let mut engine = self.engine(graph, isa, 0);
+    fn check(&self, graph: &Graph, ways: &[EngineOptions]) {
+        for options in ways {
+            let (device, isa) = (options.device, options.isa.unwrap_or_else(Isa::fastest));
+            let way = format!("{device}, {isa}");
+            let mut engine = self.engine(graph, options.clone());
             let (loss, gradients) = self.step(&mut engine);
             let off = (loss - self.loss).abs() / self.loss;
             assert!(
                 off <= 1e-4,
-                "{} on {isa}: loss {loss}, {}",
+                "{} on {way}: loss {loss}, {}",
                 self.name,
                 self.loss
             );
@@ -223,7 +219,7 @@ impl Case {
             }
             let [norms, dots] = sums.map(|sum| sum / count);
             println!(
-                "{} on {isa}: loss {off:.1e} · norms {norms:.1e}, at worst {:.1e} ({}) · probes {dots:.1e}, at worst {:.1e} ({})",
+                "{} on {way}: loss {off:.1e} · norms {norms:.1e}, at worst {:.1e} ({}) · probes {dots:.1e}, at worst {:.1e} ({})",
                 self.name, worst[0].0, worst[0].1, worst[1].0, worst[1].1
             );
             let bounds = self.bounds();
@@ -231,7 +227,7 @@ impl Case {
                 worst[0].0 <= bounds[0] && norms <= bounds[1] && worst[1].0 <= 2.0 * bounds[0];
             assert!(
                 within,
-                "{} on {isa}: {worst:?}, {norms} where {bounds:?}",
+                "{} on {way}: {worst:?}, {norms} where {bounds:?}",
                 self.name
             );
 
@@ -305,10 +301,29 @@ fn cases() -> Vec<(Case, Graph)> {
     built
 }
 
+/// How steps are taken on a device: by all instruction sets where those make a difference.
+fn ways(device: DeviceSpec) -> Vec<EngineOptions> {
+    let options = EngineOptions {
+        device,
+        drops: false,
+        debug_numerics: device == DeviceSpec::Cpu,
+        ..EngineOptions::default()
+    };
+    let with = |isa| EngineOptions {
+        isa: Some(isa),
+        ..options.clone()
+    };
+    match device {
+        DeviceSpec::Cpu => Isa::available().into_iter().map(with).collect(),
+        _ => vec![options],
+    }
+}
+
 #[test]
 fn steps_agree_with_pytorch() {
+    let device = std::env::var("SEGMENTA_DEVICE").map_or(DeviceSpec::Cpu, |d| d.parse().unwrap());
     for (case, graph) in cases() {
-        case.check(&graph);
+        case.check(&graph, &ways(device));
     }
 }
 
@@ -316,7 +331,14 @@ fn steps_agree_with_pytorch() {
 fn threads_do_not_change_a_bit() {
     for (case, graph) in cases() {
         let bits = |threads| {
-            let mut engine = case.engine(&graph, Isa::fastest(), threads);
+            let mut engine = case.engine(
+                &graph,
+                EngineOptions {
+                    threads,
+                    drops: false,
+                    ..EngineOptions::default()
+                },
+            );
             let (loss, gradients) = case.step(&mut engine);
             let values = |(_, g): &Gradient| g.clone().try_into_vec_as::<f32>().unwrap();
             let bits = |g: &Gradient| values(g).into_iter().map(f32::to_bits).collect();

@@ -4,10 +4,10 @@
 use segmenta_graph::{Builder, Conv2d, Graph, GraphError, Node, Scope};
 
 use crate::aspp::Aspp;
-use crate::fcn::{auxiliary, output};
 use crate::encoders::mobilenet_v3;
-use crate::options::Options;
 use crate::encoders::resnet::{self, ResNet};
+use crate::fcn::{auxiliary, output};
+use crate::options::Options;
 
 const ATROUS_RATES: [usize; 3] = [12, 24, 36];
 const WIDTH: usize = 256;

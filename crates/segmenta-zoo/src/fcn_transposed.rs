@@ -4,8 +4,8 @@
 
 use segmenta_graph::{Builder, Conv2d, ConvTranspose2d, Graph, GraphError, InitRule, Node, Scope};
 
-use crate::options::Options;
 use crate::encoders::resnet::{self, RESNET18, RESNET34};
+use crate::options::Options;
 
 /// FCN-32s: the scores of the last stage, enlarged at once.
 pub(crate) fn resnet18_stride32(options: &Options) -> Result<Graph, GraphError> {

@@ -159,7 +159,12 @@ impl Architecture {
             return refuse("takes a width from 0.05 to 4");
         }
         let taken = self.settings();
-        if let Some(other) = options.settings.given().keys().find(|k| !taken.contains(&k.as_str())) {
+        if let Some(other) = options
+            .settings
+            .given()
+            .keys()
+            .find(|k| !taken.contains(&k.as_str()))
+        {
             return refuse(&format!("has no setting `{other}`; {}", listed(&taken)));
         }
         match self.build {

@@ -118,7 +118,10 @@ impl Default for Norm {
 
 /// The ways to say a [`Norm`].
 #[derive(Serialize, Deserialize)]
-#[serde(untagged, expecting = "a norm is `batchnorm`, `identity`, `instancenorm`, true, false, or {\"type\": …}")]
+#[serde(
+    untagged,
+    expecting = "a norm is `batchnorm`, `identity`, `instancenorm`, true, false, or {\"type\": …}"
+)]
 enum NormForm {
     Present(bool),
     Name(NormKind),
@@ -313,7 +316,10 @@ impl Settings {
     /// Those that are given, by name, as JSON.
     pub fn given(&self) -> BTreeMap<String, Value> {
         match serde_json::to_value(self) {
-            Ok(Value::Object(all)) => all.into_iter().filter(|(_, value)| !value.is_null()).collect(),
+            Ok(Value::Object(all)) => all
+                .into_iter()
+                .filter(|(_, value)| !value.is_null())
+                .collect(),
             _ => BTreeMap::new(),
         }
     }
@@ -329,16 +335,25 @@ mod tests {
         assert!(settings.given().is_empty());
         for (name, value) in [
             ("decoder_channels", "[64, 32, 16]"),
-            ("decoder_use_norm", "{\"type\": \"instancenorm\", \"affine\": true}"),
+            (
+                "decoder_use_norm",
+                "{\"type\": \"instancenorm\", \"affine\": true}",
+            ),
             ("activation", "softmax2d"),
             ("aux_params", "{\"classes\": 4}"),
         ] {
             settings.set(name, value).unwrap();
         }
-        assert_eq!(settings.decoder_channels, Some(Channels::Each(vec![64, 32, 16])));
+        assert_eq!(
+            settings.decoder_channels,
+            Some(Channels::Each(vec![64, 32, 16]))
+        );
         assert_eq!(settings.aux_params, Some(LabelHead::new(4)));
         let norm = settings.decoder_use_norm.unwrap();
-        assert_eq!((norm.kind, norm.affine, norm.eps), (NormKind::InstanceNorm, true, 1e-5));
+        assert_eq!(
+            (norm.kind, norm.affine, norm.eps),
+            (NormKind::InstanceNorm, true, 1e-5)
+        );
         settings.set("decoder_channels", "32").unwrap();
         let mut again = Settings::default();
         for (name, value) in settings.given() {
@@ -356,7 +371,10 @@ mod tests {
         let unknown = settings.set("decoder_chanels", "3").unwrap_err();
         assert!(unknown.contains("`decoder_chanels`") && unknown.contains("`decoder_channels`"));
         let wrong = settings.set("decoder_use_norm", "layernorm").unwrap_err();
-        assert!(wrong.contains("layernorm") && wrong.contains("instancenorm"), "{wrong}");
+        assert!(
+            wrong.contains("layernorm") && wrong.contains("instancenorm"),
+            "{wrong}"
+        );
         assert_eq!(settings, Settings::default());
     }
 }

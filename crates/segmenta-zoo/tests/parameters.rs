@@ -16,7 +16,10 @@ fn table() -> BTreeMap<(String, String), (usize, u64)> {
             panic!("{line}");
         };
         let digest = u64::from_str_radix(digest, 16).unwrap();
-        ((architecture.into(), encoder.into()), (count.parse().unwrap(), digest))
+        (
+            (architecture.into(), encoder.into()),
+            (count.parse().unwrap(), digest),
+        )
     });
     rows.collect()
 }
@@ -24,7 +27,9 @@ fn table() -> BTreeMap<(String, String), (usize, u64)> {
 /// 64-bit FNV-1a over a line an entry, its name and its shape.
 fn digest(graph: &Graph) -> u64 {
     let entries = graph.parameters().iter();
-    let text: String = entries.map(|p| format!("{} {:?}\n", p.name, p.shape)).collect();
+    let text: String = entries
+        .map(|p| format!("{} {:?}\n", p.name, p.shape))
+        .collect();
     text.bytes().fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
     })
@@ -35,7 +40,9 @@ fn build(architecture: &Architecture, encoder: &'static Encoder) -> Result<Graph
         encoder: Some(encoder),
         ..Options::new(2)
     };
-    architecture.build(&options).map_err(|error| error.to_string())
+    architecture
+        .build(&options)
+        .map_err(|error| error.to_string())
 }
 
 #[test]
@@ -54,9 +61,13 @@ fn every_pair_has_the_parameters_of_smp() {
         };
         let trainable = graph.trainable_count();
         if trainable != count {
-            wrong.push(format!("{architecture} on {encoder}: {trainable}, not {count}"));
+            wrong.push(format!(
+                "{architecture} on {encoder}: {trainable}, not {count}"
+            ));
         } else if digest(&graph) != expected {
-            wrong.push(format!("{architecture} on {encoder}: names, shapes or order"));
+            wrong.push(format!(
+                "{architecture} on {encoder}: names, shapes or order"
+            ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -70,7 +81,8 @@ fn every_pair_gives_a_map_of_the_inputs_size() {
         let out = graph.output("out").unwrap();
         for [height, width] in [[256, 320], [251, 317]] {
             let shapes = graph.shapes(Shape::new(2, 3, height, width));
-            let shape = shapes.unwrap_or_else(|e| panic!("{architecture} on {encoder}: {e}"))[out.index()];
+            let shape =
+                shapes.unwrap_or_else(|e| panic!("{architecture} on {encoder}: {e}"))[out.index()];
             let expected = Shape::new(2, 2, height, width);
             assert_eq!(shape, expected, "{architecture} on {encoder}");
         }

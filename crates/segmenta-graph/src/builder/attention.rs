@@ -20,7 +20,9 @@ impl Builder {
         let [q, v] = [queries, values].map(|n| self.channels(n));
         if !divides(q) || !divides(v) {
             self.fail(name, &op, || {
-                format!("{q} channels and {v} do not divide into {heads} heads; give another number")
+                format!(
+                    "{q} channels and {v} do not divide into {heads} heads; give another number"
+                )
             });
         }
         let extent = self.attended(name, &op, [queries, keys, values]);

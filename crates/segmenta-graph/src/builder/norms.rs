@@ -64,7 +64,9 @@ impl Builder {
         if groups == 0 || !extent.0.is_multiple_of(groups) {
             self.fail(name, &op, || {
                 let channels = extent.0;
-                format!("{channels} channels do not divide into {groups} groups; give another number")
+                format!(
+                    "{channels} channels do not divide into {groups} groups; give another number"
+                )
             });
         }
         self.push(name, op, &[x], parameters, extent)

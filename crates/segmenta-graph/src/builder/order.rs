@@ -44,7 +44,10 @@ impl ModuleOrder {
         let mut above = 0;
         let mut path = Vec::new();
         for part in name.split('.') {
-            let siblings = self.0.entry(name[..above].trim_end_matches('.').into()).or_default();
+            let siblings = self
+                .0
+                .entry(name[..above].trim_end_matches('.').into())
+                .or_default();
             let found = siblings.iter().position(|s| s == part);
             path.push(found.unwrap_or_else(|| {
                 siblings.push(part.into());

@@ -34,7 +34,11 @@ fn run(
             Map::whole(isa, shapes[1], &k),
             Map::whole(isa, shapes[2], &v),
         ];
-        kernel(maps, &mut MapMut::whole(isa, shape, &mut output), &mut scratch);
+        kernel(
+            maps,
+            &mut MapMut::whole(isa, shape, &mut output),
+            &mut scratch,
+        );
     });
     assert!(output.iter().all(|x| x.is_finite()), "{isa}");
     let mut got = vec![0.0; shape.batch * shape.planar_len()];
@@ -44,7 +48,10 @@ fn run(
 
 fn assert_close(isa: Isa, got: &[f32], expected: &[f64], tolerance: f64) {
     for (i, (&g, &e)) in got.iter().zip(expected).enumerate() {
-        assert!((f64::from(g) - e).abs() <= tolerance, "{isa}, value {i}: {g}, expected {e}");
+        assert!(
+            (f64::from(g) - e).abs() <= tolerance,
+            "{isa}, value {i}: {g}, expected {e}"
+        );
     }
 }
 
@@ -132,14 +139,21 @@ fn a_key_that_fits_wins_and_a_nan_reaches_what_comes_out() {
         let mut maps = [vec![1.0; 40], keys.clone(), values.clone()];
         let shapes = [shape; 3];
         let scratch = attention_scratch(isa, shapes, 1);
-        let got = run(isa, 1, shapes, &maps, scratch, |m, to, s| attention(m, 1, to, s));
+        let got = run(isa, 1, shapes, &maps, scratch, |m, to, s| {
+            attention(m, 1, to, s)
+        });
         assert_eq!(got, vec![33.0; 40], "{isa}");
         maps[0][7] = f32::NAN;
         let blocked_maps = [0, 1, 2].map(|i| blocked(isa, shape, &maps[i]));
         let [q, k, v] = [0, 1, 2].map(|i| Map::whole(isa, shape, &blocked_maps[i]));
         let mut output = Buffer::zeros(shape.blocked_len(isa));
         let mut scratch = vec![0.0; scratch];
-        attention([q, k, v], 1, &mut MapMut::whole(isa, shape, &mut output), &mut scratch);
+        attention(
+            [q, k, v],
+            1,
+            &mut MapMut::whole(isa, shape, &mut output),
+            &mut scratch,
+        );
         assert!(output[7 * isa.lanes()].is_nan(), "{isa}");
     }
 }

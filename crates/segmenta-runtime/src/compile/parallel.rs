@@ -24,7 +24,9 @@ impl Draft<'_> {
         let (mut whole, mut branches) = (conv, Vec::new());
         while let Some(sum) = self.only_reader(*tail, |op| matches!(op, Op::Add)) {
             let operands = self.graph.node(sum).inputs.iter();
-            let mut others = operands.map(|&o| see_through(self.graph, o)).filter(|o| o != tail);
+            let mut others = operands
+                .map(|&o| see_through(self.graph, o))
+                .filter(|o| o != tail);
             let Some((branch, wider)) = others.next().and_then(|o| self.branch(o, input, whole))
             else {
                 break;
@@ -67,7 +69,11 @@ impl Draft<'_> {
             ..conv
         });
         let alike = one == other && is_centred(&conv) && is_centred(&whole);
-        let larger = if conv.kernel[0] > whole.kernel[0] { conv } else { whole };
+        let larger = if conv.kernel[0] > whole.kernel[0] {
+            conv
+        } else {
+            whole
+        };
         let conv = Some(source);
         (reads_it && free && alike).then_some((Branch { conv, norm }, larger))
     }
@@ -105,7 +111,12 @@ pub(super) fn read_branch<E>(
         values.iter_mut().for_each(|value| *value *= scale);
     }
     let bias = match entry(1).transpose()? {
-        Some(bias) => bias.iter().zip(&scale).zip(&shift).map(|((b, s), t)| b * s + t).collect(),
+        Some(bias) => bias
+            .iter()
+            .zip(&scale)
+            .zip(&shift)
+            .map(|((b, s), t)| b * s + t)
+            .collect(),
         None => shift,
     };
     let Op::Conv2d(conv) = data.op else {

@@ -1,11 +1,11 @@
 //! Why a step could not be taken.
 
-use segmenta_graph::GraphError;
+use segmenta_graph::{GraphError, NodeData, Shape};
 use segmenta_kernels::OutOfMemory;
 use segmenta_weights::WeightsError;
 use thiserror::Error;
 
-use super::Phase;
+use super::{DeviceSpec, Phase};
 
 /// Why the engine could not be made, or a step not be taken.
 #[derive(Debug, Error)]
@@ -18,7 +18,7 @@ pub enum EngineError {
     Weights(#[from] WeightsError),
     /// A batch norm that has to find a variance among one value a channel.
     #[error(
-        "`{node}` is a batch norm of one value a channel ({channels} channels of 1×1 pixels, a batch of one): its variance is 0, so all would become the same · train with two pictures a batch or more, with larger pictures, or freeze the part that `{node}` is in"
+        "`{node}` is a batch norm of one value a channel ({channels} channels of 1×1 pixels, a batch of one): its variance is 0, so all would become the same · train with two pictures a batch or more (train.drop_last = true leaves a last batch of one out), with larger pictures, or freeze the part that `{node}` is in"
     )]
     OneValue {
         /// The batch norm.
@@ -59,7 +59,7 @@ pub enum EngineError {
     #[error("an input of {shape} has {expected} values; {got} came")]
     Length {
         /// The shape given.
-        shape: segmenta_graph::Shape,
+        shape: Shape,
         /// Values of that shape.
         expected: usize,
         /// Values given.
@@ -77,10 +77,46 @@ pub enum EngineError {
     /// The network could not be made ready for evaluation.
     #[error(transparent)]
     Runtime(#[from] segmenta_runtime::RuntimeError),
+    /// A device's name that is none.
+    #[error("no device is called `{0}` · there are {names}", names = DeviceSpec::NAMES)]
+    UnknownDevice(String),
+    /// A device that this program was built without.
+    #[error(
+        "`{device}`: built without feature `{feature}` · cargo build --release --features {feature}"
+    )]
+    NotBuilt {
+        /// The device.
+        device: DeviceSpec,
+        /// Cargo's feature for it.
+        feature: &'static str,
+    },
+    /// A device that this machine does not have.
+    #[error(
+        "`{device}`: {found} such devices are found here, counted from 0 · is its driver installed?"
+    )]
+    NoDevice {
+        /// The device.
+        device: DeviceSpec,
+        /// How many there are.
+        found: usize,
+    },
     /// No threads.
     #[error("cannot start threads: {0}")]
     Threads(std::io::Error),
     /// What a device or its library says.
     #[error("the device: {0}")]
     Device(String),
+}
+
+impl EngineError {
+    /// Whether a batch norm in training has values enough to find a variance.
+    pub(super) fn check_values(norm: &NodeData, shape: Shape) -> Result<(), Self> {
+        if shape.batch * shape.pixels() > 1 {
+            return Ok(());
+        }
+        Err(Self::OneValue {
+            node: norm.name.clone(),
+            channels: shape.channels,
+        })
+    }
 }

@@ -6,31 +6,39 @@
 //!
 //! On this machine's processor both passes are one program over kernels of our own (`cpu`): it sees the whole
 //! graph, so values have places in one arena, norms and non-linearities are fused, and gradients of sums and
-//! concatenations are not copied. Evaluation is [`Engine::evaluator`]: the engine that `predict` runs, so that
+//! concatenations are not copied. On any other device ([`DeviceSpec`]) the same nodes are Burn's operations with
+//! its tape (`portable`). Evaluation is [`Engine::evaluator`]: the engine that `predict` runs, so that
 //! what is measured is what will be used.
 
 mod cpu;
+mod device;
 mod error;
+mod executor;
 mod parameters;
+mod portable;
 
 use std::fmt;
 use std::sync::Arc;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use segmenta_graph::{Graph, Shape};
 use segmenta_kernels::{Isa, Threads};
 use segmenta_runtime::{Engine as Evaluator, EngineOptions as EvaluatorOptions};
 
+pub use device::DeviceSpec;
 pub use error::EngineError;
 pub use parameters::Parameters;
 
 use crate::loss::{LossError, LossSpec, Target};
-use crate::optim::{Optimizer, Parts, Slice, Step, Update};
-use cpu::{Cpu, Setup};
+use crate::optim::{Optimizer, Parts, Step, Update};
+use cpu::Setup;
+use executor::Executor;
 
 /// How a network is to learn.
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
+    /// Where it learns.
+    pub device: DeviceSpec,
     /// Threads; 0 takes one a core.
     pub threads: usize,
     /// Instruction set; the fastest that the processor has if `None`.
@@ -43,6 +51,9 @@ pub struct EngineOptions {
     pub drops: bool,
     /// What decides what they drop.
     pub seed: u64,
+    /// Whether what batch norms wrote is computed again by the backward pass, not kept for it (gradient
+    /// checkpointing, Chen et al. 2016, arXiv:1604.06174): about a third less memory for one more pass over it.
+    pub checkpointing: bool,
     /// Whether each value is looked at, so that a NaN or infinity names the node that made it. Slow.
     pub debug_numerics: bool,
 }
@@ -50,15 +61,22 @@ pub struct EngineOptions {
 impl Default for EngineOptions {
     fn default() -> Self {
         Self {
+            device: DeviceSpec::Cpu,
             threads: 0,
             isa: None,
             outputs: Vec::new(),
             parts: Parts::default(),
             drops: true,
             seed: 0,
+            checkpointing: false,
             debug_numerics: false,
         }
     }
+}
+
+/// What decides what one node drops in a step of this seed: the same on every device.
+fn drop_seed(seed: u64, node: usize) -> u64 {
+    seed ^ (node as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// One of the two ways through a network.
@@ -101,22 +119,24 @@ pub struct Engine {
     graph: Arc<Graph>,
     parameters: Parameters,
     options: EngineOptions,
-    cpu: Cpu,
+    executor: Executor,
+    device: Device,
     /// Forward passes so far: what is dropped changes with it.
     steps: u64,
-    /// Shapes of the last forward pass's results.
-    results: Vec<Shape>,
+    /// Shapes of the results that wait for their backward pass.
+    results: Option<Vec<Shape>>,
     timings: Option<Vec<Timing>>,
 }
 
 impl Engine {
-    /// For a graph with these parameters.
+    /// For a graph with these parameters, which are brought to the device.
     ///
     /// # Errors
-    /// A result that the graph does not have, a frozen part that no parameter belongs to, no threads.
+    /// A result that the graph does not have, a frozen part that no parameter belongs to, no threads, a
+    /// device that this build or machine does not have.
     pub fn new(
         graph: Graph,
-        parameters: Parameters,
+        mut parameters: Parameters,
         options: EngineOptions,
     ) -> Result<Self, EngineError> {
         let wanted = if options.outputs.is_empty() {
@@ -136,16 +156,20 @@ impl Engine {
             wanted,
             trains: graph.parameters().iter().map(learns).collect(),
             drops: options.drops,
+            recomputes: options.checkpointing,
             check: options.debug_numerics,
         };
         let graph = Arc::new(graph);
+        let device = options.device.device()?;
+        parameters.bring_to(&device);
         Ok(Self {
-            cpu: Cpu::new(graph.clone(), setup)?,
+            executor: Executor::new(options.device, &device, graph.clone(), setup)?,
+            device,
             graph,
             parameters,
             options,
             steps: 0,
-            results: Vec::new(),
+            results: None,
             timings: None,
         })
     }
@@ -165,19 +189,24 @@ impl Engine {
         &mut self.parameters
     }
 
+    /// Where it learns: targets are to be there, as are the tensors that an optimiser is loaded with.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// The instruction set in use.
     pub fn isa(&self) -> Isa {
-        self.cpu.isa()
+        self.executor.isa()
     }
 
     /// The threads in use.
     pub fn threads(&self) -> &Threads {
-        self.cpu.threads()
+        self.executor.threads()
     }
 
-    /// Bytes of the arena in which values live between the passes.
+    /// Bytes of the arena in which values live between the passes; 0 where Burn's operations keep them.
     pub fn arena_bytes(&self) -> usize {
-        self.cpu.arena_bytes()
+        self.executor.arena_bytes()
     }
 
     /// Forward passes taken; a run that goes on sets it, so that the same values are dropped.
@@ -220,21 +249,14 @@ impl Engine {
         }
         let seed = self.options.seed ^ self.steps.wrapping_mul(0xd134_2543_de82_ef95);
         self.steps += 1;
-        let timings = &mut self.timings;
-        let note = |timing| {
-            if let Some(all) = timings {
-                all.push(timing);
-            }
-        };
+        self.parameters.bring_to(&self.device);
+        let (parameters, timings) = (&mut self.parameters, &mut self.timings);
+        self.results = None;
         let results = self
-            .cpu
-            .forward(&mut self.parameters, input, shape, seed, note)?;
-        self.results = results.iter().map(|(shape, _)| *shape).collect();
-        let tensor = |(shape, values): (Shape, Vec<f32>)| {
-            let extents = [shape.batch, shape.channels, shape.height, shape.width];
-            Tensor::from_data(TensorData::new(values, extents), &Device::flex())
-        };
-        Ok(results.into_iter().map(tensor).collect())
+            .executor
+            .forward(parameters, input, shape, seed, timings)?;
+        self.results = Some(results.iter().map(|r| Shape::from(r.dims())).collect());
+        Ok(results)
     }
 
     /// A loss of logits and its gradient times `factor`, on the engine's threads.
@@ -250,7 +272,7 @@ impl Engine {
     ) -> Result<(f32, Tensor<4>), LossError> {
         let isa = self.isa();
         let work = || loss.value_and_gradient(isa, logits, target, factor);
-        self.threads().run(work)
+        self.executor.run(work)
     }
 
     /// The gradients of all parameters that learn and that the results depend on, from the gradients of the
@@ -262,30 +284,22 @@ impl Engine {
     /// first node that made a NaN.
     pub fn backward(&mut self, gradients: Vec<Tensor<4>>) -> Result<Vec<Gradient>, EngineError> {
         let shapes: Vec<Shape> = gradients.iter().map(|g| Shape::from(g.dims())).collect();
-        if shapes != self.results {
+        let Some(results) = &self.results else {
+            return Err(EngineError::NoForward);
+        };
+        if shapes != *results {
             let list = |shapes: &[Shape]| {
                 let shapes: Vec<String> = shapes.iter().map(Shape::to_string).collect();
                 shapes.join(", ")
             };
             return Err(EngineError::Results {
-                expected: list(&self.results),
+                expected: list(results),
                 got: list(&shapes),
             });
         }
-        let values = |gradient: Tensor<4>| {
-            let [n, c, h, w] = gradient.dims();
-            Slice::new(gradient.reshape([n * c * h * w]))
-        };
-        let slices: Result<Vec<_>, _> = gradients.into_iter().map(values).collect();
-        let slices = slices.map_err(EngineError::Device)?;
-        let slices: Vec<&[f32]> = slices.iter().map(Slice::get).collect();
-        let timings = &mut self.timings;
-        let note = |timing| {
-            if let Some(all) = timings {
-                all.push(timing);
-            }
-        };
-        let gradients = self.cpu.backward(&self.parameters, &slices, note)?;
+        self.results = None;
+        let (executor, timings) = (&mut self.executor, &mut self.timings);
+        let gradients = executor.backward(&self.parameters, gradients, timings)?;
         let named = |(at, gradient): (usize, Tensor<1>)| {
             (self.parameters.entries()[at].name.clone(), gradient)
         };
@@ -320,11 +334,8 @@ impl Engine {
             })
         });
         let updates: Vec<Update<'_>> = updates.collect();
-        let step = self
-            .cpu
-            .threads()
-            .run(|| optimizer.step(lr, scale, watch, updates))?;
-        Ok(step)
+        let step = || optimizer.step(lr, scale, watch, updates);
+        Ok(self.executor.run(step)?)
     }
 
     /// The network in evaluation mode with the parameters as they are now: batch norms folded, nothing

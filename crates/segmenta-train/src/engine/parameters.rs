@@ -118,6 +118,15 @@ impl Parameters {
         averaged
     }
 
+    /// Brings those to a device that are elsewhere.
+    pub(super) fn bring_to(&mut self, device: &Device) {
+        for tensor in &mut self.tensors {
+            if tensor.device() != *device {
+                *tensor = tensor.clone().to_device(device);
+            }
+        }
+    }
+
     pub(super) fn slices(&self) -> Result<Vec<Slice>, EngineError> {
         let slices = self.tensors.iter().cloned().map(Slice::new);
         slices

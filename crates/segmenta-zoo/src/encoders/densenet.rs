@@ -9,10 +9,18 @@ pub(crate) static FAMILY: Family = Family {
     entry: "features.conv0.weight",
     dilates: false,
     encoders: &[
-        Encoder::new("densenet121", |g, site| encode(g, site, 64, 32, [6, 12, 24, 16])),
-        Encoder::new("densenet169", |g, site| encode(g, site, 64, 32, [6, 12, 32, 32])),
-        Encoder::new("densenet201", |g, site| encode(g, site, 64, 32, [6, 12, 48, 32])),
-        Encoder::new("densenet161", |g, site| encode(g, site, 96, 48, [6, 12, 36, 24])),
+        Encoder::new("densenet121", |g, site| {
+            encode(g, site, 64, 32, [6, 12, 24, 16])
+        }),
+        Encoder::new("densenet169", |g, site| {
+            encode(g, site, 64, 32, [6, 12, 32, 32])
+        }),
+        Encoder::new("densenet201", |g, site| {
+            encode(g, site, 64, 32, [6, 12, 48, 32])
+        }),
+        Encoder::new("densenet161", |g, site| {
+            encode(g, site, 96, 48, [6, 12, 36, 24])
+        }),
     ],
     ..Family::PLAIN
 };

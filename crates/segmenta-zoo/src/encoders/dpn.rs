@@ -10,7 +10,16 @@ pub(crate) static FAMILY: Family = Family {
     entry: "features.conv1_1.conv.weight",
     encoders: &[
         Encoder::new("dpn68", |g, site| encode(g, site, &DPN68)),
-        Encoder::new("dpn68b", |g, site| encode(g, site, &Dpn { split: true, ..DPN68 })),
+        Encoder::new("dpn68b", |g, site| {
+            encode(
+                g,
+                site,
+                &Dpn {
+                    split: true,
+                    ..DPN68
+                },
+            )
+        }),
         Encoder::new("dpn92", |g, site| encode(g, site, &DPN92)),
         Encoder::new("dpn98", |g, site| encode(g, site, &DPN98)),
         Encoder::new("dpn107", |g, site| encode(g, site, &DPN107)),
@@ -118,22 +127,32 @@ impl Block<'_> {
     /// What is added to and what is appended to, from `x`, which is both paths of the block before side
     /// by side; a stage's first block makes its paths anew.
     fn build(&self, g: &mut Builder, x: Node, paths: Option<[Node; 2]>) -> [Node; 2] {
-        let (residual, width) = (self.net.residual << self.stage, self.net.width << self.stage);
+        let (residual, width) = (
+            self.net.residual << self.stage,
+            self.net.width << self.stage,
+        );
         let appended = self.net.appended[self.stage];
-        let stride = if paths.is_none() && self.stage > 0 { 2 } else { 1 };
+        let stride = if paths.is_none() && self.stage > 0 {
+            2
+        } else {
+            1
+        };
         let [residual_path, dense_path] = paths.unwrap_or_else(|| {
             let fit = Conv2d::pointwise(residual + 2 * appended).stride(stride);
             let y = self.layer(g, &format!("c1x1_w_s{stride}"), x, fit);
             self.cut(g, y, residual)
         });
         let y = self.layer(g, "c1x1_a", x, Conv2d::pointwise(width));
-        let spread = Conv2d::square(3, width).groups(self.net.groups).stride(stride);
+        let spread = Conv2d::square(3, width)
+            .groups(self.net.groups)
+            .stride(stride);
         let y = self.layer(g, "c3x3_b", y, spread);
         let [added, new] = if self.net.split {
             let y = g.batch_norm(y, &(&self.name / "c1x1_c" / "bn"));
             let y = g.relu(y);
-            [("c1x1_c1", residual), ("c1x1_c2", appended)]
-                .map(|(name, channels)| g.conv(y, &(&self.name / name), Conv2d::pointwise(channels)))
+            [("c1x1_c1", residual), ("c1x1_c2", appended)].map(|(name, channels)| {
+                g.conv(y, &(&self.name / name), Conv2d::pointwise(channels))
+            })
         } else {
             let y = self.layer(g, "c1x1_c", y, Conv2d::pointwise(residual + appended));
             self.cut(g, y, residual)

@@ -12,14 +12,30 @@ pub(crate) static FAMILY: Family = Family {
     name: "EfficientNet (Tan and Le 2019)",
     entry: "_conv_stem.weight",
     encoders: &[
-        Encoder::new("efficientnet-b0", |g, site| encode(g, site, 1.0, 1.0, 224, [2, 4, 8, 15])),
-        Encoder::new("efficientnet-b1", |g, site| encode(g, site, 1.0, 1.1, 240, [4, 7, 15, 22])),
-        Encoder::new("efficientnet-b2", |g, site| encode(g, site, 1.1, 1.2, 260, [4, 7, 15, 22])),
-        Encoder::new("efficientnet-b3", |g, site| encode(g, site, 1.2, 1.4, 300, [4, 7, 17, 25])),
-        Encoder::new("efficientnet-b4", |g, site| encode(g, site, 1.4, 1.8, 380, [5, 9, 21, 31])),
-        Encoder::new("efficientnet-b5", |g, site| encode(g, site, 1.6, 2.2, 456, [7, 12, 26, 38])),
-        Encoder::new("efficientnet-b6", |g, site| encode(g, site, 1.8, 2.6, 528, [8, 14, 30, 44])),
-        Encoder::new("efficientnet-b7", |g, site| encode(g, site, 2.0, 3.1, 600, [10, 17, 37, 54])),
+        Encoder::new("efficientnet-b0", |g, site| {
+            encode(g, site, 1.0, 1.0, 224, [2, 4, 8, 15])
+        }),
+        Encoder::new("efficientnet-b1", |g, site| {
+            encode(g, site, 1.0, 1.1, 240, [4, 7, 15, 22])
+        }),
+        Encoder::new("efficientnet-b2", |g, site| {
+            encode(g, site, 1.1, 1.2, 260, [4, 7, 15, 22])
+        }),
+        Encoder::new("efficientnet-b3", |g, site| {
+            encode(g, site, 1.2, 1.4, 300, [4, 7, 17, 25])
+        }),
+        Encoder::new("efficientnet-b4", |g, site| {
+            encode(g, site, 1.4, 1.8, 380, [5, 9, 21, 31])
+        }),
+        Encoder::new("efficientnet-b5", |g, site| {
+            encode(g, site, 1.6, 2.2, 456, [7, 12, 26, 38])
+        }),
+        Encoder::new("efficientnet-b6", |g, site| {
+            encode(g, site, 1.8, 2.6, 528, [8, 14, 30, 44])
+        }),
+        Encoder::new("efficientnet-b7", |g, site| {
+            encode(g, site, 2.0, 3.1, 600, [10, 17, 37, 54])
+        }),
     ],
     ..Family::PLAIN
 };

@@ -114,7 +114,12 @@ impl Inception<'_> {
         })
     }
 
-    fn residual(&mut self, name: &Scope, x: Node, Residual(branches, share): &Residual<'_>) -> Node {
+    fn residual(
+        &mut self,
+        name: &Scope,
+        x: Node,
+        Residual(branches, share): &Residual<'_>,
+    ) -> Node {
         let parts = self.branches(name, x, branches);
         let joined = self.g.concat(&parts, name);
         let back = Conv2d::pointwise(self.g.channels(x)).with_bias();

@@ -27,9 +27,15 @@ pub(super) struct Inception<'a> {
 }
 
 impl Inception<'_> {
-    pub(super) fn conv(&mut self, name: &Scope, x: Node, (window, channels, stride): Layer) -> Node {
+    pub(super) fn conv(
+        &mut self,
+        name: &Scope,
+        x: Node,
+        (window, channels, stride): Layer,
+    ) -> Node {
         let conv = Conv2d::window(window, channels).stride(stride);
-        self.g.conv_bn_relu(x, &(name / "conv"), &(name / "bn"), conv)
+        self.g
+            .conv_bn_relu(x, &(name / "conv"), &(name / "bn"), conv)
     }
 
     /// A branch: one convolution under the branch's own name, more under their numbers.
@@ -116,7 +122,12 @@ impl Inception<'_> {
             x,
             &[
                 &[([1, 1], 64, 1), ([3, 3], 96, 1)],
-                &[([1, 1], 64, 1), ([1, 7], 64, 1), ([7, 1], 64, 1), ([3, 3], 96, 1)],
+                &[
+                    ([1, 1], 64, 1),
+                    ([1, 7], 64, 1),
+                    ([7, 1], 64, 1),
+                    ([3, 3], 96, 1),
+                ],
             ],
         );
         self.g.concat(&parts, name)
@@ -175,7 +186,12 @@ impl Inception<'_> {
             x,
             &[
                 &[([1, 1], 192, 1), ([3, 3], 192, 2)],
-                &[([1, 1], 256, 1), ([1, 7], 256, 1), ([7, 1], 320, 1), ([3, 3], 320, 2)],
+                &[
+                    ([1, 1], 256, 1),
+                    ([1, 7], 256, 1),
+                    ([7, 1], 320, 1),
+                    ([3, 3], 320, 2),
+                ],
             ],
         );
         parts.push(self.halve(&(name / "branch2"), x));

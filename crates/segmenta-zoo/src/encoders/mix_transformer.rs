@@ -34,7 +34,8 @@ fn encode(g: &mut Builder, site: &Site<'_>, width: usize, depths: [usize; 4]) ->
     let rule = g.set_init(InitRule::Transformer);
     let modules = ["patch_embed", "block", "norm"];
     let order = [&modules[..1], &modules[1..]].map(|kinds| {
-        let stages = (1..=4).flat_map(|stage| kinds.iter().map(move |kind| format!("{kind}{stage}")));
+        let stages =
+            (1..=4).flat_map(|stage| kinds.iter().map(move |kind| format!("{kind}{stage}")));
         stages.collect::<Vec<String>>()
     });
     let order: Vec<&str> = order.iter().flatten().map(String::as_str).collect();
@@ -47,7 +48,9 @@ fn encode(g: &mut Builder, site: &Site<'_>, width: usize, depths: [usize; 4]) ->
         let reached = 4 << stage;
         let embed = site.name / format!("patch_embed{}", stage + 1);
         let (side, stride) = if stage == 0 { (7, 4) } else { (3, 2) };
-        let patches = Conv2d::square(side, width * HEADS[stage]).stride(stride).with_bias();
+        let patches = Conv2d::square(side, width * HEADS[stage])
+            .stride(stride)
+            .with_bias();
         let patches = site.output_stride.fit(reached, patches);
         x = g.conv(x, &(&embed / "proj"), patches);
         x = g.layer_norm(x, &(&embed / "norm"), PYTORCH_EPS);
@@ -99,7 +102,9 @@ impl Block<'_> {
         if reduction > 1 {
             let reduce = Conv2d {
                 padding: [0, 0],
-                ..Conv2d::square(reduction, channels).stride(reduction).with_bias()
+                ..Conv2d::square(reduction, channels)
+                    .stride(reduction)
+                    .with_bias()
             };
             let reduce = self.fit(reduce);
             source = g.conv(source, &(&name / "sr"), reduce);

@@ -110,7 +110,13 @@ fn features(g: &mut Builder, name: &Scope, x: Node, output_stride: OutputStride)
         features.push(x);
     }
     let last = Conv2d::pointwise(6 * g.channels(x));
-    features.push(conv_bn_act(g, x, &(name / (BLOCKS.len() + 1)), last, Hardswish));
+    features.push(conv_bn_act(
+        g,
+        x,
+        &(name / (BLOCKS.len() + 1)),
+        last,
+        Hardswish,
+    ));
     g.set_batch_norm(heads_norm);
     g.set_init(heads_rule);
     features

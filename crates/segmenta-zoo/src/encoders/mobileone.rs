@@ -10,11 +10,21 @@ pub(crate) static FAMILY: Family = Family {
     name: "MobileOne (Vasu et al. 2022)",
     entry: "stage0.rbr_scale.conv.weight",
     encoders: &[
-        Encoder::new("mobileone_s0", |g, site| encode(g, site, [48, 128, 256, 1024], 4, false)),
-        Encoder::new("mobileone_s1", |g, site| encode(g, site, [96, 192, 512, 1280], 1, false)),
-        Encoder::new("mobileone_s2", |g, site| encode(g, site, [96, 256, 640, 2048], 1, false)),
-        Encoder::new("mobileone_s3", |g, site| encode(g, site, [128, 320, 768, 2048], 1, false)),
-        Encoder::new("mobileone_s4", |g, site| encode(g, site, [192, 448, 896, 2048], 1, true)),
+        Encoder::new("mobileone_s0", |g, site| {
+            encode(g, site, [48, 128, 256, 1024], 4, false)
+        }),
+        Encoder::new("mobileone_s1", |g, site| {
+            encode(g, site, [96, 192, 512, 1280], 1, false)
+        }),
+        Encoder::new("mobileone_s2", |g, site| {
+            encode(g, site, [96, 256, 640, 2048], 1, false)
+        }),
+        Encoder::new("mobileone_s3", |g, site| {
+            encode(g, site, [128, 320, 768, 2048], 1, false)
+        }),
+        Encoder::new("mobileone_s4", |g, site| {
+            encode(g, site, [192, 448, 896, 2048], 1, true)
+        }),
     ],
     ..Family::PLAIN
 };
@@ -48,7 +58,10 @@ fn encode(
             let stride = if i == 0 { 2 } else { 1 };
             let width = g.channels(x);
             let depthwise = Conv2d::square(3, width).stride(stride).depthwise(width);
-            for (part, conv) in [depthwise, Conv2d::pointwise(channels)].into_iter().enumerate() {
+            for (part, conv) in [depthwise, Conv2d::pointwise(channels)]
+                .into_iter()
+                .enumerate()
+            {
                 let block = Block {
                     conv,
                     branches,

@@ -284,8 +284,12 @@ pub(crate) fn recognise(
         fits.then_some((graph.parameters().len(), encoder))
     };
     // A shallower encoder's entries may all be there too.
-    let likely = FAMILIES.iter().filter(|f| shape_of(&(name / f.entry).to_string()).is_some());
-    let fitting = likely.flat_map(|family| family.encoders).filter_map(entries);
+    let likely = FAMILIES
+        .iter()
+        .filter(|f| shape_of(&(name / f.entry).to_string()).is_some());
+    let fitting = likely
+        .flat_map(|family| family.encoders)
+        .filter_map(entries);
     fitting
         .max_by_key(|(len, _)| *len)
         .map(|(_, encoder)| encoder)

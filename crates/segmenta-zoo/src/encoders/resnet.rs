@@ -16,12 +16,24 @@ pub(crate) static FAMILY: Family = Family {
         Encoder::new("resnet50", |g, site| encode(g, site, RESNET50)),
         Encoder::new("resnet101", |g, site| encode(g, site, RESNET101)),
         Encoder::new("resnet152", |g, site| encode(g, site, RESNET152)),
-        Encoder::new("resnext50_32x4d", |g, site| encode(g, site, RESNET50.next(4))),
-        Encoder::new("resnext101_32x4d", |g, site| encode(g, site, RESNET101.next(4))),
-        Encoder::new("resnext101_32x8d", |g, site| encode(g, site, RESNET101.next(8))),
-        Encoder::new("resnext101_32x16d", |g, site| encode(g, site, RESNET101.next(16))),
-        Encoder::new("resnext101_32x32d", |g, site| encode(g, site, RESNET101.next(32))),
-        Encoder::new("resnext101_32x48d", |g, site| encode(g, site, RESNET101.next(48))),
+        Encoder::new("resnext50_32x4d", |g, site| {
+            encode(g, site, RESNET50.next(4))
+        }),
+        Encoder::new("resnext101_32x4d", |g, site| {
+            encode(g, site, RESNET101.next(4))
+        }),
+        Encoder::new("resnext101_32x8d", |g, site| {
+            encode(g, site, RESNET101.next(8))
+        }),
+        Encoder::new("resnext101_32x16d", |g, site| {
+            encode(g, site, RESNET101.next(16))
+        }),
+        Encoder::new("resnext101_32x32d", |g, site| {
+            encode(g, site, RESNET101.next(32))
+        }),
+        Encoder::new("resnext101_32x48d", |g, site| {
+            encode(g, site, RESNET101.next(48))
+        }),
     ],
     ..Family::PLAIN
 };
@@ -88,23 +100,29 @@ fn encode(g: &mut Builder, site: &Site<'_>, net: ResNet) -> Features {
 
 /// The maps at strides 2, 4, 8, 16, 32.
 pub(crate) fn strided(g: &mut Builder, name: &Scope, x: Node, net: ResNet) -> [Node; 5] {
-    build(g, name, x, net, [(1, 1, 1), (2, 1, 1), (2, 1, 1), (2, 1, 1)])
+    build(
+        g,
+        name,
+        x,
+        net,
+        [(1, 1, 1), (2, 1, 1), (2, 1, 1), (2, 1, 1)],
+    )
 }
 
 /// The same at output stride 8: layers 3 and 4 dilate instead of striding, as torchvision's
 /// segmentation networks ask (`replace_stride_with_dilation = [False, True, True]`). A layer's
 /// first block still has the dilation of the layer before.
 pub(crate) fn dilated(g: &mut Builder, name: &Scope, x: Node, net: ResNet) -> [Node; 5] {
-    build(g, name, x, net, [(1, 1, 1), (2, 1, 1), (1, 1, 2), (1, 2, 4)])
+    build(
+        g,
+        name,
+        x,
+        net,
+        [(1, 1, 1), (2, 1, 1), (1, 1, 2), (1, 2, 4)],
+    )
 }
 
-fn build(
-    g: &mut Builder,
-    name: &Scope,
-    x: Node,
-    net: ResNet,
-    layers: [Layer; 4],
-) -> [Node; 5] {
+fn build(g: &mut Builder, name: &Scope, x: Node, net: ResNet, layers: [Layer; 4]) -> [Node; 5] {
     let heads_rule = g.set_init(InitRule::KaimingNormal);
     let (stem, mut x) = stem(g, name, x);
     let mut maps = [stem; 5];

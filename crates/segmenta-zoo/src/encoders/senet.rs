@@ -10,12 +10,24 @@ pub(crate) static FAMILY: Family = Family {
     name: "SENet, SE-ResNet, SE-ResNeXt (Hu et al. 2018)",
     entry: "layer0.conv1.weight",
     encoders: &[
-        Encoder::new("se_resnet50", |g, site| encode(g, site, Block::ResNet, [3, 4, 6, 3])),
-        Encoder::new("se_resnet101", |g, site| encode(g, site, Block::ResNet, [3, 4, 23, 3])),
-        Encoder::new("se_resnet152", |g, site| encode(g, site, Block::ResNet, [3, 8, 36, 3])),
-        Encoder::new("se_resnext50_32x4d", |g, site| encode(g, site, Block::ResNeXt, [3, 4, 6, 3])),
-        Encoder::new("se_resnext101_32x4d", |g, site| encode(g, site, Block::ResNeXt, [3, 4, 23, 3])),
-        Encoder::new("senet154", |g, site| encode(g, site, Block::Wide, [3, 8, 36, 3])),
+        Encoder::new("se_resnet50", |g, site| {
+            encode(g, site, Block::ResNet, [3, 4, 6, 3])
+        }),
+        Encoder::new("se_resnet101", |g, site| {
+            encode(g, site, Block::ResNet, [3, 4, 23, 3])
+        }),
+        Encoder::new("se_resnet152", |g, site| {
+            encode(g, site, Block::ResNet, [3, 8, 36, 3])
+        }),
+        Encoder::new("se_resnext50_32x4d", |g, site| {
+            encode(g, site, Block::ResNeXt, [3, 4, 6, 3])
+        }),
+        Encoder::new("se_resnext101_32x4d", |g, site| {
+            encode(g, site, Block::ResNeXt, [3, 4, 23, 3])
+        }),
+        Encoder::new("senet154", |g, site| {
+            encode(g, site, Block::Wide, [3, 8, 36, 3])
+        }),
     ],
     ..Family::PLAIN
 };
@@ -85,7 +97,11 @@ impl Block {
                 (Conv2d::pointwise(2 * planes), spread)
             }
         };
-        let side = if self == Self::Wide && layer > 0 { 3 } else { 1 };
+        let side = if self == Self::Wide && layer > 0 {
+            3
+        } else {
+            1
+        };
         Residual {
             convs: vec![reduce, spread, Conv2d::pointwise(out)],
             reduction: Some(REDUCTION),

@@ -11,9 +11,15 @@ pub(crate) static FAMILY: Family = Family {
     name: "SK-ResNet, SK-ResNeXt (Li et al. 2019)",
     entry: "conv1.weight",
     encoders: &[
-        Encoder::new("timm-skresnet18", |g, site| encode(g, site, false, [2, 2, 2, 2])),
-        Encoder::new("timm-skresnet34", |g, site| encode(g, site, false, [3, 4, 6, 3])),
-        Encoder::new("timm-skresnext50_32x4d", |g, site| encode(g, site, true, [3, 4, 6, 3])),
+        Encoder::new("timm-skresnet18", |g, site| {
+            encode(g, site, false, [2, 2, 2, 2])
+        }),
+        Encoder::new("timm-skresnet34", |g, site| {
+            encode(g, site, false, [3, 4, 6, 3])
+        }),
+        Encoder::new("timm-skresnext50_32x4d", |g, site| {
+            encode(g, site, true, [3, 4, 6, 3])
+        }),
     ],
     ..Family::PLAIN
 };

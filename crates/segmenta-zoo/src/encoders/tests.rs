@@ -21,12 +21,24 @@ fn stages_halve_and_have_the_channels_of_the_papers() {
     assert_eq!(channels("mobileone_s4"), [64, 192, 448, 896, 2048]);
     assert_eq!(channels("efficientnet-b7"), [64, 48, 80, 224, 640]);
     assert_eq!(channels("timm-efficientnet-l2"), [136, 104, 176, 480, 1376]);
-    assert_eq!(channels("timm-tf_efficientnet_lite4"), [32, 32, 56, 160, 448]);
+    assert_eq!(
+        channels("timm-tf_efficientnet_lite4"),
+        [32, 32, 56, 160, 448]
+    );
     assert_eq!(channels("mit_b5"), [64, 128, 320, 512]);
     for encoder in encoders() {
         let strides: Vec<usize> = encoder.stages().unwrap().iter().map(|s| s.stride).collect();
-        let all: &[usize] = if strides.len() == 1 { &[16] } else { &[2, 4, 8, 16, 32] };
-        assert_eq!(strides, all[all.len() - strides.len()..], "{}", encoder.name);
+        let all: &[usize] = if strides.len() == 1 {
+            &[16]
+        } else {
+            &[2, 4, 8, 16, 32]
+        };
+        assert_eq!(
+            strides,
+            all[all.len() - strides.len()..],
+            "{}",
+            encoder.name
+        );
     }
 }
 
@@ -54,7 +66,11 @@ fn names_are_given_once_and_families_are_not_empty() {
         for encoder in family.encoders {
             assert_eq!(encoder.family().name, family.name);
             let parameters = encoder.parameters(&Scope::root(), 3).unwrap();
-            assert!(parameters.iter().any(|p| p.name == family.entry), "{}", encoder.name);
+            assert!(
+                parameters.iter().any(|p| p.name == family.entry),
+                "{}",
+                encoder.name
+            );
         }
     }
 }

@@ -12,21 +12,51 @@ pub(crate) static FAMILY: Family = Family {
     name: "EfficientNet, EfficientNet-Lite of timm (Tan and Le 2019)",
     entry: "conv_stem.weight",
     encoders: &[
-        Encoder::new("timm-efficientnet-b0", |g, site| encode(g, site, 1.0, 1.0, false)),
-        Encoder::new("timm-efficientnet-b1", |g, site| encode(g, site, 1.0, 1.1, false)),
-        Encoder::new("timm-efficientnet-b2", |g, site| encode(g, site, 1.1, 1.2, false)),
-        Encoder::new("timm-efficientnet-b3", |g, site| encode(g, site, 1.2, 1.4, false)),
-        Encoder::new("timm-efficientnet-b4", |g, site| encode(g, site, 1.4, 1.8, false)),
-        Encoder::new("timm-efficientnet-b5", |g, site| encode(g, site, 1.6, 2.2, false)),
-        Encoder::new("timm-efficientnet-b6", |g, site| encode(g, site, 1.8, 2.6, false)),
-        Encoder::new("timm-efficientnet-b7", |g, site| encode(g, site, 2.0, 3.1, false)),
-        Encoder::new("timm-efficientnet-b8", |g, site| encode(g, site, 2.2, 3.6, false)),
-        Encoder::new("timm-efficientnet-l2", |g, site| encode(g, site, 4.3, 5.3, false)),
-        Encoder::new("timm-tf_efficientnet_lite0", |g, site| encode(g, site, 1.0, 1.0, true)),
-        Encoder::new("timm-tf_efficientnet_lite1", |g, site| encode(g, site, 1.0, 1.1, true)),
-        Encoder::new("timm-tf_efficientnet_lite2", |g, site| encode(g, site, 1.1, 1.2, true)),
-        Encoder::new("timm-tf_efficientnet_lite3", |g, site| encode(g, site, 1.2, 1.4, true)),
-        Encoder::new("timm-tf_efficientnet_lite4", |g, site| encode(g, site, 1.4, 1.8, true)),
+        Encoder::new("timm-efficientnet-b0", |g, site| {
+            encode(g, site, 1.0, 1.0, false)
+        }),
+        Encoder::new("timm-efficientnet-b1", |g, site| {
+            encode(g, site, 1.0, 1.1, false)
+        }),
+        Encoder::new("timm-efficientnet-b2", |g, site| {
+            encode(g, site, 1.1, 1.2, false)
+        }),
+        Encoder::new("timm-efficientnet-b3", |g, site| {
+            encode(g, site, 1.2, 1.4, false)
+        }),
+        Encoder::new("timm-efficientnet-b4", |g, site| {
+            encode(g, site, 1.4, 1.8, false)
+        }),
+        Encoder::new("timm-efficientnet-b5", |g, site| {
+            encode(g, site, 1.6, 2.2, false)
+        }),
+        Encoder::new("timm-efficientnet-b6", |g, site| {
+            encode(g, site, 1.8, 2.6, false)
+        }),
+        Encoder::new("timm-efficientnet-b7", |g, site| {
+            encode(g, site, 2.0, 3.1, false)
+        }),
+        Encoder::new("timm-efficientnet-b8", |g, site| {
+            encode(g, site, 2.2, 3.6, false)
+        }),
+        Encoder::new("timm-efficientnet-l2", |g, site| {
+            encode(g, site, 4.3, 5.3, false)
+        }),
+        Encoder::new("timm-tf_efficientnet_lite0", |g, site| {
+            encode(g, site, 1.0, 1.0, true)
+        }),
+        Encoder::new("timm-tf_efficientnet_lite1", |g, site| {
+            encode(g, site, 1.0, 1.1, true)
+        }),
+        Encoder::new("timm-tf_efficientnet_lite2", |g, site| {
+            encode(g, site, 1.1, 1.2, true)
+        }),
+        Encoder::new("timm-tf_efficientnet_lite3", |g, site| {
+            encode(g, site, 1.2, 1.4, true)
+        }),
+        Encoder::new("timm-tf_efficientnet_lite4", |g, site| {
+            encode(g, site, 1.4, 1.8, true)
+        }),
     ],
     ..Family::PLAIN
 };
@@ -39,13 +69,21 @@ const DROPPED: f32 = 0.2;
 fn encode(g: &mut Builder, site: &Site<'_>, width: f64, depth: f64, lite: bool) -> Features {
     let rule = g.set_init(InitRule::KaimingNormal);
     let name = site.name;
-    let act = if lite { Activation::Relu6 } else { Activation::Silu };
+    let act = if lite {
+        Activation::Relu6
+    } else {
+        Activation::Silu
+    };
     let widened = |channels: usize| divisible_by_8(channels as f64 * width);
     let count = |index: usize| {
         // Lite's first and last stages do not grow, nor do its ends.
         let grows = !(lite && (index == 0 || index == STAGES.len() - 1));
         let blocks = STAGES[index].blocks;
-        if grows { (blocks as f64 * depth).ceil() as usize } else { blocks }
+        if grows {
+            (blocks as f64 * depth).ceil() as usize
+        } else {
+            blocks
+        }
     };
     let all: usize = (0..STAGES.len()).map(count).sum();
 

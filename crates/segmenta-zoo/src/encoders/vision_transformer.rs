@@ -11,12 +11,24 @@ pub(crate) static FAMILY: Family = Family {
     entry: "model.cls_token",
     dilates: false,
     encoders: &[
-        Encoder::new("tu-vit_tiny_patch16_224", |g, site| encode(g, site, 3, 1000)),
-        Encoder::new("tu-vit_small_patch16_224", |g, site| encode(g, site, 6, 1000)),
-        Encoder::new("tu-vit_base_patch16_224", |g, site| encode(g, site, 12, 1000)),
-        Encoder::new("tu-vit_tiny_patch16_224.augreg_in21k", |g, site| encode(g, site, 3, 21_843)),
-        Encoder::new("tu-vit_small_patch16_224.augreg_in21k", |g, site| encode(g, site, 6, 21_843)),
-        Encoder::new("tu-vit_base_patch16_224.augreg_in21k", |g, site| encode(g, site, 12, 21_843)),
+        Encoder::new("tu-vit_tiny_patch16_224", |g, site| {
+            encode(g, site, 3, 1000)
+        }),
+        Encoder::new("tu-vit_small_patch16_224", |g, site| {
+            encode(g, site, 6, 1000)
+        }),
+        Encoder::new("tu-vit_base_patch16_224", |g, site| {
+            encode(g, site, 12, 1000)
+        }),
+        Encoder::new("tu-vit_tiny_patch16_224.augreg_in21k", |g, site| {
+            encode(g, site, 3, 21_843)
+        }),
+        Encoder::new("tu-vit_small_patch16_224.augreg_in21k", |g, site| {
+            encode(g, site, 6, 21_843)
+        }),
+        Encoder::new("tu-vit_base_patch16_224.augreg_in21k", |g, site| {
+            encode(g, site, 12, 21_843)
+        }),
     ],
     ..Family::PLAIN
 };
@@ -36,7 +48,9 @@ fn encode(g: &mut Builder, site: &Site<'_>, heads: usize, classes: usize) -> Fea
     let patches = whole_patches(g, site.input, &name);
     let embed = Conv2d {
         padding: [0, 0],
-        ..Conv2d::square(PATCH, heads * HEAD).stride(PATCH).with_bias()
+        ..Conv2d::square(PATCH, heads * HEAD)
+            .stride(PATCH)
+            .with_bias()
     };
     let map = g.conv(patches, &(&name / "patch_embed" / "proj"), embed);
     let mut x = g.tokens(map, &name, [GRID; 2]);

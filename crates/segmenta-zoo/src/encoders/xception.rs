@@ -29,7 +29,14 @@ fn encode(g: &mut Builder, site: &Site<'_>) -> Features {
             12 => (vec![728, 1024], 2),
             _ => ([728; 3].to_vec(), 1),
         };
-        x = block(g, &(name / format!("block{index}")), x, &channels, stride, index > 1);
+        x = block(
+            g,
+            &(name / format!("block{index}")),
+            x,
+            &channels,
+            stride,
+            index > 1,
+        );
         match index {
             1 | 2 => maps[index] = x,
             11 => maps[3] = x,

@@ -84,8 +84,13 @@ fn what_goes_up_is_as_large_as_what_came_in() {
     }
     for (name, graph) in graphs {
         let least = graph.least_side().unwrap();
-        assert!(least <= 128, "{name} takes pictures from {least}×{least} on");
-        for [height, width] in [[64, 96], [75, 101], [33, 250]].map(|size| size.map(|s| s.max(least))) {
+        assert!(
+            least <= 128,
+            "{name} takes pictures from {least}×{least} on"
+        );
+        for [height, width] in
+            [[64, 96], [75, 101], [33, 250]].map(|size| size.map(|s| s.max(least)))
+        {
             let shapes = graph.shapes(Shape::new(2, 3, height, width)).unwrap();
             let out = shapes[graph.output("out").unwrap().index()];
             assert_eq!(out, Shape::new(2, 4, height, width), "{name}");
@@ -151,7 +156,10 @@ fn a_decoder_that_does_not_fit_is_refused() {
         options
     };
     let attentive = refused("segnet", set("decoder_attention_type", "scse"));
-    assert!(attentive.contains("no setting `decoder_attention_type`; it has none"), "{attentive}");
+    assert!(
+        attentive.contains("no setting `decoder_attention_type`; it has none"),
+        "{attentive}"
+    );
     let other = refused("linknet", set("decoder_channels", "16"));
     assert!(other.contains("it has encoder_depth, "), "{other}");
     assert!(refused("unet", set("encoder_depth", "2")).contains("3 to 5 stages, not 2"));
@@ -164,7 +172,13 @@ fn a_decoder_that_does_not_fit_is_refused() {
     assert!(strides.contains("[16, 32], not 8"), "{strides}");
     let on = |name: &str, encoder: &str| {
         let encoder = Some(find_encoder(encoder).unwrap());
-        refused(name, Options { encoder, ..Options::new(2) })
+        refused(
+            name,
+            Options {
+                encoder,
+                ..Options::new(2)
+            },
+        )
     };
     assert!(on("deeplabv3", "vgg11").contains("`vgg11` cannot"));
     assert!(on("unetplusplus", "mit_b0").contains("stride 2, which `mit_b0`"));

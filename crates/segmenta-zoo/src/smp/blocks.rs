@@ -49,7 +49,13 @@ pub(super) struct UnetBlock<'a> {
 
 impl UnetBlock<'_> {
     /// `skip` is what stands beside: nothing in the last block, no maps where an encoder has none.
-    pub(super) fn build(&self, g: &mut Builder, x: Node, like: Node, skip: Option<&[Node]>) -> Node {
+    pub(super) fn build(
+        &self,
+        g: &mut Builder,
+        x: Node,
+        like: Node,
+        skip: Option<&[Node]>,
+    ) -> Node {
         let name = &self.name;
         let attention = self.plan.settings.decoder_attention_type;
         g.module_order(name, &["conv1", "attention1", "conv2", "attention2"]);
@@ -87,7 +93,9 @@ pub(super) fn center(g: &mut Builder, name: &Scope, plan: &Plan<'_>) -> Node {
         return last;
     }
     let conv = Conv2d::square(3, g.channels(last));
-    (0..2).fold(last, |x, i| conv_relu(g, &(name / "center" / i), x, conv, plan.norm()))
+    (0..2).fold(last, |x, i| {
+        conv_relu(g, &(name / "center" / i), x, conv, plan.norm())
+    })
 }
 
 /// Spatial and channel squeeze-and-excitation (Roy et al. 2018, arXiv:1803.02579): the map scaled a

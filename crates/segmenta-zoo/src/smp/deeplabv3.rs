@@ -69,7 +69,12 @@ fn build_plus(g: &mut Builder, name: &Scope, plan: &Plan<'_>) -> Node {
     let finer = plan.features.level(2).unwrap_or(plan.input);
     let x = g.resize_like(x, finer, Filter::ALIGNED, &(name / "up"));
     let module = name / "block1";
-    let finer = g.conv_bn_relu(finer, &(&module / 0), &(&module / 1), Conv2d::pointwise(FINER));
+    let finer = g.conv_bn_relu(
+        finer,
+        &(&module / 0),
+        &(&module / 1),
+        Conv2d::pointwise(FINER),
+    );
     let both = g.concat(&[x, finer], name);
     let mut separable_relu = |x: Node, module: &Scope, first: usize| {
         let y = separable(g, &(module / first), x, conv);

@@ -49,14 +49,19 @@ fn refuses(plan: &Plan<'_>) -> Option<String> {
     let indices = settings.encoder_output_indices.as_ref();
     if let Some(channels) = channels.filter(|c| c.len() != depth) {
         let given = channels.len();
-        return Some(format!("takes {depth} decoder_intermediate_channels, not {given}"));
+        return Some(format!(
+            "takes {depth} decoder_intermediate_channels, not {given}"
+        ));
     }
     if let Some(indices) = indices.filter(|i| i.len() != depth) {
         let given = indices.len();
         return Some(format!("takes {depth} encoder_output_indices, not {given}"));
     }
     let beyond = indices?.iter().find(|&&index| index >= blocks)?;
-    Some(format!("reads blocks 0 to {}; there is no block {beyond}", blocks - 1))
+    Some(format!(
+        "reads blocks 0 to {}; there is no block {beyond}",
+        blocks - 1
+    ))
 }
 
 /// The blocks that are read: evenly from the first to the last, unless the settings say which.
@@ -65,7 +70,9 @@ pub(super) fn read_blocks(plan: &Plan<'_>) -> Vec<TransformerBlock> {
     match &plan.settings.encoder_output_indices {
         Some(indices) => indices.iter().map(|&index| blocks[index]).collect(),
         None if blocks.is_empty() => Vec::new(),
-        None => (1..=plan.depth).map(|i| blocks[blocks.len() * i / plan.depth - 1]).collect(),
+        None => (1..=plan.depth)
+            .map(|i| blocks[blocks.len() * i / plan.depth - 1])
+            .collect(),
     }
 }
 
@@ -84,7 +91,14 @@ fn build(g: &mut Builder, name: &Scope, plan: &Plan<'_>) -> Node {
         .collect();
     let mut maps = Vec::new();
     for (i, (&map, &channels)) in projected.iter().zip(channels).enumerate() {
-        maps.push(reassembled(g, &(name / "reassemble_blocks" / i), map, i, channels, width));
+        maps.push(reassembled(
+            g,
+            &(name / "reassemble_blocks" / i),
+            map,
+            i,
+            channels,
+            width,
+        ));
     }
     let mut fused = None;
     for (i, &map) in maps.iter().rev().enumerate() {
@@ -145,7 +159,11 @@ fn reassembled(
         2 => x,
         _ => g.conv(x, &up, Conv2d::square(3, channels).stride(2).with_bias()),
     };
-    g.conv(x, &(name / "project_to_feature_dim"), Conv2d::square(3, width))
+    g.conv(
+        x,
+        &(name / "project_to_feature_dim"),
+        Conv2d::square(3, width),
+    )
 }
 
 /// The map plus what two convolutions make of it.

@@ -63,7 +63,13 @@ fn fused(g: &mut Builder, block: &UnetBlock<'_>, x: Node, skip: Node) -> Node {
     let (plan, name) = (block.plan, &block.name);
     let channels = g.channels(skip);
     let high = name / "hl_conv";
-    let x = conv_relu(g, &(&high / 0), x, Conv2d::square(3, g.channels(x)), plan.norm());
+    let x = conv_relu(
+        g,
+        &(&high / 0),
+        x,
+        Conv2d::square(3, g.channels(x)),
+        plan.norm(),
+    );
     let x = conv_relu(g, &(&high / 1), x, Conv2d::pointwise(channels), plan.norm());
     let x = g.resize_like(x, skip, plan.filter(), name);
     let gate = Gate::new(channels / REDUCTION);

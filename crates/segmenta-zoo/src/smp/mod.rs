@@ -208,8 +208,14 @@ pub(crate) fn build(
     };
     if plan.features.blocks.is_empty() == decoder.on_transformer {
         let (name, kind) = match decoder.on_transformer {
-            true => (encoder.name, "a plain transformer, such as `tu-vit_small_patch16_224`"),
-            false => (encoder.name, "an encoder whose maps halve, such as `resnet34`"),
+            true => (
+                encoder.name,
+                "a plain transformer, such as `tu-vit_small_patch16_224`",
+            ),
+            false => (
+                encoder.name,
+                "an encoder whose maps halve, such as `resnet34`",
+            ),
         };
         return Err(format!("takes {kind}; `{name}` is none").into());
     }
@@ -252,7 +258,8 @@ fn each_width_fits(settings: &Settings, decoder: &Decoder, depth: usize) -> Resu
 pub(crate) fn read_options(decoder: &Decoder, options: &mut Options, shape_of: ShapeOf<'_>) {
     options.encoder = recognise(&(&Scope::root() / "encoder"), shape_of);
     (decoder.read)(&mut options.settings, shape_of);
-    options.settings.aux_params = extent(shape_of, "classification_head.3.weight", 0).map(LabelHead::new);
+    options.settings.aux_params =
+        extent(shape_of, "classification_head.3.weight", 0).map(LabelHead::new);
 }
 
 /// One extent of an entry.

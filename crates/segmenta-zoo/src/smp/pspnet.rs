@@ -8,7 +8,12 @@ use super::{Decoder, Plan, extent};
 use crate::settings::NormKind;
 
 pub(crate) static PSPNET: Decoder = Decoder {
-    settings: &["psp_out_channels", "psp_dropout", "decoder_use_norm", "upsampling"],
+    settings: &[
+        "psp_out_channels",
+        "psp_dropout",
+        "decoder_use_norm",
+        "upsampling",
+    ],
     depth: 3,
     build,
     read: |settings, shape_of| {
@@ -24,7 +29,11 @@ fn build(g: &mut Builder, name: &Scope, plan: &Plan<'_>) -> Node {
     let mut maps = pyramid(g, x, |g, i, grid, mean| {
         let module = &psp / "blocks" / i / "pool";
         // One value has no variance to norm by.
-        let norm = if grid == 1 { NormKind::Identity.into() } else { plan.norm() };
+        let norm = if grid == 1 {
+            NormKind::Identity.into()
+        } else {
+            plan.norm()
+        };
         let y = conv_relu(g, &(&module / 1), mean, quarter, norm);
         g.resize_like(y, x, Filter::ALIGNED, &module)
     });

@@ -21,14 +21,20 @@ pub(crate) static SEGFORMER: Decoder = Decoder {
 fn build(g: &mut Builder, name: &Scope, plan: &Plan<'_>) -> Node {
     let width = plan.settings.decoder_segmentation_channels.unwrap_or(256);
     let like = plan.features.size_of(g, 2);
-    let levels = (1..=plan.depth).rev().filter_map(|level| plan.features.level(level));
+    let levels = (1..=plan.depth)
+        .rev()
+        .filter_map(|level| plan.features.level(level));
     let mut parts = Vec::new();
     let rule = g.set_init(InitRule::XavierUniform);
     for (i, map) in levels.enumerate() {
         let module = name / "mlp_stage" / i;
         let y = g.linear(map, &(&module / "linear"), width);
         let same = g.same_size(y, like);
-        parts.push(if same { y } else { g.resize_like(y, like, Filter::BILINEAR, &module) });
+        parts.push(if same {
+            y
+        } else {
+            g.resize_like(y, like, Filter::BILINEAR, &module)
+        });
     }
     g.set_init(rule);
     let all = g.concat(&parts, name);

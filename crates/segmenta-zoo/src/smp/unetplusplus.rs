@@ -66,12 +66,20 @@ fn build(g: &mut Builder, name: &Scope, plan: &Plan<'_>) -> Node {
             } else {
                 columns[column - 1][row].unwrap_or(encoded[row])
             };
-            let mut beside: Vec<Node> = columns[column][row + 1..].iter().flatten().copied().collect();
+            let mut beside: Vec<Node> = columns[column][row + 1..]
+                .iter()
+                .flatten()
+                .copied()
+                .collect();
             beside.push(skip);
             let block = UnetBlock {
                 plan,
                 name: &name / block_name(row, column),
-                channels: if row == 0 { widths[column] } else { g.channels(skip) },
+                channels: if row == 0 {
+                    widths[column]
+                } else {
+                    g.channels(skip)
+                },
             };
             columns[column][row] = Some(block.build(g, x, skip, Some(&beside)));
         }

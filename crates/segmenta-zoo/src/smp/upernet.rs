@@ -44,19 +44,35 @@ fn build(g: &mut Builder, name: &Scope, plan: &Plan<'_>) -> Node {
     let mut summed = vec![x];
     for (i, &feature) in features.iter().rev().skip(1).enumerate() {
         let module = name / "fpn_lateral_blocks" / i;
-        let lateral = conv_relu(g, &(&module / "conv_norm_relu"), feature, narrow, plan.norm());
+        let lateral = conv_relu(
+            g,
+            &(&module / "conv_norm_relu"),
+            feature,
+            narrow,
+            plan.norm(),
+        );
         let above = g.resize_like(x, lateral, Filter::BILINEAR, &module);
         x = g.add(above, lateral, &module);
         summed.push(x);
     }
     for (i, map) in summed.iter_mut().skip(1).enumerate() {
-        *map = conv_relu(g, &(name / "fpn_conv_blocks" / i), *map, spread, plan.norm());
+        *map = conv_relu(
+            g,
+            &(name / "fpn_conv_blocks" / i),
+            *map,
+            spread,
+            plan.norm(),
+        );
     }
     let finest = summed[summed.len() - 1];
     let mut parts = Vec::new();
     for &map in summed.iter().rev() {
         let same = g.same_size(map, finest);
-        parts.push(if same { map } else { g.resize_like(map, finest, Filter::BILINEAR, name) });
+        parts.push(if same {
+            map
+        } else {
+            g.resize_like(map, finest, Filter::BILINEAR, name)
+        });
     }
     let all = g.concat(&parts, name);
     conv_relu(g, &(name / "fusion_block"), all, spread, plan.norm())

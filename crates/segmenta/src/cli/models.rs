@@ -92,7 +92,9 @@ pub(crate) fn list_encoders(as_json: bool) -> anyhow::Result<()> {
         let parameters = encoder.parameters(&Scope::root(), 3)?;
         let trainable = parameters.iter().filter(|p| p.is_trainable());
         let count: usize = trainable.map(segmenta_graph::Parameter::len).sum();
-        let described = stages.iter().map(|s| json!({"channels": s.channels, "stride": s.stride}));
+        let described = stages
+            .iter()
+            .map(|s| json!({"channels": s.channels, "stride": s.stride}));
         rows.push(json!({
             "name": encoder.name, "family": family.name, "dilates": family.dilates, "parameters": count,
             "stages": described.collect::<Vec<_>>(),

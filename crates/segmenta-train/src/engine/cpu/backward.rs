@@ -5,6 +5,8 @@
 //! it; a convolution adds while it writes. What a sum passes on to its terms, and a concatenation to its
 //! parts, is not copied.
 
+use std::collections::HashMap;
+
 use segmenta_kernels::{Activation, ConvPlan, MapShape, WeightGradient};
 
 use super::compile::{Draft, Step};
@@ -17,6 +19,10 @@ struct Backward<'d, 'a> {
     instructions: Vec<Instruction>,
     /// The node that instructions are written for.
     node: usize,
+    /// Buffers that a norm wrote and that are not kept: its layer, what it read, its node.
+    forgotten: HashMap<usize, (usize, Value, usize)>,
+    /// What of them has been computed again.
+    again: HashMap<usize, Value>,
 }
 
 impl Draft<'_> {
@@ -24,11 +30,18 @@ impl Draft<'_> {
     pub(super) fn backward(&mut self) -> Vec<Instruction> {
         let steps = std::mem::take(&mut self.steps);
         let gradients = vec![None; self.values.len()];
+        let forgotten = if self.purpose.recomputes {
+            self.norm_outputs(&steps)
+        } else {
+            HashMap::new()
+        };
         let mut backward = Backward {
             draft: self,
             gradients,
             instructions: Vec::new(),
             node: 0,
+            forgotten,
+            again: HashMap::new(),
         };
         for step in steps.iter().rev() {
             backward.step(step);
@@ -36,6 +49,23 @@ impl Draft<'_> {
         let instructions = backward.instructions;
         self.steps = steps;
         instructions
+    }
+
+    /// The buffers that norms wrote, each the whole of it.
+    fn norm_outputs(&self, steps: &[Step]) -> HashMap<usize, (usize, Value, usize)> {
+        let of_step = |step: &Step| {
+            let instruction = &step.instruction;
+            let (Work::Norm(layer), &[x], &[y]) = (
+                instruction.work,
+                &instruction.reads[..],
+                &instruction.writes[..],
+            ) else {
+                return None;
+            };
+            let whole = self.buffers[y.buffer].channels == y.channels;
+            whole.then_some((y.buffer, (layer, x, instruction.node)))
+        };
+        steps.iter().filter_map(of_step).collect()
     }
 }
 
@@ -117,7 +147,10 @@ impl Backward<'_, '_> {
     fn conv(&mut self, step: &Step, layer: usize, input: Option<(usize, Value)>, dy: Value) {
         let conv = &self.draft.layers.convs[layer];
         let y = step.instruction.writes[0];
-        let weights = conv.weight_gradient.as_ref().map(WeightGradient::scratch_len);
+        let weights = conv
+            .weight_gradient
+            .as_ref()
+            .map(WeightGradient::scratch_len);
         let inputs = conv.input_gradient.as_ref();
         let inputs = inputs.map(|gradient| (gradient.scratch_len(), gradient.adds()));
         let bias = conv.bias.is_some_and(|bias| self.draft.trains(bias));
@@ -146,7 +179,10 @@ impl Backward<'_, '_> {
 
     fn transposed(&mut self, step: &Step, layer: usize, x: Value, dy: Value) {
         let conv = &self.draft.layers.transposed[layer];
-        let weights = conv.weight_gradient.as_ref().map(WeightGradient::scratch_len);
+        let weights = conv
+            .weight_gradient
+            .as_ref()
+            .map(WeightGradient::scratch_len);
         let inputs = conv.input_gradient.as_ref();
         let inputs = inputs.map(|(_, plan)| ConvPlan::scratch_len(plan));
         let bias = conv.bias.is_some_and(|bias| self.draft.trains(bias));
@@ -258,7 +294,12 @@ impl Backward<'_, '_> {
         self.draft.allocate(shape)
     }
 
-    fn push(&mut self, work: Work, reads: Vec<Value>, writes: Vec<Value>, scratch_len: usize) {
+    fn push(&mut self, work: Work, mut reads: Vec<Value>, writes: Vec<Value>, scratch_len: usize) {
+        for read in &mut reads {
+            if let Some(&(layer, x, node)) = self.forgotten.get(&read.buffer) {
+                *read = self.compute_again(*read, layer, x, node);
+            }
+        }
         self.instructions.push(Instruction {
             node: self.node,
             work,
@@ -266,5 +307,22 @@ impl Backward<'_, '_> {
             writes,
             scratch_len,
         });
+    }
+
+    /// The value that a norm wrote, computed again before the first instruction that reads it.
+    fn compute_again(&mut self, value: Value, layer: usize, x: Value, node: usize) -> Value {
+        if let Some(&there) = self.again.get(&value.buffer) {
+            return there;
+        }
+        let to = self.fresh(self.draft.buffers[value.buffer]);
+        self.instructions.push(Instruction {
+            node,
+            work: Work::Renorm(layer),
+            reads: vec![x],
+            writes: vec![to],
+            scratch_len: 0,
+        });
+        self.again.insert(value.buffer, to);
+        to
     }
 }

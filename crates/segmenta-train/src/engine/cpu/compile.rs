@@ -29,6 +29,8 @@ pub(super) struct Purpose<'a> {
     pub(super) trains: &'a [bool],
     /// Whether dropout and stochastic depth drop.
     pub(super) drops: bool,
+    /// Whether what norms wrote is computed again by the backward pass, not kept for it.
+    pub(super) recomputes: bool,
 }
 
 /// A compiled step.
@@ -199,9 +201,9 @@ impl<'a> Draft<'a> {
                 self.push(at, data, Work::Resize(filter));
             }
             Op::FitLike { .. } => self.push(at, data, Work::Fit),
-            Op::Dropout { p } => self.push(at, data, Work::Dropout { p, salt: at as u64 }),
+            Op::Dropout { p } => self.push(at, data, Work::Dropout { p, node: at }),
             Op::StochasticDepth { p } => {
-                self.push(at, data, Work::DropPictures { p, salt: at as u64 });
+                self.push(at, data, Work::DropPictures { p, node: at });
             }
             Op::GroupNorm { .. }
             | Op::LayerNorm { .. }
@@ -327,11 +329,8 @@ impl<'a> Draft<'a> {
         };
         let frozen = !self.purpose.trains[scale];
         let shape = self.shapes[at];
-        if !frozen && shape.batch * shape.pixels() == 1 {
-            return Err(EngineError::OneValue {
-                node: data.name.clone(),
-                channels: shape.channels,
-            });
+        if !frozen {
+            EngineError::check_values(data, shape)?;
         }
         let (tail, activation) = self.absorb(at, |_| true);
         self.layers.norms.push(NormLayer {

@@ -35,6 +35,7 @@ pub(super) struct Cpu {
     wanted: Vec<Node>,
     trains: Vec<bool>,
     drops: bool,
+    recomputes: bool,
     check: bool,
     /// The last used first.
     ready: Vec<(Shape, Compiled)>,
@@ -58,6 +59,7 @@ pub(super) struct Setup {
     pub(super) wanted: Vec<Node>,
     pub(super) trains: Vec<bool>,
     pub(super) drops: bool,
+    pub(super) recomputes: bool,
     pub(super) check: bool,
 }
 
@@ -69,6 +71,7 @@ impl Cpu {
             wanted,
             trains,
             drops,
+            recomputes,
             check,
         } = setup;
         Ok(Self {
@@ -76,6 +79,7 @@ impl Cpu {
             isa: isa.unwrap_or_else(Isa::fastest),
             wanted,
             drops,
+            recomputes,
             check,
             ready: Vec::new(),
             arena: Arena::new(0)?,
@@ -199,6 +203,7 @@ impl Cpu {
                 wanted: &self.wanted,
                 trains: &self.trains,
                 drops: self.drops,
+                recomputes: self.recomputes,
             };
             let compiled = compile(&self.graph, shape, purpose)?;
             for instruction in &compiled.program.backward {

@@ -57,9 +57,9 @@ pub(super) enum Work {
     /// x → y, cut off or filled up with zeros; its own gradient too.
     Fit,
     /// x → y; its own gradient too.
-    Dropout { p: f32, salt: u64 },
+    Dropout { p: f32, node: usize },
     /// x → y; its own gradient too.
-    DropPictures { p: f32, salt: u64 },
+    DropPictures { p: f32, node: usize },
     /// x → a result.
     Emit(usize),
     /// x → a result, resized bilinearly.
@@ -84,6 +84,8 @@ pub(super) enum Work {
     TransposedWeights(usize),
     /// dy.
     TransposedBias(usize),
+    /// x → y, once more: what the forward pass did not keep.
+    Renorm(usize),
     /// x, dy → dx.
     NormGradient(usize),
     /// x or y, dy → dx.
@@ -137,6 +139,7 @@ impl Work {
             Self::ConvBias(_) | Self::TransposedBias(_) => "d bias",
             Self::TransposedInput(_) => "d input (transposed)",
             Self::TransposedWeights(_) => "d weights (transposed)",
+            Self::Renorm(_) => "batch norm again",
             Self::NormGradient(_) => "d batch norm",
             Self::ApplyGradient(_) => "d activation",
             Self::ScaleGradient | Self::GateGradient => "d scale",

@@ -11,6 +11,7 @@ use segmenta_runtime::lower::{has_leading_taps, with_leading_taps, without_leadi
 
 use super::layers::{ConvLayer, Layers, NormLayer, TransposedLayer};
 use super::program::{Instruction, Program, Value, Work};
+use crate::engine::drop_seed;
 use crate::optim::Slice;
 
 /// What an instruction works on beside the arena.
@@ -249,6 +250,7 @@ impl Run<'_> {
                 });
             }
             Work::Norm(layer) => self.norm(layer),
+            Work::Renorm(layer) => self.normalise(layer),
             Work::Apply(activation) => self.unary(|x, to| kernels::apply(x, to, activation)),
             Work::Add(activation) => self.binary(|a, b, to| kernels::add(a, b, to, activation)),
             Work::Mul => self.binary(|x, by, to| kernels::mul(x, by, to, Activation::None)),
@@ -273,12 +275,12 @@ impl Run<'_> {
                 }
             }),
             Work::Fit => self.unary(kernels::fit),
-            Work::Dropout { p, salt } => {
-                let seed = self.around.seed ^ salt.wrapping_mul(SALT);
+            Work::Dropout { p, node } => {
+                let seed = drop_seed(self.around.seed, node);
                 self.unary(|x, to| kernels::dropout(x, p, seed, to));
             }
-            Work::DropPictures { p, salt } => {
-                let seed = self.around.seed ^ salt.wrapping_mul(SALT);
+            Work::DropPictures { p, node } => {
+                let seed = drop_seed(self.around.seed, node);
                 self.unary(|x, to| kernels::drop_pictures(x, p, seed, to));
             }
             Work::ConvInput(layer) => self.conv_input(layer),
@@ -314,31 +316,30 @@ impl Run<'_> {
     fn norm(&mut self, layer: usize) {
         let parameters = self.around.parameters;
         let norm = &mut self.layers.norms[layer];
-        let numbers = numbers(norm, parameters);
         if norm.frozen {
             let running = [norm.mean, norm.variance].map(|at| parameters[at].get());
             norm.statistics = Statistics::fixed(running[0], running[1], norm.epsilon);
-            let inverse = norm.statistics.inverse_std.iter();
-            let scale: Vec<f32> = numbers
-                .scale
-                .iter()
-                .zip(inverse)
-                .map(|(s, i)| s * i)
-                .collect();
-            let means = scale.iter().zip(&norm.statistics.mean);
-            let shift: Vec<f32> = numbers
-                .shift
-                .iter()
-                .zip(means)
-                .map(|(shift, (scale, mean))| shift - scale * mean)
-                .collect();
-            return self.unary(|x, to| {
-                kernels::affine(x, &scale, &shift, to, numbers.activation);
-            });
+            return self.normalise(layer);
         }
+        let numbers = numbers(norm, parameters);
         let mut measured = Statistics::default();
         self.unary(|x, to| measured = numbers.train(x, to));
         self.layers.norms[layer].statistics = measured;
+    }
+
+    /// A norm by statistics that are known.
+    fn normalise(&mut self, layer: usize) {
+        let norm = &self.layers.norms[layer];
+        let numbers = numbers(norm, self.around.parameters);
+        let known = &norm.statistics;
+        let scales = numbers.scale.iter().zip(&known.inverse_std);
+        let scale: Vec<f32> = scales.map(|(scale, inverse)| scale * inverse).collect();
+        let means = scale.iter().zip(&known.mean);
+        let shifts = numbers.shift.iter().zip(means);
+        let shift: Vec<f32> = shifts
+            .map(|(shift, (scale, mean))| shift - scale * mean)
+            .collect();
+        self.unary(|x, to| kernels::affine(x, &scale, &shift, to, numbers.activation));
     }
 
     fn norm_gradient(&mut self, layer: usize, gradients: &mut [Option<Slice>]) {
@@ -543,9 +544,6 @@ impl Run<'_> {
         }
     }
 }
-
-/// Sets drops of one step apart from each other.
-const SALT: u64 = 0x9e37_79b9_7f4a_7c15;
 
 fn map<'m>(program: &Program, isa: Isa, value: Value, data: &'m [f32]) -> Map<'m> {
     Map::new(isa, program.shape(value), data, program.image_stride(value))

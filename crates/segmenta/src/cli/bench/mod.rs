@@ -1,5 +1,6 @@
 //! `segmenta bench`: how fast it is here.
 
+mod args;
 mod forward;
 mod kernels;
 #[cfg(feature = "train")]
@@ -7,6 +8,7 @@ mod step;
 
 use std::time::Instant;
 
+pub(crate) use args::{Bench, BenchArgs};
 pub(crate) use forward::forward;
 pub(crate) use kernels::kernels;
 #[cfg(feature = "train")]

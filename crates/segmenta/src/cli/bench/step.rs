@@ -12,8 +12,8 @@ use segmenta_train::optim::{self, Algorithm, Clip, Optimizer, Parts};
 use segmenta_zoo::{Options, find, find_encoder};
 use serde_json::json;
 
+use super::args::BenchStep;
 use super::{median, milliseconds, peak_rss_mb};
-use crate::cli::args::BenchStep;
 use crate::cli::message::{FAINT, STRONG, note, result};
 use crate::cli::random::Random;
 use crate::cli::table::{Table, mebibytes};
@@ -44,6 +44,7 @@ impl Bench {
         let parameters = Parameters::initial(&graph, 0, &device);
         let options = EngineOptions {
             threads: args.threads.unwrap_or(0),
+            checkpointing: args.checkpointing,
             outputs: vec![graph.outputs()[0].name.clone()],
             ..EngineOptions::default()
         };

@@ -15,6 +15,42 @@ impl Random {
         z ^ (z >> 31)
     }
 
+    /// Chance that belongs to these numbers together: neighbours have nothing in common.
+    pub(crate) fn at(key: &[u64]) -> Self {
+        key.iter().fold(Self(0), |mut state, &part| {
+            state.0 = state.bits() ^ part;
+            Self(state.bits())
+        })
+    }
+
+    /// Fisher and Yates's shuffle.
+    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
+        for i in (1..items.len()).rev() {
+            items.swap(i, self.below(i + 1));
+        }
+    }
+
+    /// 0 up to, not including, 1: one of 2⁵³ values.
+    pub(crate) fn unit_f64(&mut self) -> f64 {
+        (self.bits() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// A value from a range, which may be a single point.
+    pub(crate) fn within(&mut self, [from, to]: [f64; 2]) -> f64 {
+        from + (to - from) * self.unit_f64()
+    }
+
+    /// A whole number from a range, both ends included.
+    pub(crate) fn whole(&mut self, [from, to]: [usize; 2]) -> usize {
+        from + self.below(to - from + 1)
+    }
+
+    /// A value from the normal distribution of mean 0 and deviation 1 (Box and Muller 1958).
+    pub(crate) fn normal(&mut self) -> f64 {
+        let radius = (-2.0 * (1.0 - self.unit_f64()).ln()).sqrt();
+        radius * (std::f64::consts::TAU * self.unit_f64()).cos()
+    }
+
     /// 0 up to, not including, 1: one of 2²⁴ values that f32 holds exactly.
     pub(crate) fn unit(&mut self) -> f32 {
         (self.bits() >> 40) as f32 / 16_777_216.0
@@ -112,6 +148,38 @@ mod tests {
         let mut random = Random::new(1234567);
         assert_eq!(random.bits(), 6457827717110365317);
         assert_eq!(random.bits(), 3203168211198807973);
+    }
+
+    #[test]
+    fn neighbouring_keys_have_nothing_in_common() {
+        let first = |key: &[u64]| Random::at(key).bits();
+        let keys = [[0, 0, 0], [0, 0, 1], [0, 1, 0], [1, 0, 0], [1, 1, 0]];
+        for (i, a) in keys.iter().enumerate() {
+            for b in &keys[..i] {
+                let differing = (first(a) ^ first(b)).count_ones();
+                assert!(
+                    (12..52).contains(&differing),
+                    "{a:?} {b:?}: {differing} bits"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_shuffle_keeps_everything_and_normal_values_are_normal() {
+        let mut items: Vec<usize> = (0..100).collect();
+        Random::new(3).shuffle(&mut items);
+        assert_ne!(items, (0..100).collect::<Vec<_>>());
+        items.sort_unstable();
+        assert_eq!(items, (0..100).collect::<Vec<_>>());
+        let mut random = Random::new(5);
+        let values: Vec<f64> = (0..10_000).map(|_| random.normal()).collect();
+        let mean = values.iter().sum::<f64>() / 1e4;
+        let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / 1e4;
+        assert!(
+            mean.abs() < 0.05 && (variance - 1.0).abs() < 0.05,
+            "{mean} {variance}"
+        );
     }
 
     #[test]

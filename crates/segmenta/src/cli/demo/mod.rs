@@ -1,4 +1,8 @@
-//! `segmenta demo`: the whole job without data and without network.
+//! `segmenta demo`: the whole job without data and without network: a network is trained on painted scenes, then
+//! says what is in others.
+
+#[cfg(feature = "train")]
+mod learn;
 
 use std::fmt::Write;
 use std::path::Path;
@@ -10,6 +14,8 @@ use segmenta_image::{LegendEntry, legend, make_grid};
 use segmenta_metrics::{Confusion, Metric};
 
 use super::args::Demo;
+#[cfg(feature = "train")]
+use super::message::failure;
 use super::message::{FAINT, STRONG, note, result, shown};
 use super::model;
 use super::predict::prepare_folder;
@@ -17,7 +23,7 @@ use super::progress::Progress;
 use super::table::Table;
 
 /// A small network that was trained on other scenes of the same kind.
-const WEIGHTS: &[u8] = include_bytes!("../../../../assets/demo.safetensors");
+const WEIGHTS: &[u8] = include_bytes!("../../../../../assets/demo.safetensors");
 /// The scenes shown. Those that the network learned from have seeds from 100000 on.
 const SEEDS: std::ops::Range<u64> = 0..8;
 /// The size of the pictures that the network learned from.
@@ -30,13 +36,22 @@ pub(crate) fn run(args: &Demo, quiet: bool) -> anyhow::Result<()> {
         isa: model::isa()?,
         ..ModelOptions::default()
     };
-    let model = Model::from_bytes(WEIGHTS, "the demonstration network", &options)?;
+    let start = Instant::now();
+    let model = match learned(args, quiet)? {
+        Some(weights) => Model::open(
+            &ModelOptions {
+                weights: Some(weights),
+                ..options
+            },
+            &mut |_| {},
+        )?,
+        None => Model::from_bytes(WEIGHTS, "the demonstration network", &options)?,
+    };
     let names = model.description().class_names();
     let mut counts = Confusion::new(names.len(), None)?;
     let mut sheet = Vec::new();
     let mut progress = Progress::new(SEEDS.count(), "pictures", quiet);
     let mut network_ms = 0.0;
-    let start = Instant::now();
     for seed in SEEDS {
         let scene = Scene::generate(seed, SIZE.0, SIZE.1)?;
         let segmentation = model.segment(&scene.picture)?;
@@ -54,10 +69,30 @@ pub(crate) fn run(args: &Demo, quiet: bool) -> anyhow::Result<()> {
     }
     let n = SEEDS.count();
     note(&format!(
-        "{n} pictures painted, segmented and written in {:.1} s",
+        "{n} scenes that it had not seen segmented, after {:.0} s in all",
         start.elapsed().as_secs_f64()
     ));
     result(&summary(&counts, &names, network_ms / n as f64, &args.out))
+}
+
+/// The weights of a network trained on the spot; none if the one in the binary is wanted.
+#[cfg(feature = "train")]
+fn learned(args: &Demo, quiet: bool) -> anyhow::Result<Option<std::path::PathBuf>> {
+    if args.quick {
+        return Ok(None);
+    }
+    let learned = learn::learn(args, quiet)?;
+    if learned.stopped {
+        failure("stopped before its end");
+        std::process::exit(130);
+    }
+    note(&format!("the run's report: {}", shown(&learned.report)));
+    Ok(Some(learned.model))
+}
+
+#[cfg(not(feature = "train"))]
+fn learned(_: &Demo, _: bool) -> anyhow::Result<Option<std::path::PathBuf>> {
+    Ok(None)
 }
 
 /// Writes a picture, what is in it, and what the network says; gives the two overlays.
@@ -93,8 +128,7 @@ fn summary(counts: &Confusion, names: &[&str], ms: f64, out: &Path) -> String {
         text,
         "{}\n{STRONG}mIoU {}{STRONG:#}, {} of pixels right · {ms:.1} ms a picture\n\n\
          Look at  {}  (picture, truth, prediction)\n\n\
-         {FAINT}The scenes are painted by a program, and the network ({} KiB, part of this binary) has not \
-         seen these.{FAINT:#}\n\
+         {FAINT}The scenes are painted by a program, and the network has not seen these.{FAINT:#}\n\
          Now a photograph of yours:\n  \
          segmenta models\n  \
          segmenta predict PHOTO --model deeplabv3_mobilenet_v3_large --legend\n",
@@ -102,7 +136,6 @@ fn summary(counts: &Confusion, names: &[&str], ms: f64, out: &Path) -> String {
         percent(counts.mean_iou().value),
         percent(counts.pixel_accuracy().value),
         shown(&out.join("comparison.png")),
-        WEIGHTS.len() / 1024,
     );
     text
 }
