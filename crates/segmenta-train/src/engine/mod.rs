@@ -194,6 +194,14 @@ impl Engine {
         &self.device
     }
 
+    /// Waits until the device has done all that it was given.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn sync(&self) -> Result<(), EngineError> {
+        executor::sync(&self.device)
+    }
+
     /// The instruction set in use.
     pub fn isa(&self) -> Isa {
         self.executor.isa()
