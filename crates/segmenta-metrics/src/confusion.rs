@@ -256,6 +256,17 @@ impl Confusion {
         }
     }
 
+    /// The score of one class: what papers on one class against the rest report.
+    ///
+    /// # Panics
+    /// If there is no such class.
+    pub fn of_class(&self, class: usize, metric: Metric) -> Score {
+        Score {
+            value: metric.of(self.counts(class)),
+            protocol: self.protocol(metric.to_string(), Over::OneClass(class), &[]),
+        }
+    }
+
     /// mIoU.
     pub fn mean_iou(&self) -> Score {
         self.mean(Metric::Iou)

@@ -35,6 +35,8 @@ pub struct Protocol {
 pub enum Over {
     /// Nothing: the share of all pixels.
     Pixels,
+    /// Nothing: one class against the rest, pixels of all images counted together.
+    OneClass(usize),
     /// Pixels of all images counted together, then the mean over classes.
     Classes,
     /// As `Classes`, classes weighted by their share of the truth's pixels.
@@ -71,7 +73,11 @@ pub(crate) fn mean_of(scores: &[Option<f64>]) -> Option<f64> {
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ", self.metric)?;
+        if let Over::OneClass(class) = self.over {
+            write!(f, "of class {class}, ")?;
+        }
         f.write_str(match self.over {
+            Over::OneClass(_) => "from pixels of all images together",
             Over::Pixels => "over all pixels",
             Over::Classes => "from pixels of all images together, mean over classes",
             Over::ClassesByFrequency => {

@@ -126,6 +126,16 @@ fn an_absent_class_is_left_out_and_said() {
 }
 
 #[test]
+fn one_class_by_itself() {
+    let mut confusion = Confusion::new(2, None).unwrap();
+    confusion.add(&[0_u8, 0, 1, 1], &[0, 1, 1, 1]).unwrap();
+    assert_eq!(
+        confusion.of_class(1, Metric::Dice).to_string(),
+        "0.8000 (Dice (F1) of class 1, from pixels of all images together; 2 classes; no pixel ignored)"
+    );
+}
+
+#[test]
 fn absent_classes_in_reductions() {
     let stats = Stats::multiclass(
         &[0_u8, 0, 1, 1, 0, 0, 0, 0],

@@ -26,11 +26,12 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// A score with how it was made.
+    /// A score with how it was made. Where one class is told from the rest, its own Dice.
     pub fn score(&self, name: ScoreName) -> Score {
         let confusion = &self.confusion;
         match name {
             ScoreName::Miou => confusion.mean_iou(),
+            ScoreName::Dice if self.binary => confusion.of_class(1, Metric::Dice),
             ScoreName::Dice => confusion.mean(Metric::Dice),
             ScoreName::PixelAccuracy => confusion.pixel_accuracy(),
             ScoreName::ClassAccuracy => confusion.class_accuracy(),

@@ -75,9 +75,14 @@ pub(crate) fn run(args: &Eval, quiet: bool) -> anyhow::Result<()> {
         progress.advance();
     }
     progress.clear();
+    let dice = if binary {
+        confusion.of_class(1, Metric::Dice)
+    } else {
+        confusion.mean(Metric::Dice)
+    };
     let scores: [(&str, Score); 5] = [
         ("mIoU", confusion.mean_iou()),
-        ("Dice", confusion.mean(Metric::Dice)),
+        ("Dice", dice),
         ("pixel accuracy", confusion.pixel_accuracy()),
         ("class accuracy", confusion.class_accuracy()),
         ("fwIoU", confusion.frequency_weighted_iou()),

@@ -1,32 +1,33 @@
 //! The loop.
 
+mod keep;
+mod prepare;
+mod tell;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use segmenta_data::augment::{Augmentation, Draw as Chance, Transform};
-use segmenta_data::{Batch, Dataset, Item, Loader, LoaderOptions, Split};
+use segmenta_data::augment::Augmentation;
+use segmenta_data::{Batch, Dataset, Loader};
 use segmenta_graph::{Graph, Shape};
-use segmenta_image::{LabelMap, Preprocess, Resize};
-use segmenta_report::{
-    Classes, Epoch, Example, Facts, Progress as Shown, Recorded, RunFolder, RunLog, RunRecord,
-    Summary,
-};
-use segmenta_runtime::{Engine as Evaluator, EngineOptions as EvaluatorOptions};
-use segmenta_weights::{self as card, ModelCard, StateDict};
-use segmenta_zoo::{Options, find, find_encoder};
+use segmenta_report::{Classes, Progress as Shown, Recorded, RunFolder, RunLog, RunRecord};
+use segmenta_runtime::EngineOptions as EvaluatorOptions;
 
+use self::prepare::{classes, default_loss, graph, loaders};
 use super::RunError;
 use super::begin::{Taken, take};
 use super::checkpoint::{Kept, Progress};
-use super::config::{Config, Draw, Per, ScoreName};
-use super::measure::{Measured, measure, predictions, target, truth};
+use super::config::{Config, Per, ScoreName};
+use super::measure::{measure, target, truth};
 use crate::engine::{DeviceSpec, Engine, EngineOptions, Parameters, evaluator};
-use crate::loss::{BceWithLogits, CrossEntropy, Loss, LossSpec, Mode};
+use crate::loss::LossSpec;
 use crate::optim::{Accumulation, Ema, Optimizer};
 use crate::schedule::Schedule;
+
+pub use self::prepare::verify;
 
 /// What is said beside the configuration.
 #[derive(Clone, Debug, Default)]
@@ -92,46 +93,6 @@ pub struct Session {
     /// Steps that were taken before.
     begun_at: u64,
     taken: Vec<(PathBuf, Taken)>,
-}
-
-/// Whether a run can be what a configuration says, as far as is known before a folder is made.
-///
-/// # Errors
-/// A network, loss, optimiser, schedule or augmentation that cannot be, weights that are not there.
-pub fn verify(config: &Config, dataset: &Dataset) -> Result<(), RunError> {
-    let classes = classes(config, dataset)?;
-    let graph = graph(config, classes)?;
-    let loss = config.loss.clone().unwrap_or_else(|| default_loss(classes));
-    let mode = if classes == 1 {
-        Mode::Binary
-    } else {
-        Mode::Multiclass
-    };
-    loss.check(mode, classes)?;
-    let entries = graph.parameters().iter().filter(|p| p.is_trainable());
-    config.train.parts.check(entries.map(|p| p.name.as_str()))?;
-    if let Some(schedule) = &config.schedule {
-        schedule.spec.check()?;
-    }
-    let files = [&config.model.encoder_weights, &config.model.weights];
-    for file in files.into_iter().flatten() {
-        StateDict::open(file)?;
-    }
-    loaders(config, dataset)?;
-    Ok(())
-}
-
-/// Channels of the logits.
-fn classes(config: &Config, dataset: &Dataset) -> Result<usize, RunError> {
-    let of_data = dataset.classes().len();
-    let classes = config.model.classes.unwrap_or(of_data);
-    if classes != 1 && classes < of_data || of_data == 0 {
-        return Err(RunError::Config {
-            origin: "model.classes".into(),
-            problem: format!("{classes} classes for data of {of_data}"),
-        });
-    }
-    Ok(classes)
 }
 
 impl Session {
@@ -511,55 +472,6 @@ impl Session {
         Ok(Some(score))
     }
 
-    /// Records what was measured; the score that tells the best epoch.
-    fn note(
-        &mut self,
-        number: u32,
-        measured: &Measured,
-        shown: &mut Shown,
-    ) -> Result<Option<f64>, RunError> {
-        let scores = ScoreName::ALL.map(|name| measured.score(name).value);
-        let Progress {
-            loss,
-            pictures,
-            seconds,
-            steps,
-            ..
-        } = self.progress;
-        let trained = number > 0 && pictures > 0;
-        let epoch = Epoch {
-            epoch: number,
-            step: steps,
-            learning_rate: trained.then(|| self.learning_rate()),
-            train_loss: trained.then(|| loss / pictures as f64),
-            validation_loss: measured.loss,
-            scores: scores.to_vec(),
-            pictures_per_second: trained.then(|| pictures as f64 / seconds[0].max(1e-9)),
-            waiting: trained.then(|| seconds[1] / seconds[0].max(1e-9)),
-        };
-        let by = self.config.train.score;
-        let score = measured.score(by).value;
-        let number_of = |value: Option<f64>| value.map_or("n/a".into(), |v| format!("{v:.4}"));
-        let mut parts = Vec::new();
-        if let Some(loss) = epoch.train_loss {
-            parts.push(format!("loss {loss:.4}"));
-        }
-        parts.push(format!("validation {}", number_of(epoch.validation_loss)));
-        for (name, value) in ScoreName::ALL.iter().zip(&scores).take(3) {
-            parts.push(format!("{} {}", name.label(), number_of(*value)));
-        }
-        if let (Some(speed), Some(waiting)) = (epoch.pictures_per_second, epoch.waiting) {
-            parts.push(format!("{speed:.1} pictures/s"));
-            parts.push(format!("waited {:.1} % for data", waiting * 100.0));
-        }
-        let line = parts.join(" · ");
-        self.record.epoch(epoch, Some(&measured.confusion))?;
-        let best = format!("{} {}", by.label(), number_of(score));
-        shown.epoch(&line, Some(&best));
-        self.log.line(&format!("epoch {number} · {line}"))?;
-        Ok(score)
-    }
-
     fn learning_rate(&self) -> f64 {
         let base = self.config.optimizer.algorithm.lr();
         let count = match self.config.schedule.as_ref().map(|schedule| schedule.per) {
@@ -569,116 +481,6 @@ impl Session {
         self.schedule
             .as_ref()
             .map_or(base, |schedule| schedule.lr(count))
-    }
-
-    /// Draws what the network says of some validation pictures.
-    fn preview(&mut self, network: &Evaluator) -> Result<(), RunError> {
-        let dataset = self.validation.dataset();
-        let count = self.config.train.previews.min(dataset.len());
-        let normalise = Preprocess {
-            resize: Resize::None,
-            center_crop: None,
-            mean: self.config.input.mean,
-            std: self.config.input.std,
-            pad: None,
-        };
-        let mut examples = Vec::new();
-        for index in (0..count).map(|i| i * dataset.len() / count) {
-            let chance = Chance {
-                seed: 0,
-                epoch: 0,
-                item: index,
-            };
-            let sample = self.whole.apply(dataset.sample(index)?, chance);
-            let (width, height) = sample.size();
-            let input = normalise.apply(sample.picture()).tensor;
-            let shape = Shape::new(1, 3, height, width);
-            let result = network.forward(&input, shape)?.remove(0);
-            let ids = predictions(&result.data, result.shape);
-            let of_data = dataset.classes().len();
-            let name = dataset.items()[index].name().to_string();
-            let (picture, labels) = sample.into_parts();
-            let batch = Batch {
-                pictures: Vec::new(),
-                labels: labels.into_ids(),
-                width,
-                height,
-                items: vec![index],
-            };
-            examples.push(Example {
-                name,
-                picture,
-                truth: LabelMap::new(width, height, truth(&batch, self.classes, of_data))?,
-                prediction: LabelMap::new(width, height, ids)?,
-            });
-        }
-        self.record.preview(&examples)?;
-        Ok(())
-    }
-
-    /// Writes `model.safetensors`.
-    fn keep(
-        &self,
-        parameters: &Parameters,
-        measured: &Measured,
-        epoch: u32,
-    ) -> Result<(), RunError> {
-        let scores = ScoreName::ALL.iter().filter_map(|&name| {
-            let score = measured.score(name);
-            Some((
-                name.label(),
-                serde_json::json!({
-                    "value": score.value?, "protocol": score.protocol.to_string(),
-                }),
-            ))
-        });
-        let scores: std::collections::BTreeMap<_, _> = scores.collect();
-        let input = &self.config.input;
-        let card = ModelCard {
-            format_version: card::CARD_VERSION,
-            architecture: self.config.model.arch.clone(),
-            encoder: find(&self.config.model.arch)?
-                .has_encoder
-                .then(|| self.config.model.encoder.clone())
-                .flatten(),
-            options: options(&self.config, self.classes)?.named(),
-            // One name means binary: that class where the logit is positive.
-            classes: self.names.names()[usize::from(self.classes == 1)..].to_vec(),
-            palette: (self.classes > 1).then(|| {
-                let color = |id| self.names.palette().color(id as u8);
-                (0..self.names.len()).map(color).collect()
-            }),
-            in_channels: 3,
-            preprocessing: card::Preprocessing {
-                resize: match input.size {
-                    Some([width, height]) => card::Resize::Exact { width, height },
-                    None => card::Resize::None,
-                },
-                filter: card::Filter::default(),
-                center_crop: None,
-                mean: input.mean.to_vec(),
-                std: input.std.to_vec(),
-                pad: None,
-            },
-            training: Some(serde_json::json!({
-                "epoch": epoch, "steps": self.progress.steps, "scores": scores,
-                "config": &self.config,
-            })),
-            source: None,
-            licence: None,
-        };
-        let metadata = card.to_metadata().map_err(|e| RunError::Checkpoint {
-            problem: e.to_string(),
-            path: self.folder.model().display().to_string(),
-            remedy: "report it: this should not happen",
-        })?;
-        let entries = parameters.entries().iter().enumerate();
-        let values: Result<Vec<_>, _> = entries.map(|(at, _)| parameters.values(at)).collect();
-        let values = values?;
-        let all = parameters.entries().iter().zip(&values);
-        let views: Vec<_> = all.map(|(e, v)| (&*e.name, &e.shape[..], &v[..])).collect();
-        segmenta_weights::save(&self.folder.model(), &views, &metadata)?;
-        Ok(())
     }
 
     fn kept(&mut self) -> Kept<'_> {
@@ -695,167 +497,4 @@ impl Session {
         let (path, progress) = (self.folder.last(), self.progress.clone());
         self.kept().save(&path, progress)
     }
-
-    fn report(&mut self, ended: Ended) -> Result<PathBuf, RunError> {
-        let Progress { epochs, .. } = self.progress;
-        let ended = match ended {
-            Ended::Done => format!("All {epochs} epochs are done."),
-            Ended::Early => format!(
-                "Ended early after {epochs} epochs: the last {} were not better.",
-                self.progress.since_best
-            ),
-            Ended::Stopped => format!(
-                "Stopped after {epochs} of {} epochs; `--resume` goes on.",
-                self.config.train.epochs
-            ),
-        };
-        let dataset = self.train.dataset();
-        let [train, validation] = self.pictures();
-        let encoder = self
-            .config
-            .model
-            .encoder
-            .clone()
-            .unwrap_or_else(|| "none".into());
-        let facts = vec![
-            Facts::new(
-                "Data",
-                [
-                    ("layout", dataset.kind().to_string()),
-                    ("folder", dataset.root().display().to_string()),
-                    ("training pictures", train.to_string()),
-                    ("validation pictures", validation.to_string()),
-                    ("classes", self.names.names().join(", ")),
-                ],
-            ),
-            Facts::new(
-                "Network",
-                [
-                    ("architecture", self.config.model.arch.clone()),
-                    ("encoder", encoder),
-                    ("parameters", self.graph.trainable_count().to_string()),
-                ],
-            ),
-            Facts::environment(
-                &match self.settings.device {
-                    DeviceSpec::Cpu => format!("the processor ({})", self.engine.isa()),
-                    other => other.to_string(),
-                },
-                self.engine.threads().count(),
-            ),
-        ];
-        let summary = Summary {
-            ended,
-            headlines: Vec::new(),
-            facts,
-        };
-        Ok(self.record.report(&summary)?)
-    }
-}
-
-fn graph(config: &Config, classes: usize) -> Result<Graph, RunError> {
-    Ok(find(&config.model.arch)?.build(&options(config, classes)?)?)
-}
-
-/// What the network is built with.
-fn options(config: &Config, classes: usize) -> Result<Options, RunError> {
-    let encoder = config.model.encoder.as_deref().map(find_encoder);
-    let mut options = Options {
-        aux: config.model.aux_weight > 0.0,
-        encoder: encoder.transpose()?,
-        ..Options::new(classes)
-    };
-    for (name, value) in &config.model.settings {
-        let text = match value {
-            toml::Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
-        options
-            .set(name, &text)
-            .map_err(|problem| RunError::Config {
-                origin: "model.settings".into(),
-                problem,
-            })?;
-    }
-    Ok(options)
-}
-
-/// Cross entropy, or for one class binary cross entropy.
-fn default_loss(classes: usize) -> LossSpec {
-    if classes == 1 {
-        Loss::BceWithLogits(BceWithLogits::default()).into()
-    } else {
-        Loss::CrossEntropy(CrossEntropy::default()).into()
-    }
-}
-
-/// The splits, what they are read by, and what a validation picture goes through.
-fn loaders(config: &Config, dataset: &Dataset) -> Result<(Loader, Loader, Augmentation), RunError> {
-    let of_split = |split| dataset.only(split);
-    let wanted = config.data.validate_on;
-    let (train, validation) = if dataset.has(Split::Train) && dataset.has(wanted) {
-        (of_split(Split::Train), of_split(wanted))
-    } else if dataset.has(Split::Train) && dataset.has(Split::Test) {
-        (of_split(Split::Train), of_split(Split::Test))
-    } else {
-        let all = if dataset.has(Split::Train) {
-            of_split(Split::Train)
-        } else {
-            dataset.clone()
-        };
-        match config.data.draw {
-            Draw::Random => {
-                let dealt = all.split(config.data.shares()?, config.data.seed);
-                (dealt.only(Split::Train), dealt.only(Split::Val))
-            }
-            Draw::First => {
-                let count = (config.data.train_share * all.len() as f64).round() as usize;
-                let names: Vec<&str> = all.items().iter().map(Item::name).collect();
-                let first = |name: &str| names[..count.min(names.len())].contains(&name);
-                (
-                    all.filtered(|item| first(item.name())),
-                    all.filtered(|item| !first(item.name())),
-                )
-            }
-        }
-    };
-    let resize = config.input.size.map(|[width, height]| {
-        let table = format!("name = \"resize\"\nsize = \"{width}x{height}\"");
-        toml::from_str::<Transform>(&table)
-    });
-    let resize = resize.transpose().map_err(|e| RunError::Config {
-        origin: "input.size".into(),
-        problem: e.message().to_string(),
-    })?;
-    let whole = Augmentation::new(resize.iter().cloned().collect())?;
-    let changed = resize
-        .into_iter()
-        .chain(config.augment.transforms().iter().cloned());
-    let changed = Augmentation::new(changed.collect())?;
-    let options = LoaderOptions {
-        batch: config.train.batch,
-        shuffle: true,
-        seed: config.train.seed,
-        drop_last: config.train.drop_last,
-        workers: config.data.workers,
-        cache_bytes: config.data.cache_mb << 20,
-        mean: config.input.mean,
-        std: config.input.std,
-        ..LoaderOptions::default()
-    };
-    // Pictures of many sizes cannot lie in one batch.
-    let together = if whole.size().is_some() {
-        config.train.batch
-    } else {
-        1
-    };
-    let measured = LoaderOptions {
-        batch: together,
-        shuffle: false,
-        drop_last: false,
-        cache_bytes: options.cache_bytes / 2,
-        ..options.clone()
-    };
-    let validation = Loader::new(validation, whole.clone(), measured)?;
-    Ok((Loader::new(train, changed, options)?, validation, whole))
 }

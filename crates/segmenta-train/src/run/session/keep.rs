@@ -1,0 +1,78 @@
+//! The model file of a run: weights with what they were trained on and what they reached.
+
+use segmenta_weights::{self as card, ModelCard};
+use segmenta_zoo::find;
+
+use super::Session;
+use super::prepare::options;
+use crate::engine::Parameters;
+use crate::run::RunError;
+use crate::run::config::ScoreName;
+use crate::run::measure::Measured;
+
+impl Session {
+    /// Writes `model.safetensors`.
+    pub(super) fn keep(
+        &self,
+        parameters: &Parameters,
+        measured: &Measured,
+        epoch: u32,
+    ) -> Result<(), RunError> {
+        let scores = ScoreName::ALL.iter().filter_map(|&name| {
+            let score = measured.score(name);
+            Some((
+                name.label(),
+                serde_json::json!({
+                    "value": score.value?, "protocol": score.protocol.to_string(),
+                }),
+            ))
+        });
+        let scores: std::collections::BTreeMap<_, _> = scores.collect();
+        let input = &self.config.input;
+        let card = ModelCard {
+            format_version: card::CARD_VERSION,
+            architecture: self.config.model.arch.clone(),
+            encoder: find(&self.config.model.arch)?
+                .has_encoder
+                .then(|| self.config.model.encoder.clone())
+                .flatten(),
+            options: options(&self.config, self.classes)?.named(),
+            // One name means binary: that class where the logit is positive.
+            classes: self.names.names()[usize::from(self.classes == 1)..].to_vec(),
+            palette: (self.classes > 1).then(|| {
+                let color = |id| self.names.palette().color(id as u8);
+                (0..self.names.len()).map(color).collect()
+            }),
+            in_channels: 3,
+            preprocessing: card::Preprocessing {
+                resize: match input.size {
+                    Some([width, height]) => card::Resize::Exact { width, height },
+                    None => card::Resize::None,
+                },
+                filter: card::Filter::default(),
+                center_crop: None,
+                mean: input.mean.to_vec(),
+                std: input.std.to_vec(),
+                pad: None,
+            },
+            training: Some(serde_json::json!({
+                "epoch": epoch, "steps": self.progress.steps, "scores": scores,
+                "config": &self.config,
+            })),
+            source: None,
+            licence: None,
+        };
+        let metadata = card.to_metadata().map_err(|e| RunError::Checkpoint {
+            problem: e.to_string(),
+            path: self.folder.model().display().to_string(),
+            remedy: "report it: this should not happen",
+        })?;
+        let entries = parameters.entries().iter().enumerate();
+        let values: Result<Vec<_>, _> = entries.map(|(at, _)| parameters.values(at)).collect();
+        let values = values?;
+        let all = parameters.entries().iter().zip(&values);
+        let views: Vec<_> = all.map(|(e, v)| (&*e.name, &e.shape[..], &v[..])).collect();
+        segmenta_weights::save(&self.folder.model(), &views, &metadata)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,168 @@
+//! What a configuration means for data: the network, its loss, the pictures.
+
+use std::collections::HashSet;
+
+use segmenta_data::augment::{Augmentation, Transform};
+use segmenta_data::{Dataset, Item, Loader, LoaderOptions, Split};
+use segmenta_graph::Graph;
+use segmenta_weights::StateDict;
+use segmenta_zoo::{Options, find, find_encoder};
+
+use crate::loss::{BceWithLogits, CrossEntropy, Loss, LossSpec, Mode};
+use crate::run::RunError;
+use crate::run::config::{Config, Draw};
+
+/// Whether a run can be what a configuration says, as far as is known before a folder is made.
+///
+/// # Errors
+/// A network, loss, optimiser, schedule or augmentation that cannot be, weights that are not there.
+pub fn verify(config: &Config, dataset: &Dataset) -> Result<(), RunError> {
+    let classes = classes(config, dataset)?;
+    let graph = graph(config, classes)?;
+    let loss = config.loss.clone().unwrap_or_else(|| default_loss(classes));
+    let mode = if classes == 1 {
+        Mode::Binary
+    } else {
+        Mode::Multiclass
+    };
+    loss.check(mode, classes)?;
+    let entries = graph.parameters().iter().filter(|p| p.is_trainable());
+    config.train.parts.check(entries.map(|p| p.name.as_str()))?;
+    if let Some(schedule) = &config.schedule {
+        schedule.spec.check()?;
+    }
+    let files = [&config.model.encoder_weights, &config.model.weights];
+    for file in files.into_iter().flatten() {
+        StateDict::open(file)?;
+    }
+    loaders(config, dataset)?;
+    Ok(())
+}
+
+/// Channels of the logits.
+pub(super) fn classes(config: &Config, dataset: &Dataset) -> Result<usize, RunError> {
+    let of_data = dataset.classes().len();
+    let classes = config.model.classes.unwrap_or(of_data);
+    if classes != 1 && classes < of_data || of_data == 0 {
+        return Err(RunError::Config {
+            origin: "model.classes".into(),
+            problem: format!("{classes} classes for data of {of_data}"),
+        });
+    }
+    Ok(classes)
+}
+
+pub(super) fn graph(config: &Config, classes: usize) -> Result<Graph, RunError> {
+    Ok(find(&config.model.arch)?.build(&options(config, classes)?)?)
+}
+
+/// What the network is built with.
+pub(super) fn options(config: &Config, classes: usize) -> Result<Options, RunError> {
+    let encoder = config.model.encoder.as_deref().map(find_encoder);
+    let mut options = Options {
+        aux: config.model.aux_weight > 0.0,
+        encoder: encoder.transpose()?,
+        ..Options::new(classes)
+    };
+    for (name, value) in &config.model.settings {
+        let text = match value {
+            toml::Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        options
+            .set(name, &text)
+            .map_err(|problem| RunError::Config {
+                origin: "model.settings".into(),
+                problem,
+            })?;
+    }
+    Ok(options)
+}
+
+/// Cross entropy, or for one class binary cross entropy.
+pub(super) fn default_loss(classes: usize) -> LossSpec {
+    if classes == 1 {
+        Loss::BceWithLogits(BceWithLogits::default()).into()
+    } else {
+        Loss::CrossEntropy(CrossEntropy::default()).into()
+    }
+}
+
+/// The splits, what they are read by, and what a validation picture goes through.
+pub(super) fn loaders(
+    config: &Config,
+    dataset: &Dataset,
+) -> Result<(Loader, Loader, Augmentation), RunError> {
+    let of_split = |split| dataset.only(split);
+    let wanted = config.data.validate_on;
+    let (train, validation) = if dataset.has(Split::Train) && dataset.has(wanted) {
+        (of_split(Split::Train), of_split(wanted))
+    } else if dataset.has(Split::Train) && dataset.has(Split::Test) {
+        (of_split(Split::Train), of_split(Split::Test))
+    } else {
+        let all = if dataset.has(Split::Train) {
+            of_split(Split::Train)
+        } else {
+            dataset.clone()
+        };
+        match config.data.draw {
+            Draw::Random => {
+                let dealt = all.split(config.data.shares()?, config.data.seed);
+                (dealt.only(Split::Train), dealt.only(Split::Val))
+            }
+            Draw::First => {
+                let count = (config.data.train_share * all.len() as f64).round() as usize;
+                let first: HashSet<String> = all
+                    .items()
+                    .iter()
+                    .take(count)
+                    .map(|item| item.name().to_string())
+                    .collect();
+                let first = |name: &str| first.contains(name);
+                (
+                    all.filtered(|item| first(item.name())),
+                    all.filtered(|item| !first(item.name())),
+                )
+            }
+        }
+    };
+    let resize = config.input.size.map(|[width, height]| {
+        let table = format!("name = \"resize\"\nsize = \"{width}x{height}\"");
+        toml::from_str::<Transform>(&table)
+    });
+    let resize = resize.transpose().map_err(|e| RunError::Config {
+        origin: "input.size".into(),
+        problem: e.message().to_string(),
+    })?;
+    let whole = Augmentation::new(resize.iter().cloned().collect())?;
+    let changed = resize
+        .into_iter()
+        .chain(config.augment.transforms().iter().cloned());
+    let changed = Augmentation::new(changed.collect())?;
+    let options = LoaderOptions {
+        batch: config.train.batch,
+        shuffle: true,
+        seed: config.train.seed,
+        drop_last: config.train.drop_last,
+        workers: config.data.workers,
+        cache_bytes: config.data.cache_mb << 20,
+        mean: config.input.mean,
+        std: config.input.std,
+        ..LoaderOptions::default()
+    };
+    // Pictures of many sizes cannot lie in one batch.
+    let together = if whole.size().is_some() {
+        config.train.batch
+    } else {
+        1
+    };
+    let measured = LoaderOptions {
+        batch: together,
+        shuffle: false,
+        drop_last: false,
+        cache_bytes: options.cache_bytes / 2,
+        ..options.clone()
+    };
+    let validation = Loader::new(validation, whole.clone(), measured)?;
+    Ok((Loader::new(train, changed, options)?, validation, whole))
+}

@@ -1,0 +1,169 @@
+//! What a run says of itself: lines, previews, the page.
+
+use std::path::PathBuf;
+
+use segmenta_data::Batch;
+use segmenta_data::augment::Draw as Chance;
+use segmenta_graph::Shape;
+use segmenta_image::{LabelMap, Preprocess, Resize};
+use segmenta_report::{Epoch, Example, Facts, Progress as Shown, Summary};
+use segmenta_runtime::Engine as Evaluator;
+
+use super::{Ended, Session};
+use crate::engine::DeviceSpec;
+use crate::run::RunError;
+use crate::run::checkpoint::Progress;
+use crate::run::config::ScoreName;
+use crate::run::measure::{Measured, predictions, truth};
+
+impl Session {
+    /// Records what was measured; the score that tells the best epoch.
+    pub(super) fn note(
+        &mut self,
+        number: u32,
+        measured: &Measured,
+        shown: &mut Shown,
+    ) -> Result<Option<f64>, RunError> {
+        let scores = ScoreName::ALL.map(|name| measured.score(name).value);
+        let Progress {
+            loss,
+            pictures,
+            seconds,
+            steps,
+            ..
+        } = self.progress;
+        let trained = number > 0 && pictures > 0;
+        let epoch = Epoch {
+            epoch: number,
+            step: steps,
+            learning_rate: trained.then(|| self.learning_rate()),
+            train_loss: trained.then(|| loss / pictures as f64),
+            validation_loss: measured.loss,
+            scores: scores.to_vec(),
+            pictures_per_second: trained.then(|| pictures as f64 / seconds[0].max(1e-9)),
+            waiting: trained.then(|| seconds[1] / seconds[0].max(1e-9)),
+        };
+        let by = self.config.train.score;
+        let score = measured.score(by).value;
+        let number_of = |value: Option<f64>| value.map_or("n/a".into(), |v| format!("{v:.4}"));
+        let mut parts = Vec::new();
+        if let Some(loss) = epoch.train_loss {
+            parts.push(format!("loss {loss:.4}"));
+        }
+        parts.push(format!("validation {}", number_of(epoch.validation_loss)));
+        for (name, value) in ScoreName::ALL.iter().zip(&scores).take(3) {
+            parts.push(format!("{} {}", name.label(), number_of(*value)));
+        }
+        if let (Some(speed), Some(waiting)) = (epoch.pictures_per_second, epoch.waiting) {
+            parts.push(format!("{speed:.1} pictures/s"));
+            parts.push(format!("waited {:.1} % for data", waiting * 100.0));
+        }
+        let line = parts.join(" · ");
+        self.record.epoch(epoch, Some(&measured.confusion))?;
+        let best = format!("{} {}", by.label(), number_of(score));
+        shown.epoch(&line, Some(&best));
+        self.log.line(&format!("epoch {number} · {line}"))?;
+        Ok(score)
+    }
+
+    /// Draws what the network says of some validation pictures.
+    pub(super) fn preview(&mut self, network: &Evaluator) -> Result<(), RunError> {
+        let dataset = self.validation.dataset();
+        let count = self.config.train.previews.min(dataset.len());
+        let normalise = Preprocess {
+            resize: Resize::None,
+            center_crop: None,
+            mean: self.config.input.mean,
+            std: self.config.input.std,
+            pad: None,
+        };
+        let mut examples = Vec::new();
+        for index in (0..count).map(|i| i * dataset.len() / count) {
+            let chance = Chance {
+                seed: 0,
+                epoch: 0,
+                item: index,
+            };
+            let sample = self.whole.apply(dataset.sample(index)?, chance);
+            let (width, height) = sample.size();
+            let input = normalise.apply(sample.picture()).tensor;
+            let shape = Shape::new(1, 3, height, width);
+            let result = network.forward(&input, shape)?.remove(0);
+            let ids = predictions(&result.data, result.shape);
+            let of_data = dataset.classes().len();
+            let name = dataset.items()[index].name().to_string();
+            let (picture, labels) = sample.into_parts();
+            let batch = Batch {
+                pictures: Vec::new(),
+                labels: labels.into_ids(),
+                width,
+                height,
+                items: vec![index],
+            };
+            examples.push(Example {
+                name,
+                picture,
+                truth: LabelMap::new(width, height, truth(&batch, self.classes, of_data))?,
+                prediction: LabelMap::new(width, height, ids)?,
+            });
+        }
+        self.record.preview(&examples)?;
+        Ok(())
+    }
+
+    pub(super) fn report(&mut self, ended: Ended) -> Result<PathBuf, RunError> {
+        let Progress { epochs, .. } = self.progress;
+        let ended = match ended {
+            Ended::Done => format!("All {epochs} epochs are done."),
+            Ended::Early => format!(
+                "Ended early after {epochs} epochs: the last {} were not better.",
+                self.progress.since_best
+            ),
+            Ended::Stopped => format!(
+                "Stopped after {epochs} of {} epochs; `--resume` goes on.",
+                self.config.train.epochs
+            ),
+        };
+        let dataset = self.train.dataset();
+        let [train, validation] = self.pictures();
+        let encoder = self
+            .config
+            .model
+            .encoder
+            .clone()
+            .unwrap_or_else(|| "none".into());
+        let facts = vec![
+            Facts::new(
+                "Data",
+                [
+                    ("layout", dataset.kind().to_string()),
+                    ("folder", dataset.root().display().to_string()),
+                    ("training pictures", train.to_string()),
+                    ("validation pictures", validation.to_string()),
+                    ("classes", self.names.names().join(", ")),
+                ],
+            ),
+            Facts::new(
+                "Network",
+                [
+                    ("architecture", self.config.model.arch.clone()),
+                    ("encoder", encoder),
+                    ("parameters", self.graph.trainable_count().to_string()),
+                ],
+            ),
+            Facts::environment(
+                &match self.settings.device {
+                    DeviceSpec::Cpu => format!("the processor ({})", self.engine.isa()),
+                    other => other.to_string(),
+                },
+                self.engine.threads().count(),
+            ),
+        ];
+        let summary = Summary {
+            ended,
+            headlines: Vec::new(),
+            facts,
+        };
+        Ok(self.record.report(&summary)?)
+    }
+}
