@@ -180,6 +180,8 @@ Examples:
     segmenta predict photo.jpg --model deeplabv3_resnet50 --weights best.pth
   A folder of class folders; four pictures of it, as grids:
     segmenta predict test_set --model fcn_resnet50 --resize 224x224 --sample 4 --grid
+  The same as PyTorch Hub's page on FCN has it:
+    segmenta predict test_set --recipe torch-hub-fcn
   Whatever has a class, cut out of all holiday pictures:
     segmenta predict 'holiday/**/*.jpg' -m lraspp_mobilenet_v3_large --what cutout
   A huge aerial picture, in bounded memory:
@@ -190,6 +192,9 @@ pub(crate) struct Predict {
     /// Pictures, folders (searched recursively) and globs (in quotes: '**/*.jpg')
     #[arg(required = true, value_name = "INPUT", value_hint = ValueHint::AnyPath)]
     pub(crate) inputs: Vec<PathBuf>,
+    /// Options from a file, or a tutorial's: torch-hub-fcn, fcn-deeplab-voc. What is typed beside it wins
+    #[arg(long, value_name = "RECIPE")]
+    pub(crate) recipe: Option<String>,
     #[command(flatten)]
     pub(crate) model: ModelArgs,
 

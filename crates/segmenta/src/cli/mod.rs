@@ -20,10 +20,11 @@ mod table;
 mod train;
 mod weights;
 
+use std::ffi::OsString;
 use std::io;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, FromArgMatches};
 use clap_complete::Shell;
 
 use args::{Args, Command, Models};
@@ -32,17 +33,14 @@ use message::{Reported, is_usage};
 
 /// Does what the command line says. 0: done; 1: failed; 2: wrong usage.
 pub(crate) fn run() -> ExitCode {
-    let args = match Args::try_parse() {
-        Ok(args) => args,
-        Err(error) => {
-            // Help and version come this way too. A closed pipe is no failure of ours.
-            let _ = error.print();
-            return ExitCode::from(error.exit_code() as u8);
-        }
-    };
-    let Err(error) = dispatch(args) else {
+    let Err(error) = parse(std::env::args_os().collect()).and_then(dispatch) else {
         return ExitCode::SUCCESS;
     };
+    if let Some(error) = error.downcast_ref::<clap::Error>() {
+        // Help and version come this way too. A closed pipe is no failure of ours.
+        let _ = error.print();
+        return ExitCode::from(error.exit_code() as u8);
+    }
     if is_closed_pipe(&error) {
         // `segmenta models | head -1` has what it wanted.
         return ExitCode::SUCCESS;
@@ -51,6 +49,18 @@ pub(crate) fn run() -> ExitCode {
         message::error(&error);
     }
     ExitCode::from(if is_usage(&error) { 2 } else { 1 })
+}
+
+/// What was typed, with what a recipe of `predict` adds.
+fn parse(typed: Vec<OsString>) -> anyhow::Result<Args> {
+    let mut matches = Args::command().try_get_matches_from(&typed)?;
+    if let Some(("predict", predict)) = matches.subcommand()
+        && let Some(recipe) = predict.get_one::<String>("recipe")
+    {
+        let typed = predict::recipe::expand(recipe, predict, typed)?;
+        matches = Args::command().try_get_matches_from(typed)?;
+    }
+    Ok(Args::from_arg_matches(&matches)?)
 }
 
 fn dispatch(args: Args) -> anyhow::Result<()> {

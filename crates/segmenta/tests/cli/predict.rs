@@ -198,6 +198,37 @@ fn grids_are_as_torchvision_lays_them_out() {
 }
 
 #[test]
+fn a_recipe_says_options_and_what_is_typed_wins() {
+    let room = Room::with_model();
+    for i in 0..3 {
+        room.picture(format!("in/{i}.png"), 40, 30);
+    }
+    let recipe = "[predict]\nweights = \"tiny.safetensors\"\nresize = \"24x20\"\nwhat = [\"mask\", \"cutout\"]\ngrid = true";
+    room.write("my.toml", recipe);
+    room.line("predict in --recipe my.toml -o all").succeeded();
+    let grid = Picture::open(room.path("all/image_samples.png")).unwrap();
+    assert_eq!(grid.size(), (3 * 26 + 2, 20 + 4));
+    assert!(room.exists("all/0.mask.png") && room.exists("all/0.cutout.png"));
+    room.line("predict in --recipe my.toml -o mask --what mask --resize 32x32")
+        .succeeded();
+    let grid = Picture::open(room.path("mask/image_samples.png")).unwrap();
+    assert_eq!(grid.size(), (3 * 34 + 2, 32 + 4));
+    assert!(!room.exists("mask/0.cutout.png"));
+
+    room.write("odd.toml", "[predict]\nresise = 3");
+    room.write("none.toml", "[model]\narch = \"unet\"");
+    for (recipe, said) in [
+        ("odd.toml", "--resise"),
+        ("none.toml", "`model` is no key of it · none.toml"),
+        ("torch-hub", "no recipe of predict is called `torch-hub`"),
+    ] {
+        let answer = room.line(&format!("predict in --recipe {recipe}"));
+        assert_eq!(answer.code, Some(2), "{recipe}");
+        assert!(answer.stderr.contains(said), "{recipe}: {}", answer.stderr);
+    }
+}
+
+#[test]
 fn a_sample_is_the_same_for_the_same_seed() {
     let room = Room::with_model();
     for i in 0..8 {

@@ -3,6 +3,7 @@
 mod grids;
 mod outputs;
 mod pipeline;
+pub(crate) mod recipe;
 mod report;
 mod settings;
 
