@@ -9,9 +9,11 @@
 //! - [`optim`]: parameters moved along gradients.
 //! - [`run`]: a data set, a configuration, a folder: the whole of it.
 //! - [`schedule`]: the learning rate over a run.
+//! - [`tensor`]: what Burn's tensors hold.
 
 pub mod engine;
 pub mod loss;
 pub mod optim;
 pub mod run;
 pub mod schedule;
+pub mod tensor;

@@ -9,6 +9,7 @@ use segmenta_weights::StateDict;
 
 use super::EngineError;
 use crate::optim::{Ema, Slice};
+use crate::tensor::values_of;
 
 /// All entries of a network's state dict, in the order of the graph, as flat tensors of one device.
 #[derive(Clone, Debug)]
@@ -90,8 +91,7 @@ impl Parameters {
     /// # Errors
     /// What the device says.
     pub fn values(&self, at: usize) -> Result<Vec<f32>, EngineError> {
-        let values = self.tensors[at].clone().try_into_vec_as::<f32>();
-        values.map_err(|e| EngineError::Device(e.to_string()))
+        values_of(self.tensors[at].clone()).map_err(EngineError::Device)
     }
 
     /// Replaces the values of one.

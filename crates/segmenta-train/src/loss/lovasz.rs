@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::definition::Definition;
 use super::sums::{nothing, total};
 use super::{LossError, Mode, Target};
+use crate::tensor::values_of;
 
 /// The Lovász extension of the Jaccard loss: Lovász-Softmax over the classes that occur for label maps, the Lovász
 /// hinge over all values together for masks. Berman et al., "The Lovász-Softmax loss", 2018.
@@ -41,7 +42,7 @@ impl Definition for Lovasz {
                 relu(logits.clone() * sign + 1.0)
             }
         };
-        let Ok(values) = errors.clone().detach().try_into_vec_as::<f32>() else {
+        let Ok(values) = values_of(errors.clone().detach()) else {
             // A device that gives nothing back has failed; the loss says so by being no number.
             return nothing(logits) + f32::NAN;
         };

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::definition::{Definition, Settings};
 use super::sums::{nothing, total};
 use super::{LossError, Mode, Target};
+use crate::tensor::values_of;
 
 /// Online hard example mining: the mean cross entropy over the pixels whose class is given a probability below
 /// `threshold`, and over the `min_kept` hardest at least. The rule is that of the pixel samplers of HRNet's and
@@ -49,7 +50,7 @@ impl Definition for OhemCrossEntropy {
             return nothing(logits);
         };
         let log_p = log_softmax(logits.clone(), 1).gather(1, ids.clone());
-        let Ok(easy) = log_p.clone().detach().try_into_vec_as::<f32>() else {
+        let Ok(easy) = values_of(log_p.clone().detach()) else {
             // A device that gives nothing back has failed; the loss says so by being no number.
             return nothing(logits) + f32::NAN;
         };

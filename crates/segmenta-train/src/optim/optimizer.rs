@@ -9,6 +9,7 @@ use segmenta_kernels::optim::{Take, sum_of_squares};
 use super::cpu::{Slice, is_slice};
 use super::rule::Rule;
 use super::{Algorithm, Clip, Group, OptimError, Parts};
+use crate::tensor::values_of;
 
 /// An optimiser and the state of every parameter.
 #[derive(Clone, Debug)]
@@ -227,8 +228,7 @@ impl Optimizer {
             let at = *self.by_name.get(parameter).ok_or_else(unknown)?;
             let [len] = tensor.dims();
             if what == "step" {
-                let count = tensor.try_into_vec_as::<f32>();
-                let count = count.map_err(|e| OptimError::Device(e.to_string()))?;
+                let count = values_of(tensor).map_err(OptimError::Device)?;
                 loaded[at].0 = Some(count.first().map_or(0, |&count| count as u64));
             } else {
                 let index = names

@@ -12,9 +12,10 @@ use segmenta_weights::{StateDict, save};
 use serde::{Deserialize, Serialize};
 
 use super::RunError;
-use crate::engine::Parameters;
+use crate::engine::{EngineError, Parameters};
 use crate::optim::{Ema, Optimizer};
 use crate::schedule::{PlateauState, Schedule};
+use crate::tensor::values_of;
 
 /// The metadata key.
 const KEY: &str = "segmenta.run";
@@ -80,11 +81,6 @@ pub(super) struct Kept<'a> {
     pub(super) device: &'a Device,
 }
 
-fn values(tensor: &Tensor<1>) -> Result<Vec<f32>, RunError> {
-    let values = tensor.clone().try_into_vec_as::<f32>();
-    values.map_err(|e| crate::engine::EngineError::Device(e.to_string()).into())
-}
-
 impl Kept<'_> {
     /// Writes the checkpoint.
     pub(super) fn save(&self, path: &Path, mut progress: Progress) -> Result<(), RunError> {
@@ -96,12 +92,12 @@ impl Kept<'_> {
             all.push((entry.name.clone(), entry.shape.clone(), of));
         }
         for (name, tensor) in self.optimizer.state() {
-            let of = values(&tensor)?;
+            let of = values_of(tensor.clone()).map_err(EngineError::Device)?;
             all.push((format!("{OPTIMIZER}{name}"), vec![of.len()], of));
         }
         if let Some(ema) = &self.ema {
             for (name, tensor) in ema.averages() {
-                let of = values(tensor)?;
+                let of = values_of(tensor.clone()).map_err(EngineError::Device)?;
                 all.push((format!("{EMA}{name}"), vec![of.len()], of));
             }
         }

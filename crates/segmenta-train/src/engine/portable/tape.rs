@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
 
+use crate::tensor::values_of;
+
 /// A stretch of the network on a tape of its own: all of it, or one node.
 #[derive(Debug, Default)]
 pub(super) struct Piece {
@@ -118,7 +120,6 @@ fn add<const D: usize>(all: &mut BTreeMap<usize, Tensor<D>>, at: usize, gradient
 
 /// The first NaN or infinity among values, which are read back: devices differ in what they tell of NaNs.
 pub(super) fn first_not_finite<const D: usize>(values: &Tensor<D>) -> Result<Option<f32>, String> {
-    let values = values.clone().inner().try_into_vec_as::<f32>();
-    let values = values.map_err(|e| e.to_string())?;
+    let values = values_of(values.clone().inner())?;
     Ok(values.into_iter().find(|value| !value.is_finite()))
 }

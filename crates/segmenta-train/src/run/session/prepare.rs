@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use segmenta_data::augment::{Augmentation, Transform};
-use segmenta_data::{Dataset, Item, Loader, LoaderOptions, Split};
+use segmenta_data::{Dataset, Loader, LoaderOptions, Split};
 use segmenta_graph::Graph;
 use segmenta_weights::StateDict;
 use segmenta_zoo::{Options, find, find_encoder};
