@@ -9,15 +9,14 @@ use segmenta_data::{Classes, Dataset, SCENE_CLASSES, Sample, Scene};
 use segmenta_report::{Existing, RunFolder};
 use segmenta_train::run::{Config, Draw, Ended, Outcome, Session, Settings};
 
-use super::SIZE;
+use super::{MEASURED, SIZE};
 use crate::cli::args::Demo;
 use crate::cli::message::note;
 use crate::cli::train::on_interrupt;
 
 const RECIPE: &str = include_str!("../../../../../recipes/demo.toml");
 /// Seeds of the scenes that are learned from; those shown and measured on are others.
-const LEARNED: std::ops::Range<u64> = 100_000..100_320;
-const MEASURED: std::ops::Range<u64> = 1000..1040;
+const LEARNED: std::ops::Range<u64> = 100_000..100_300;
 
 /// What came of it.
 pub(super) struct Learned {
