@@ -8,6 +8,13 @@
 //! their order: relative error at most `2⁻²⁴ · (d + keys + 16)` of the sums of absolute values. Lanes that fill
 //! the output's last block up become 0.
 
+mod gradient;
+
+pub use gradient::{
+    attention_gradient, attention_gradient_scratch, position_attention_gradient,
+    position_attention_gradient_scratch,
+};
+
 use crate::exp::exp;
 use crate::isa::{Isa, Kernel};
 use crate::map::{Map, MapMut, MapShape};
@@ -89,9 +96,7 @@ pub fn attention(maps: [Map<'_>; 3], heads: usize, output: &mut MapMut<'_>, scra
 
     let scale = 1.0 / (extents.depth as f32).sqrt();
     let cuts = parts(extents.queries.div_ceil(TILE), 4);
-    let (lanes, plane) = (isa.lanes(), output.plane());
-    let (image_stride, blocks) = (output.image_stride(), output.blocks());
-    let shared = output.shared();
+    let target = Target::new(output);
     in_parallel(shape.batch * heads * cuts, |task| {
         let (image, head) = (task / cuts / heads, task / cuts % heads);
         let packed = &scratch[(image * heads + head) * extents.packed()..][..extents.packed()];
@@ -104,19 +109,9 @@ pub fn attention(maps: [Map<'_>; 3], heads: usize, output: &mut MapMut<'_>, scra
             for m in 0..count {
                 let share = 1.0 / rows.sums[m];
                 let row = &rows.values[m * extents.padded_width..][..extents.width];
-                let pixel = image * image_stride + (query + m) * lanes;
-                for (i, value) in row.iter().enumerate() {
-                    let at = pixel + (first + i) / lanes * plane + (first + i) % lanes;
-                    // SAFETY: a head's channels of a pixel are written by the one task that has it.
-                    unsafe { *shared.at(at) = value * share }
-                }
-                if head + 1 == heads {
-                    for channel in shape.channels..blocks * lanes {
-                        let at = pixel + channel / lanes * plane + channel % lanes;
-                        // SAFETY: lanes beyond the last channel belong to the last head's task.
-                        unsafe { *shared.at(at) = 0.0 }
-                    }
-                }
+                let row = row.iter().map(|value| value * share);
+                // SAFETY: a head's channels of a pixel are written by the one task that has it.
+                unsafe { target.write(image, query + m, first, row) }
             }
         }
     });
@@ -199,6 +194,52 @@ pub fn position_attention(maps: [Map<'_>; 3], output: &mut MapMut<'_>, scratch: 
             }
         }
     });
+}
+
+/// A map that heads write their channels of.
+#[derive(Clone, Copy)]
+struct Target<'a> {
+    values: Shared<'a>,
+    lanes: usize,
+    plane: usize,
+    image_stride: usize,
+    channels: usize,
+}
+
+impl<'a> Target<'a> {
+    fn new(map: &'a mut MapMut<'_>) -> Self {
+        Self {
+            lanes: map.isa().lanes(),
+            plane: map.plane(),
+            image_stride: map.image_stride(),
+            channels: map.shape().channels,
+            values: map.shared(),
+        }
+    }
+
+    /// Writes channels of a pixel from `first` on; with the last one, zeros to what fills its block up.
+    ///
+    /// # Safety
+    /// The map has the pixel and the channels, and nobody else writes them meanwhile.
+    unsafe fn write(
+        self,
+        image: usize,
+        pixel: usize,
+        first: usize,
+        values: impl ExactSizeIterator<Item = f32>,
+    ) {
+        let end = first + values.len();
+        let filler = match end == self.channels {
+            true => end.next_multiple_of(self.lanes) - end,
+            false => 0,
+        };
+        let values = values.chain(std::iter::repeat_n(0.0, filler));
+        for (channel, value) in (first..).zip(values) {
+            let in_block = pixel * self.lanes + channel % self.lanes;
+            let at = image * self.image_stride + channel / self.lanes * self.plane + in_block;
+            *self.values.at(at) = value;
+        }
+    }
 }
 
 /// Packs keys `[depth][keys]` and values `[keys][width]` of each picture and head, filled up with zeros.
@@ -314,6 +355,7 @@ impl Kernel for Tile<'_> {
             depth,
             (packed_keys.as_ptr(), padded_keys),
             weights,
+            false,
         );
         for m in 0..TILE {
             let row = weights.add(m * padded_keys);
@@ -340,21 +382,30 @@ impl Kernel for Tile<'_> {
             keys,
             (packed_values.as_ptr(), padded_width),
             self.rows.values.as_mut_ptr(),
+            false,
         );
     }
 }
 
-/// `to[m][n] = Σ a[k][m] b[k][n]` for a tile of rows: `a` with its distances from one `k` and from one row to
-/// the next, `b` with its columns, which are whole tiles of vectors.
+/// `to[m][n] = Σ a[k][m] b[k][n]` for a tile of rows, or with `adds` that much more: `a` with its distances from
+/// one `k` and from one row to the next, `b` with its columns, which are whole tiles of vectors.
 #[inline(always)]
 unsafe fn product<S: Simd>(
     (a, next, row): (*const f32, usize, usize),
     depth: usize,
     (b, columns): (*const f32, usize),
     to: *mut f32,
+    adds: bool,
 ) {
     for column in (0..columns).step_by(VECTORS * S::LANES) {
         let mut sums = [[S::zero(); VECTORS]; TILE];
+        if adds {
+            for (m, sums) in sums.iter_mut().enumerate() {
+                for (v, sum) in sums.iter_mut().enumerate() {
+                    *sum = S::load(to.add(m * columns + column + v * S::LANES));
+                }
+            }
+        }
         for k in 0..depth {
             let b = b.add(k * columns + column);
             let mut vectors = [S::zero(); VECTORS];

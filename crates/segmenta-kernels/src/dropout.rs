@@ -1,4 +1,4 @@
-//! Values and whole pictures dropped at random: dropout and stochastic depth.
+//! Values, whole channels and whole pictures dropped at random: dropout and stochastic depth.
 //!
 //! Contract: one pass over memory. Whether a value is dropped depends on the seed and on its place
 //! (picture, channel, pixel), not on layout, threads or instruction set; so the same call with the gradient
@@ -6,8 +6,10 @@
 
 use rayon::prelude::*;
 
+use crate::activation::Activation;
+use crate::buffer::Buffer;
 use crate::map::{Map, MapMut, assert_same};
-use crate::pointwise::scale_each;
+use crate::pointwise::{With, each_block, scale_each};
 use crate::shared::in_parallel;
 
 /// A value between 0 and 1 that the seed and the index decide (splitmix64, Steele, Lea and Flood 2014).
@@ -33,8 +35,8 @@ fn factor(p: f32, scale: f32, seed: u64, index: u64) -> f32 {
     }
 }
 
-/// What [`dropout`] multiplies each of `count` values by, in the order N×C×H×W; or [`drop_pictures`] each of
-/// `count` pictures. For engines that multiply on another device.
+/// What [`dropout`] multiplies each of `count` values by, in the order N×C×H×W; or [`drop_channels`] each of
+/// `count` channels, N×C; or [`drop_pictures`] each of `count` pictures. For engines that multiply on another device.
 ///
 /// # Panics
 /// If `p` is no probability.
@@ -76,6 +78,24 @@ pub fn dropout(x: Map<'_>, p: f32, seed: u64, output: &mut MapMut<'_>) {
     });
 }
 
+/// Each channel of each picture is 0 with probability `p`, or else divided by `1 − p` (PyTorch's `Dropout2d` in
+/// training).
+///
+/// # Panics
+/// If the shapes differ, or `p` is no probability.
+pub fn drop_channels(x: Map<'_>, p: f32, seed: u64, output: &mut MapMut<'_>) {
+    let (shape, blocks, lanes) = (x.shape(), x.blocks(), x.isa().lanes());
+    let factors = drop_factors(p, seed, shape.batch * shape.channels);
+    let mut filled = Buffer::zeros(shape.batch * blocks * lanes);
+    let pictures = filled.chunks_exact_mut(blocks * lanes);
+    for (to, factors) in pictures.zip(factors.chunks_exact(shape.channels)) {
+        to[..shape.channels].copy_from_slice(factors);
+    }
+    each_block(x, output, Activation::None, |image, block| {
+        With::Scale(filled[(image * blocks + block) * lanes..].as_ptr())
+    });
+}
+
 /// Each picture's whole map is 0 with probability `p`, or else divided by `1 − p` (stochastic depth, Huang
 /// et al. 2016, in training).
 ///
@@ -89,7 +109,6 @@ pub fn drop_pictures(x: Map<'_>, p: f32, seed: u64, output: &mut MapMut<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::buffer::Buffer;
     use crate::isa::Isa;
     use crate::layout::{blocked, to_planar};
     use crate::map::MapShape;
@@ -134,6 +153,11 @@ mod tests {
         for isa in Isa::available() {
             let values = run(isa, shape, &ones, |x, y| dropout(x, 0.3, 5, y));
             assert_eq!(values, drop_factors(0.3, 5, ones.len()), "{isa}");
+            let channels = run(isa, shape, &ones, |x, y| drop_channels(x, 0.3, 5, y));
+            let of_channels = drop_factors(0.3, 5, shape.batch * shape.channels);
+            for (channel, factor) in channels.chunks_exact(shape.pixels()).zip(of_channels) {
+                assert!(channel.iter().all(|&value| value == factor), "{isa}");
+            }
             let pictures = run(isa, shape, &ones, |x, y| drop_pictures(x, 0.3, 5, y));
             let first: Vec<f32> = pictures
                 .chunks_exact(shape.planar_len())

@@ -5,6 +5,10 @@
 //! PyTorch's. Three passes over memory: means, squares about them, the result. Sums run pixel by pixel in
 //! the lanes, strips of pixels in f64; what follows the variance is done in f64 too.
 
+mod gradient;
+
+pub use gradient::group_norm_gradient;
+
 use crate::activation::Activation;
 use crate::buffer::Buffer;
 use crate::isa::Kernel;
@@ -28,49 +32,20 @@ pub fn group_norm(
     activation: Activation,
 ) {
     let (shape, lanes) = (x.shape(), x.isa().lanes());
-    assert!(shape.channels.is_multiple_of(groups), "channels in groups");
     for values in affine.iter().flatten() {
         assert_eq!(values.len(), shape.channels, "one value a channel");
     }
-    let width = x.blocks() * lanes;
-    let each = shape.channels / groups;
-    let count = (each * shape.pixels()) as f64;
-    let group_means = |sums: &[f32]| -> Vec<f64> {
-        let images = sums.chunks_exact(width);
-        images
-            .flat_map(|image| {
-                let channels = image[..shape.channels].chunks_exact(each);
-                channels.map(|group| group.iter().map(|&s| f64::from(s)).sum::<f64>() / count)
-            })
-            .collect()
-    };
-    let of_channels = |per_group: &[f64]| -> Buffer {
-        let mut values = Buffer::zeros(shape.batch * width);
-        for (image, values) in values.chunks_exact_mut(width).enumerate() {
-            for (channel, value) in values.iter_mut().enumerate().take(shape.channels) {
-                *value = per_group[image * groups + channel / each] as f32;
-            }
-        }
-        values
-    };
-    let zeros = Buffer::zeros(shape.batch * width);
-    let means = group_means(&sums(x, &zeros, false));
-    let centres = of_channels(&means);
-    // About the centre as it was rounded; the variance is about the mean itself.
-    let squares = group_means(&sums(x, &centres, true));
-
+    let measured = Measured::new(x, groups, eps);
+    let width = measured.width;
     let mut scales = Buffer::zeros(shape.batch * width);
     let mut shifts = Buffer::zeros(shape.batch * width);
     for image in 0..shape.batch {
         for channel in 0..shape.channels {
-            let group = image * groups + channel / each;
-            let at = image * width + channel;
-            let moved = means[group] - f64::from(centres[at]);
-            let variance = (squares[group] - moved * moved).max(0.0);
+            let [mean, inverse] = measured.of_group(image, channel);
             let [scale, shift] = affine.map_or([1.0, 0.0], |a| a.map(|v| f64::from(v[channel])));
-            let scale = scale / (variance + f64::from(eps)).sqrt();
-            scales[at] = scale as f32;
-            shifts[at] = (shift - means[group] * scale) as f32;
+            let at = image * width + channel;
+            scales[at] = (scale * inverse) as f32;
+            shifts[at] = (shift - mean * scale * inverse) as f32;
         }
     }
     each_block(x, output, activation, |image, block| {
@@ -79,18 +54,92 @@ pub fn group_norm(
     });
 }
 
-/// For each channel of each picture the sum over its pixels of `x − centre`, or of its square.
-fn sums(x: Map<'_>, centres: &[f32], squared: bool) -> Buffer {
+/// Mean of each group of each picture, and one over its deviation.
+struct Measured {
+    groups: usize,
+    /// Channels of a group.
+    each: usize,
+    /// Channels of a picture, filled up to whole blocks.
+    width: usize,
+    /// For each channel of each picture its group's mean as it is in f32.
+    centres: Buffer,
+    groups_of_pictures: Vec<[f64; 2]>,
+}
+
+impl Measured {
+    fn new(x: Map<'_>, groups: usize, eps: f32) -> Self {
+        let shape = x.shape();
+        assert!(shape.channels.is_multiple_of(groups), "channels in groups");
+        let width = x.blocks() * x.isa().lanes();
+        let each = shape.channels / groups;
+        let count = (each * shape.pixels()) as f64;
+        let group_means = |sums: &[f32]| -> Vec<f64> {
+            let images = sums.chunks_exact(width);
+            images
+                .flat_map(|image| {
+                    let channels = image[..shape.channels].chunks_exact(each);
+                    channels.map(|group| group.iter().map(|&s| f64::from(s)).sum::<f64>() / count)
+                })
+                .collect()
+        };
+        let mut centres = Buffer::zeros(shape.batch * width);
+        let means = group_means(&sums(x, &centres, Sum::Apart));
+        for (image, values) in centres.chunks_exact_mut(width).enumerate() {
+            for (channel, value) in values.iter_mut().enumerate().take(shape.channels) {
+                *value = means[image * groups + channel / each] as f32;
+            }
+        }
+        // About the centre as it was rounded; the variance is about the mean itself.
+        let squares = group_means(&sums(x, &centres, Sum::Squares));
+        let of_group = |(mean, square): (f64, f64)| {
+            let moved = mean - f64::from(mean as f32);
+            let variance = (square - moved * moved).max(0.0);
+            [mean, 1.0 / (variance + f64::from(eps)).sqrt()]
+        };
+        Self {
+            groups,
+            each,
+            width,
+            centres,
+            groups_of_pictures: means.into_iter().zip(squares).map(of_group).collect(),
+        }
+    }
+
+    /// Mean, and one over the deviation, of the group that a channel is in.
+    fn of_group(&self, image: usize, channel: usize) -> [f64; 2] {
+        self.groups_of_pictures[image * self.groups + channel / self.each]
+    }
+}
+
+/// What is summed over the pixels of a channel.
+#[derive(Clone, Copy)]
+enum Sum<'a> {
+    /// `x − centre`.
+    Apart,
+    /// Its square.
+    Squares,
+    /// It times another map.
+    Times(Map<'a>),
+}
+
+/// A sum for each channel of each picture.
+fn sums(x: Map<'_>, centres: &[f32], what: Sum<'_>) -> Buffer {
     let (isa, shape, blocks) = (x.isa(), x.shape(), x.blocks());
     let mut sums = Buffer::zeros(centres.len());
     let shared = Shared::new(&mut sums);
     in_parallel(shape.batch * blocks, |index| {
-        let at = index * isa.lanes();
-        isa.run(Sum {
-            from: x.block(index / blocks, index % blocks),
+        let (at, image, block) = (index * isa.lanes(), index / blocks, index % blocks);
+        let from = x.block(image, block);
+        isa.run(Block {
+            from,
+            // Not read where it is not asked for.
+            other: match what {
+                Sum::Times(other) => other.block(image, block),
+                _ => from,
+            },
             vectors: shape.pixels(),
             centre: &centres[at..],
-            squared,
+            what,
             // SAFETY: a block of a picture is summed by the one task that has its index.
             to: unsafe { shared.at(at) },
         });
@@ -99,15 +148,16 @@ fn sums(x: Map<'_>, centres: &[f32], squared: bool) -> Buffer {
 }
 
 /// One block of one picture.
-struct Sum<'a> {
+struct Block<'a> {
     from: *const f32,
+    other: *const f32,
     vectors: usize,
     centre: &'a [f32],
-    squared: bool,
+    what: Sum<'a>,
     to: *mut f32,
 }
 
-impl Kernel for Sum<'_> {
+impl Kernel for Block<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -124,10 +174,10 @@ impl Kernel for Sum<'_> {
             for i in start..end {
                 let apart = S::sub(S::load(self.from.add(i * S::LANES)), centre);
                 let sum = &mut sums[i % TOGETHER];
-                *sum = if self.squared {
-                    S::mul_add(apart, apart, *sum)
-                } else {
-                    S::add(*sum, apart)
+                *sum = match self.what {
+                    Sum::Apart => S::add(*sum, apart),
+                    Sum::Squares => S::mul_add(apart, apart, *sum),
+                    Sum::Times(_) => S::mul_add(apart, S::load(self.other.add(i * S::LANES)), *sum),
                 };
             }
             let sum = S::add(S::add(sums[0], sums[1]), S::add(sums[2], sums[3]));

@@ -5,7 +5,11 @@
 //! block by block in a vector's lanes, then across them; error at most `2⁻²³ · (channels / lanes + 8)` of the
 //! largest |x| over the deviation. Lanes that fill the last block up become 0.
 
+mod gradient;
+
 use std::ops::Range;
+
+pub use gradient::layer_norm_gradient;
 
 use crate::buffer::Buffer;
 use crate::isa::{Isa, Kernel};
@@ -33,15 +37,17 @@ pub fn layer_norm(x: Map<'_>, [scale, shift]: [&[f32]; 2], eps: f32, output: &mu
     in_parallel(shape.batch * cuts, |task| {
         let image = task / cuts;
         isa.run(Pixels {
-            from: x.block(image, 0),
+            from: Picture {
+                x: x.block(image, 0),
+                blocks,
+                plane,
+                channels: shape.channels as f32,
+                counts: &counts,
+                eps,
+            },
             // SAFETY: pixels of a picture are written by the one task whose part they are in.
             to: unsafe { shared.at(image * image_stride) },
-            blocks,
-            plane,
-            channels: shape.channels as f32,
-            counts: &counts,
             affine: [&scale, &shift],
-            eps,
             pixels: part(shape.pixels(), cuts, task % cuts),
         });
     });
@@ -54,17 +60,60 @@ pub(crate) fn padded(isa: Isa, values: &[f32]) -> Buffer {
     padded
 }
 
-/// Some pixels of one picture.
-struct Pixels<'a> {
-    from: *const f32,
-    to: *mut f32,
+/// Pixels worked on together: as many sums in flight.
+const STRIP: usize = 8;
+
+/// One picture that is read.
+#[derive(Clone, Copy)]
+struct Picture<'a> {
+    x: *const f32,
     blocks: usize,
     plane: usize,
     channels: f32,
     /// 1 for each channel, 0 for what fills the last block up.
     counts: &'a [f32],
-    affine: [&'a [f32]; 2],
     eps: f32,
+}
+
+impl Picture<'_> {
+    /// For `count` pixels from `first` on the means of their channels, and one over the deviations.
+    #[inline(always)]
+    unsafe fn statistics<S: Simd>(&self, first: usize, count: usize) -> [[S::V; STRIP]; 2] {
+        let at = |block: usize, m: usize| block * self.plane + (first + m) * S::LANES;
+        let mut sums = [S::zero(); STRIP];
+        for block in 0..self.blocks {
+            let counts = S::load(self.counts.as_ptr().add(block * S::LANES));
+            for (m, sum) in sums.iter_mut().enumerate().take(count) {
+                *sum = S::mul_add(S::load(self.x.add(at(block, m))), counts, *sum);
+            }
+        }
+        let mut means = [S::zero(); STRIP];
+        for (mean, sum) in means.iter_mut().zip(sums).take(count) {
+            *mean = S::splat(total::<S>(sum) / self.channels);
+        }
+        sums = [S::zero(); STRIP];
+        for block in 0..self.blocks {
+            let counts = S::load(self.counts.as_ptr().add(block * S::LANES));
+            for (m, sum) in sums.iter_mut().enumerate().take(count) {
+                let apart = S::sub(S::load(self.x.add(at(block, m))), means[m]);
+                let apart = S::mul(apart, counts);
+                *sum = S::mul_add(apart, apart, *sum);
+            }
+        }
+        let mut inverse = [S::zero(); STRIP];
+        for (inverse, sum) in inverse.iter_mut().zip(sums).take(count) {
+            let variance = total::<S>(sum) / self.channels;
+            *inverse = S::splat(1.0 / (variance + self.eps).sqrt());
+        }
+        [means, inverse]
+    }
+}
+
+/// Some pixels of one picture.
+struct Pixels<'a> {
+    from: Picture<'a>,
+    to: *mut f32,
+    affine: [&'a [f32]; 2],
     pixels: Range<usize>,
 }
 
@@ -73,44 +122,18 @@ impl Kernel for Pixels<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        // Pixels worked on together: as many sums in flight.
-        const STRIP: usize = 8;
         let [scale, shift] = self.affine.map(<[f32]>::as_ptr);
         for first in self.pixels.clone().step_by(STRIP) {
             let count = STRIP.min(self.pixels.end - first);
-            let at = |block: usize, m: usize| block * self.plane + (first + m) * S::LANES;
-            let mut sums = [S::zero(); STRIP];
-            for block in 0..self.blocks {
-                let counts = S::load(self.counts.as_ptr().add(block * S::LANES));
-                for (m, sum) in sums.iter_mut().enumerate().take(count) {
-                    *sum = S::mul_add(S::load(self.from.add(at(block, m))), counts, *sum);
-                }
-            }
-            let mut means = [S::zero(); STRIP];
-            for (mean, sum) in means.iter_mut().zip(sums).take(count) {
-                *mean = S::splat(total::<S>(sum) / self.channels);
-            }
-            sums = [S::zero(); STRIP];
-            for block in 0..self.blocks {
-                let counts = S::load(self.counts.as_ptr().add(block * S::LANES));
-                for (m, sum) in sums.iter_mut().enumerate().take(count) {
-                    let apart = S::sub(S::load(self.from.add(at(block, m))), means[m]);
-                    let apart = S::mul(apart, counts);
-                    *sum = S::mul_add(apart, apart, *sum);
-                }
-            }
-            let mut inverse = [S::zero(); STRIP];
-            for (inverse, sum) in inverse.iter_mut().zip(sums).take(count) {
-                let variance = total::<S>(sum) / self.channels;
-                *inverse = S::splat(1.0 / (variance + self.eps).sqrt());
-            }
-            for block in 0..self.blocks {
+            let [means, inverse] = self.from.statistics::<S>(first, count);
+            for block in 0..self.from.blocks {
                 let scale = S::load(scale.add(block * S::LANES));
                 let shift = S::load(shift.add(block * S::LANES));
                 for m in 0..count {
-                    let apart = S::sub(S::load(self.from.add(at(block, m))), means[m]);
+                    let at = block * self.from.plane + (first + m) * S::LANES;
+                    let apart = S::sub(S::load(self.from.x.add(at)), means[m]);
                     let y = S::mul_add(S::mul(apart, inverse[m]), scale, shift);
-                    S::store(self.to.add(at(block, m)), y);
+                    S::store(self.to.add(at), y);
                 }
             }
         }

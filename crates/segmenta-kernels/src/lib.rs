@@ -45,7 +45,11 @@ mod threads;
 mod tokens;
 
 pub use activation::Activation;
-pub use attention::{attention, attention_scratch, position_attention, position_attention_scratch};
+pub use attention::{
+    attention, attention_gradient, attention_gradient_scratch, attention_scratch,
+    position_attention, position_attention_gradient, position_attention_gradient_scratch,
+    position_attention_scratch,
+};
 pub use batch_norm::{BatchNorm, BatchNormGradients, Statistics};
 pub use buffer::{Arena, ArenaViews, Buffer, OutOfMemory};
 pub use conv::{
@@ -53,19 +57,19 @@ pub use conv::{
     TransposedSpec, WeightGradient, WeightMemory, bias_gradient,
 };
 pub use derivative::activation_gradient;
-pub use dropout::{drop_factors, drop_pictures, dropout};
+pub use dropout::{drop_channels, drop_factors, drop_pictures, dropout};
 pub use fit::{fit, fit_to_planar};
-pub use group_norm::group_norm;
+pub use group_norm::{group_norm, group_norm_gradient};
 pub use isa::Isa;
 pub use labels::{Logits, labels, winning_probability};
-pub use layer_norm::layer_norm;
+pub use layer_norm::{layer_norm, layer_norm_gradient};
 pub use layout::{blocked, to_blocked, to_planar};
 pub use loss::{
     BinaryCrossEntropy, CrossEntropy, LabelOutOfRange, binary_cross_entropy, cross_entropy,
 };
 pub use map::{Map, MapMut, MapShape};
 pub use nearest::resize_nearest;
-pub use pointwise::{add, affine, apply, copy, extract, mul};
+pub use pointwise::{add, affine, apply, copy, extract, mul, place, scale};
 pub use pointwise_gradient::{accumulate, gate_gradient, scale_gradient};
 pub use pool::{
     PoolSpec, PoolWindow, adaptive_avg_pool, as_indices, as_indices_mut, avg_pool, global_avg_pool,
@@ -77,6 +81,6 @@ pub use separable::{
     resize_bilinear_planar_gradient, resize_nearest_gradient,
 };
 pub use softmax::{softmax, softmax_planar};
-pub use softmax_between::softmax_between;
+pub use softmax_between::{softmax_between, softmax_between_gradient};
 pub use threads::Threads;
-pub use tokens::{Embeddings, patches, tokens};
+pub use tokens::{Embeddings, embeddings_gradient, patches, patches_gradient, tokens};

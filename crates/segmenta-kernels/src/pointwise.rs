@@ -153,6 +153,14 @@ pub(crate) fn scale_each(
     });
 }
 
+/// `output = x · by`.
+///
+/// # Panics
+/// If the shapes differ.
+pub fn scale(x: Map<'_>, by: f32, output: &mut MapMut<'_>) {
+    scale_each(x, output, |_| by);
+}
+
 /// `output = activation(x)`.
 ///
 /// # Panics
@@ -229,6 +237,22 @@ pub fn copy(x: Map<'_>, output: &mut MapMut<'_>, first: usize) {
             }
         }
     });
+}
+
+/// The same, with zeros in all other channels of `output`: what [`extract`] gives back to where it took it from.
+///
+/// # Panics
+/// As [`copy`].
+pub fn place(x: Map<'_>, output: &mut MapMut<'_>, first: usize) {
+    let (batch, blocks) = (output.shape().batch, output.blocks());
+    let (image_stride, plane) = (output.image_stride(), output.plane());
+    let shared = output.shared();
+    in_parallel(batch * blocks, |index| {
+        let at = index / blocks * image_stride + index % blocks * plane;
+        // SAFETY: a block of a picture is written by the one task that has its index.
+        unsafe { std::slice::from_raw_parts_mut(shared.at(at), plane) }.fill(0.0);
+    });
+    copy(x, output, first);
 }
 
 /// The other way round: `output` becomes the channels from `first` on of `x`. Lanes that fill its last

@@ -330,3 +330,15 @@ pub fn softmax(input: &[f32], shape: MapShape) -> Vec<f32> {
     }
     values
 }
+
+/// Values are as expected, but for a share of their root mean square (at least 1).
+#[cfg(test)]
+pub(crate) fn assert_close(what: &str, got: &[f32], expected: &[f64], tolerance: f64) {
+    assert_eq!(got.len(), expected.len(), "{what}");
+    let squares = expected.iter().map(|e| e * e).sum::<f64>();
+    let bound = tolerance * (squares / expected.len() as f64).sqrt().max(1.0);
+    for (i, (&g, &e)) in got.iter().zip(expected).enumerate() {
+        let apart = (f64::from(g) - e).abs();
+        assert!(apart <= bound, "{what}: value {i} is {g}, expected {e}");
+    }
+}

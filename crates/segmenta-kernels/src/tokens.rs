@@ -5,6 +5,10 @@
 //! for the map's size: [`Embeddings`] resizes those of another size. `patches` leaves token 0 out. Lanes that
 //! fill the last block up hold what the parts hold there.
 
+mod gradient;
+
+pub use gradient::{embeddings_gradient, patches_gradient};
+
 use crate::buffer::Buffer;
 use crate::isa::Isa;
 use crate::layout::blocked;
@@ -107,6 +111,16 @@ fn cubic(old: usize, new: usize) -> Vec<Taps> {
         }
     };
     (0..new).map(taps).collect()
+}
+
+/// The same as terms (old, new, weight), in the order of the new.
+pub(crate) fn cubic_terms(old: usize, new: usize) -> Vec<(usize, usize, f32)> {
+    let all = cubic(old, new).into_iter().enumerate();
+    all.flat_map(|(index, Taps { first, weights })| {
+        let weights = weights.into_iter().enumerate();
+        weights.map(move |(i, weight)| (first + i, index, weight as f32))
+    })
+    .collect()
 }
 
 /// The pixels of `x` as tokens.

@@ -174,6 +174,8 @@ fn activations() {
         Activation::Hardsigmoid,
         Activation::Sigmoid,
         Activation::Silu,
+        Activation::Gelu,
+        Activation::Tanh,
     ] {
         // Wide enough a range for both clamps.
         between(&format!("{activation:?}"), [2, 3, 9, 10], |g, x| {
@@ -277,9 +279,140 @@ fn norms_measure_the_batch_unless_frozen() {
 }
 
 #[test]
+fn norms_of_values() {
+    let shape = [3, 3, 7, 8];
+    between("groups", shape, |g, x| {
+        g.group_norm(x, &name("norm"), 2, 1e-5)
+    });
+    between("channels", shape, |g, x| {
+        g.instance_norm(x, &name("norm"), 1e-5)
+    });
+    between("pixels", shape, |g, x| {
+        // More channels than a block.
+        let wide = g.linear(x, &name("wide"), 37);
+        g.layer_norm(wide, &name("norm"), 1e-6)
+    });
+    let frozen = Part {
+        frozen: true,
+        ..Part::new("before")
+    };
+    let parts = Parts {
+        parts: vec![frozen],
+        ..Parts::default()
+    };
+    agree("norms after what is frozen", shape, parts, |g, x| {
+        let x = g.linear(x, &name("before"), 6);
+        let x = g.layer_norm(x, &name("pixels"), 1e-6);
+        g.group_norm(x, &name("groups"), 3, 1e-5)
+    });
+}
+
+#[test]
+fn softmax_between_channels() {
+    for (parts, log) in [(6, false), (6, true), (2, false), (3, true)] {
+        between(&format!("{parts} parts"), [2, 3, 5, 6], |g, x| {
+            g.softmax(x, parts, log, &name("softmax"))
+        });
+    }
+}
+
+#[test]
+fn parts_of_maps_and_maps_times_numbers() {
+    // Blocks of any instruction set, and what begins within one.
+    for (channels, cuts) in [(64, [0, 16, 48, 64]), (15, [0, 4, 9, 15])] {
+        between("slices", [2, 3, 6, 7], |g, x| {
+            let wide = g.linear(x, &name("wide"), channels);
+            let mut part = |i: usize| {
+                let part = name(&format!("part{i}"));
+                g.slice(wide, cuts[i], cuts[i + 1] - cuts[i], &part)
+            };
+            let parts = [part(0), part(1), part(2)];
+            // The last is read twice, the first not at all.
+            let last = g.scale(parts[2], -0.7, &name("scaled"));
+            g.concat(&[parts[2], parts[1], last], &name("whole"))
+        });
+    }
+    between("the largest", [2, 3, 6, 7], |g, x| {
+        let largest = g.global_max_pool(x, &name("largest"));
+        g.mul(x, largest, &name("gated"))
+    });
+}
+
+#[test]
+fn attention() {
+    for (heads, channels) in [(1, 6), (2, 32), (3, 15)] {
+        between(&format!("{heads} heads"), [2, 3, 6, 7], |g, x| {
+            let all = g.linear(x, &name("all"), 3 * channels);
+            let [q, k, v] =
+                [0, 1, 2].map(|i| g.slice(all, i * channels, channels, &name(&format!("part{i}"))));
+            g.attention([q, k, v], heads, &name("attention"))
+        });
+    }
+    between("fewer keys, other widths", [2, 3, 8, 9], |g, x| {
+        let small = g.conv(x, &name("small"), Conv2d::square(3, 6).stride(2));
+        let [q, k] = [x, small].map(|from| {
+            let leaf = if from == x { "q" } else { "k" };
+            g.linear(from, &name(leaf), 8)
+        });
+        let v = g.linear(small, &name("v"), 10);
+        g.attention([q, k, v], 2, &name("attention"))
+    });
+    between("what attends itself", [2, 3, 4, 5], |g, x| {
+        g.attention([x, x, x], 1, &name("attention"))
+    });
+    between("positions", [2, 3, 5, 4], |g, x| {
+        let maps = ["q", "k", "v"].map(|leaf| {
+            let channels = if leaf == "v" { 11 } else { 4 };
+            g.linear(x, &name(leaf), channels)
+        });
+        g.position_attention(maps, &name("attention"))
+    });
+}
+
+#[test]
+fn rows_of_tokens() {
+    // At the embeddings' own size, and resized up and down.
+    for grid in [[4, 5], [3, 4], [7, 5]] {
+        between(&format!("{grid:?}"), [2, 3, 4, 5], |g, x| {
+            let row = g.tokens(x, &name("tokens"), grid);
+            let mixed = g.attention([row, row, row], 2, &name("attention"));
+            g.patches(mixed, x, &name("patches"))
+        });
+    }
+}
+
+/// What a norm wrote and was not kept is there again where only a part of it is read.
+#[test]
+fn slices_of_what_is_computed_again() {
+    let graph = graph(3, |g, x| {
+        let wide = Conv2d::square(3, 64);
+        let y = g.conv_bn_relu(x, &name("conv"), &name("norm"), wide);
+        let [q, k, v] = [(0, 16), (16, 16), (32, 32)]
+            .map(|(first, count)| g.slice(y, first, count, &name(&format!("from{first}"))));
+        g.attention([q, k, v], 1, &name("attention"))
+    });
+    let run = |checkpointing| {
+        let options = EngineOptions {
+            checkpointing,
+            ..EngineOptions::default()
+        };
+        steps(&graph, Shape::new(2, 3, 6, 7), options)
+    };
+    for ((name, kept), (_, again)) in run(false).iter().zip(&run(true)) {
+        let largest = kept.iter().fold(1e-3_f32, |m, v| m.max(v.abs()));
+        let pairs = kept.iter().zip(again);
+        let apart = pairs.fold(0.0_f32, |m, (a, b)| m.max((a - b).abs()));
+        assert!(apart <= 1e-4 * largest, "{name}: {apart} of {largest}");
+    }
+}
+
+#[test]
 fn the_same_is_dropped() {
     between("dropout", [2, 3, 8, 9], |g, x| {
         g.dropout(x, 0.4, &name("drop"))
+    });
+    between("channels", [4, 3, 8, 9], |g, x| {
+        g.dropout2d(x, 0.4, &name("drop"))
     });
     between("stochastic depth", [16, 3, 4, 4], |g, x| {
         let y = g.conv(x, &name("branch"), Conv2d::square(3, 6));

@@ -1,5 +1,7 @@
 //! The engine on networks and inputs that the conformance files leave out, and its errors.
 
+#![expect(clippy::print_stdout, reason = "what failed has a name")]
+
 #[path = "../../../conformance/formula.rs"]
 mod formula;
 
@@ -147,6 +149,36 @@ fn gradients_are_derivatives() {
         for isa in isas {
             check_derivative(&graph, shape.into(), isa);
         }
+    }
+}
+
+/// Every architecture of SMP; attention, tokens, and gates by softmax in encoders.
+#[test]
+fn gradients_of_every_architecture_are_derivatives() {
+    let small = [2, 3, 64, 64];
+    let on_resnet = [
+        "unet",
+        "unetplusplus",
+        "linknet",
+        "fpn",
+        "pspnet",
+        "pan",
+        "deeplabv3",
+        "deeplabv3plus",
+        "upernet",
+        "segformer",
+        "manet",
+    ];
+    let on_others = [
+        ("segformer", "mit_b0", [2, 3, 64, 96]),
+        ("unet", "timm-skresnet18", small),
+        ("dpt", "tu-vit_tiny_patch16_224", [1, 3, 48, 64]),
+    ];
+    let on_resnet = on_resnet.map(|name| (name, "resnet18", small));
+    for (name, encoder, shape) in on_resnet.into_iter().chain(on_others) {
+        println!("{name} on {encoder}");
+        let graph = graph(name, &on_encoder(encoder, 3));
+        check_derivative(&graph, shape.into(), Isa::fastest());
     }
 }
 

@@ -128,6 +128,136 @@ proptest! {
     }
 }
 
+type Maps<'a> = [Map<'a>; 3];
+
+/// The three gradients that a kernel gives for planar maps.
+fn gradients(
+    isa: Isa,
+    threads: usize,
+    shapes: [MapShape; 3],
+    maps: &[Vec<f32>; 3],
+    dy: &[f32],
+    scratch: usize,
+    kernel: impl Fn(Maps<'_>, Map<'_>, [&mut MapMut<'_>; 3], &mut [f32]) + Send + Sync,
+) -> [Vec<f32>; 3] {
+    let sources = [0, 1, 2].map(|i| blocked(isa, shapes[i], &maps[i]));
+    let output = MapShape {
+        channels: shapes[2].channels,
+        ..shapes[0]
+    };
+    let dy = blocked(isa, output, dy);
+    let mut found = shapes.map(|shape| {
+        let mut buffer = Buffer::zeros(shape.blocked_len(isa));
+        buffer.fill(f32::NAN);
+        buffer
+    });
+    let mut scratch = vec![f32::NAN; scratch];
+    Threads::new(threads).unwrap().run(|| {
+        let maps = [0, 1, 2].map(|i| Map::whole(isa, shapes[i], &sources[i]));
+        let [q, k, v] = &mut found;
+        let [mut q, mut k, mut v] =
+            [(0, q), (1, k), (2, v)].map(|(i, buffer)| MapMut::whole(isa, shapes[i], buffer));
+        let dy = Map::whole(isa, output, &dy);
+        kernel(maps, dy, [&mut q, &mut k, &mut v], &mut scratch);
+    });
+    let mut found = found.iter().zip(shapes).map(|(buffer, shape)| {
+        assert!(buffer.iter().all(|x| x.is_finite()), "{isa}");
+        let mut planar = vec![0.0; shape.batch * shape.planar_len()];
+        to_planar(Map::whole(isa, shape, buffer), &mut planar);
+        planar
+    });
+    [0, 1, 2].map(|_| found.next().unwrap())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn gradients_of_heads(
+        batch in 1_usize..3,
+        heads in 1_usize..4,
+        [depth, width] in [1_usize..40, 1_usize..40],
+        // More than a part of the queries.
+        queries in [1_usize..15, 1_usize..15],
+        keys in [1_usize..9, 1_usize..9],
+        scale in prop::sample::select(vec![1.0_f32, 8.0]),
+    ) {
+        let shapes = [
+            MapShape::new(batch, heads * depth, queries[0], queries[1]),
+            MapShape::new(batch, heads * depth, keys[0], keys[1]),
+            MapShape::new(batch, heads * width, keys[0], keys[1]),
+        ];
+        let maps = [0, 1, 2].map(|i| {
+            values(batch * shapes[i].planar_len(), i as u32 * 77, scale)
+        });
+        let dy = values(batch * heads * width * shapes[0].pixels(), 5, 1.0);
+        let mut expected = [vec![], vec![], vec![]];
+        for part in 0..batch * heads {
+            let of = |map: &Vec<f32>| {
+                let len = map.len() / (batch * heads);
+                map[part * len..][..len].to_vec()
+            };
+            let [q, k, v] = maps.each_ref().map(of);
+            let each = 1.0 / (depth as f64).sqrt();
+            let found = reference::backward::attention([&q, &k, &v], depth, each, false, &of(&dy));
+            for (all, found) in expected.iter_mut().zip(found) {
+                all.extend(found);
+            }
+        }
+        for isa in Isa::available() {
+            let scratch = attention_gradient_scratch(isa, shapes, heads);
+            let run = |threads| gradients(isa, threads, shapes, &maps, &dy, scratch, |maps, dy, to, scratch| {
+                attention_gradient(maps, dy, heads, to, scratch);
+            });
+            let got = run(1);
+            prop_assert!(got == run(3), "{isa}");
+            for (i, (got, expected)) in got.iter().zip(&expected).enumerate() {
+                let bound = 1e-5 * f64::from(scale * scale);
+                reference::assert_close(&format!("{isa}, map {i}"), got, expected, bound);
+            }
+        }
+    }
+
+    #[test]
+    fn gradients_of_positions(
+        batch in 1_usize..3,
+        [depth, width] in [1_usize..40, 1_usize..40],
+        size in [1_usize..12, 1_usize..12],
+    ) {
+        let compared = MapShape::new(batch, depth, size[0], size[1]);
+        let shapes = [compared, compared, MapShape { channels: width, ..compared }];
+        let maps = [0, 1, 2].map(|i| values(batch * shapes[i].planar_len(), i as u32 * 77, 3.0));
+        let dy = values(batch * shapes[2].planar_len(), 5, 1.0);
+        let mut expected = [vec![], vec![], vec![]];
+        for image in 0..batch {
+            let of = |map: &[f32]| {
+                let len = map.len() / batch;
+                map[image * len..][..len].to_vec()
+            };
+            let [q, k, v] = maps.each_ref().map(|map| of(map));
+            // What came out lies as [pixel][channel].
+            let (dy, pixels) = (of(&dy), compared.pixels());
+            let by_channel = (0..width).flat_map(|c| (0..pixels).map(move |p| p * width + c));
+            let dy: Vec<f32> = by_channel.map(|i| dy[i]).collect();
+            let found = reference::backward::attention([&q, &k, &v], depth, 1.0, true, &dy);
+            for (all, found) in expected.iter_mut().zip(found) {
+                all.extend(found);
+            }
+        }
+        for isa in Isa::available() {
+            let scratch = position_attention_gradient_scratch(isa, shapes);
+            let run = |threads| {
+                gradients(isa, threads, shapes, &maps, &dy, scratch, position_attention_gradient)
+            };
+            let got = run(1);
+            prop_assert!(got == run(3), "{isa}");
+            for (i, (got, expected)) in got.iter().zip(&expected).enumerate() {
+                reference::assert_close(&format!("{isa}, map {i}"), got, expected, 2e-5);
+            }
+        }
+    }
+}
+
 /// One key that fits far better than all others leaves its value alone; a NaN is not swallowed.
 #[test]
 fn a_key_that_fits_wins_and_a_nan_reaches_what_comes_out() {

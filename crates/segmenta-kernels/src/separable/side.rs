@@ -3,6 +3,7 @@
 
 use super::Reach;
 use crate::pool::{PoolWindow, adaptive_spans, window_spans};
+use crate::tokens;
 
 /// What happens to the rows of a map, or to its columns. Sides do not mix: a map's rows and columns are
 /// multiplied by a matrix each.
@@ -15,6 +16,8 @@ pub enum SideMap {
     },
     /// [`resize_nearest`](crate::resize_nearest).
     Nearest,
+    /// What [`Embeddings`](crate::Embeddings) are resized by: PyTorch's antialiased bicubic.
+    Cubic,
     /// [`adaptive_avg_pool`](crate::adaptive_avg_pool).
     AdaptiveMeans,
     /// [`avg_pool`](crate::avg_pool).
@@ -34,6 +37,7 @@ impl SideMap {
         let reach = match self {
             Self::Bilinear { align_corners } => Reach::bilinear(from, to, align_corners),
             Self::Nearest => Reach::nearest(from, to),
+            Self::Cubic => Reach::new(from, &tokens::cubic_terms(from, to)),
             Self::AdaptiveMeans => Reach::means(from, &adaptive_spans(from, to)),
             Self::Means {
                 window,

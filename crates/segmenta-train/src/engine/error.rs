@@ -26,14 +26,6 @@ pub enum EngineError {
         /// Its channels.
         channels: usize,
     },
-    /// A node whose gradient is not written yet.
-    #[error("`{node}` is a {op}, which cannot be trained yet · choose another network or encoder")]
-    Untrainable {
-        /// The node.
-        node: String,
-        /// Its kind.
-        op: &'static str,
-    },
     /// A NaN or an infinity, found by `debug_numerics`.
     #[error("{value} in the {phase} pass · the first node that made it is `{node}`")]
     NotFinite {

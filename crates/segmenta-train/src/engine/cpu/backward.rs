@@ -7,7 +7,10 @@
 
 use std::collections::HashMap;
 
-use segmenta_kernels::{Activation, ConvPlan, MapShape, WeightGradient};
+use segmenta_kernels::{
+    Activation, ConvPlan, MapShape, WeightGradient, attention_gradient_scratch,
+    position_attention_gradient_scratch,
+};
 
 use super::compile::{Draft, Step};
 use super::program::{Instruction, Value, Work};
@@ -22,7 +25,7 @@ struct Backward<'d, 'a> {
     /// Buffers that a norm wrote and that are not kept: its layer, what it read, its node.
     forgotten: HashMap<usize, (usize, Value, usize)>,
     /// What of them has been computed again.
-    again: HashMap<usize, Value>,
+    again: HashMap<usize, usize>,
 }
 
 impl Draft<'_> {
@@ -105,15 +108,31 @@ impl Backward<'_, '_> {
             }
             Work::ConvOnPicture(layer) => return self.conv(step, layer, None, dy),
             Work::Transposed(layer) => return self.transposed(step, layer, reads[0], dy),
-            Work::Norm(layer) => {
-                let (input, reads) = (step.inputs[0], vec![reads[0], dy]);
-                if !self.draft.learns[input] {
-                    // Its own numbers learn: what it gives to what does not is dropped.
-                    let to = self.draft.allocate(self.draft.shape(input));
-                    return self.push(Work::NormGradient(layer), reads, vec![to], 0);
-                }
-                (input, Work::NormGradient(layer), reads)
+            Work::Norm(layer) => return self.norm(step, Work::NormGradient(layer), dy),
+            Work::GroupNorm {
+                groups,
+                eps,
+                affine,
+            } => {
+                let work = Work::GroupNormGradient {
+                    groups,
+                    eps,
+                    affine,
+                };
+                return self.norm(step, work, dy);
             }
+            Work::LayerNorm { eps, affine } => {
+                return self.norm(step, Work::LayerNormGradient { eps, affine }, dy);
+            }
+            Work::Softmax { parts, log } => (
+                step.inputs[0],
+                Work::SoftmaxGradient { parts, log },
+                vec![writes[0], dy],
+            ),
+            Work::Attention { .. } | Work::PositionAttention => return self.attention(step, dy),
+            Work::Tokens { grid, entries } => return self.tokens(step, grid, entries, dy),
+            Work::Patches => unary(Work::PatchesGradient),
+            Work::Part { first } | Work::Extract { first } => return self.slice(step, first, dy),
             Work::Apply(activation) => (
                 step.inputs[0],
                 Work::ApplyGradient(activation),
@@ -137,7 +156,11 @@ impl Backward<'_, '_> {
             Work::AdaptiveAvgPool | Work::GlobalAvgPool => unary(Work::AdaptiveAvgPoolGradient),
             Work::Resize(filter) => unary(Work::ResizeGradient(filter)),
             // What they are to values they are to gradients.
-            Work::Fit | Work::Dropout { .. } | Work::DropPictures { .. } => unary(*work),
+            Work::Fit
+            | Work::Scale { .. }
+            | Work::Dropout { .. }
+            | Work::DropChannels { .. }
+            | Work::DropPictures { .. } => unary(*work),
             // The network's input learns nothing.
             _ => return,
         };
@@ -202,6 +225,65 @@ impl Backward<'_, '_> {
         }
     }
 
+    /// Its own numbers may learn where its input does not: what it gives to that is dropped.
+    fn norm(&mut self, step: &Step, work: Work, dy: Value) {
+        let input = step.inputs[0];
+        let to = self.fresh(self.draft.shape(input));
+        self.push(work, vec![step.instruction.reads[0], dy], vec![to], 0);
+        self.pass(input, to);
+    }
+
+    fn attention(&mut self, step: &Step, dy: Value) {
+        let isa = self.draft.purpose.isa;
+        let inputs = [0, 1, 2].map(|i| step.inputs[i]);
+        let shapes = inputs.map(|input| self.draft.shape(input));
+        let (work, scratch) = match step.instruction.work {
+            Work::Attention { heads } => (
+                Work::AttentionGradient { heads },
+                attention_gradient_scratch(isa, shapes, heads),
+            ),
+            _ => (
+                Work::PositionAttentionGradient,
+                position_attention_gradient_scratch(isa, shapes),
+            ),
+        };
+        let mut reads = step.instruction.reads.clone();
+        reads.push(dy);
+        let to = shapes.map(|shape| self.fresh(shape));
+        self.push(work, reads, to.to_vec(), scratch);
+        for (input, to) in inputs.into_iter().zip(to) {
+            self.pass(input, to);
+        }
+    }
+
+    fn tokens(&mut self, step: &Step, grid: [usize; 2], entries: [usize; 2], dy: Value) {
+        let shape = self.draft.shape(step.inputs[0]);
+        if entries.iter().any(|&entry| self.draft.trains(entry)) {
+            let work = Work::EmbeddingsGradient {
+                size: [shape.height, shape.width],
+                grid,
+                entries,
+            };
+            self.push(work, vec![dy], vec![], 0);
+        }
+        self.give(step.inputs[0], Work::Patches, vec![dy], 0);
+    }
+
+    /// Adds to the channels of the whole's gradient if that is there; else the other channels have none yet.
+    fn slice(&mut self, step: &Step, first: usize, dy: Value) {
+        let whole = step.inputs[0];
+        if let Some(sum) = self.gradients[whole]
+            && sum.buffer != dy.buffer
+            && !self.is_shared(whole, sum)
+        {
+            let part = sum.part(first, dy.channels);
+            if self.draft.is_whole_blocks(part, sum.channels - first) {
+                return self.push(Work::Accumulate, vec![dy], vec![part], 0);
+            }
+        }
+        self.give(whole, Work::Place { first }, vec![dy], 0);
+    }
+
     fn mul(&mut self, step: &Step, dy: Value) {
         let (of_x, of_by) = (step.inputs[0], step.inputs[1]);
         let (x, by) = (step.instruction.reads[0], step.instruction.reads[1]);
@@ -218,17 +300,11 @@ impl Backward<'_, '_> {
     }
 
     fn concat(&mut self, step: &Step, dy: Value) {
-        let lanes = self.draft.purpose.isa.lanes();
         let mut first = 0;
         for &part in &step.inputs {
             let channels = self.draft.shape(part).channels;
-            let slice = Value {
-                first: dy.first + first,
-                channels,
-                ..dy
-            };
-            let whole_blocks = channels.is_multiple_of(lanes) || first + channels == dy.channels;
-            if slice.first.is_multiple_of(lanes) && whole_blocks {
+            let slice = dy.part(first, channels);
+            if self.draft.is_whole_blocks(slice, dy.channels - first) {
                 self.pass(part, slice);
             } else {
                 self.give(part, Work::Extract { first }, vec![dy], 0);
@@ -311,8 +387,8 @@ impl Backward<'_, '_> {
 
     /// The value that a norm wrote, computed again before the first instruction that reads it.
     fn compute_again(&mut self, value: Value, layer: usize, x: Value, node: usize) -> Value {
-        if let Some(&there) = self.again.get(&value.buffer) {
-            return there;
+        if let Some(&buffer) = self.again.get(&value.buffer) {
+            return Value { buffer, ..value };
         }
         let to = self.fresh(self.draft.buffers[value.buffer]);
         self.instructions.push(Instruction {
@@ -322,7 +398,10 @@ impl Backward<'_, '_> {
             writes: vec![to],
             scratch_len: 0,
         });
-        self.again.insert(value.buffer, to);
-        to
+        self.again.insert(value.buffer, to.buffer);
+        Value {
+            buffer: to.buffer,
+            ..value
+        }
     }
 }

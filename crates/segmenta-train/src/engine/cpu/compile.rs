@@ -4,17 +4,18 @@
 //! a non-linearity that only clamps with the convolution or the sum before it, whose gradient needs its
 //! output alone. A concatenation is a place that its parts are written to.
 
-use segmenta_graph::{Filter, Graph, Node, NodeData, Op, Shape};
-use segmenta_kernels::{
-    Activation, ConvPlan, Convolution, InputGradient, Isa, Kernel2d, MapShape, Statistics,
-    TransposedConvolution, WeightGradient, WeightMemory,
-};
+mod maps;
+mod weighted;
+
+use segmenta_graph::{Graph, Node, NodeData, Op, Shape};
+use segmenta_kernels::{Activation, Isa, MapShape, PoolWindow};
+use segmenta_kernels::{attention_scratch, position_attention_scratch};
 use segmenta_runtime::lower::{
-    as_convolution, conv_spec, kernel_activation, map_shape, pool_window, precise_nodes,
-    transposed_spec, undone_pools,
+    kernel_activation, map_shape, pool_window, precise_nodes, undone_pools,
 };
 
-use super::layers::{ConvLayer, Layers, NormLayer, TransposedLayer};
+use self::maps::bilinear;
+use super::layers::Layers;
 use super::program::{Instruction, Program, Value, Work};
 use crate::engine::EngineError;
 
@@ -55,7 +56,7 @@ pub(super) fn compile(
     let backward = draft.backward();
     let forward = draft.steps.into_iter().map(|step| step.instruction);
     let forward = forward
-        .filter(|i| !matches!(i.work, Work::Concat))
+        .filter(|i| !matches!(i.work, Work::Concat | Work::Part { .. }))
         .collect();
     Ok(Compiled {
         program: Program::new(purpose.isa, draft.buffers, forward, backward),
@@ -165,14 +166,16 @@ impl<'a> Draft<'a> {
             }
             Op::Mul => self.push(at, data, Work::Mul),
             Op::Concat => self.concat(at, data),
-            Op::MaxPool2d(pool) => {
-                self.push(at, data, Work::MaxPool(pool_window(pool)));
-                if self.undone[at] || self.learns[at] {
-                    let indices = self.allocate(map_shape(self.shapes[at]));
-                    self.indices[at] = Some(indices);
-                    let step = self.steps.last_mut().expect("just pushed");
-                    step.instruction.writes.push(indices);
-                }
+            Op::MaxPool2d(pool) => self.max_pool(at, data, pool_window(pool)),
+            Op::GlobalMaxPool => {
+                let shape = self.shape(data.inputs[0].index());
+                let all = [shape.height, shape.width];
+                let window = PoolWindow {
+                    kernel: all,
+                    stride: all,
+                    ..PoolWindow::square(1)
+                };
+                self.max_pool(at, data, window);
             }
             Op::MaxUnpool2d => {
                 let indices = self.indices[data.inputs[1].index()].expect("left by the pool");
@@ -205,258 +208,42 @@ impl<'a> Draft<'a> {
             Op::StochasticDepth { p } => {
                 self.push(at, data, Work::DropPictures { p, node: at });
             }
-            Op::GroupNorm { .. }
-            | Op::LayerNorm { .. }
-            | Op::Softmax { .. }
-            | Op::Attention { .. }
-            | Op::PositionAttention
-            | Op::Tokens { .. }
-            | Op::Patches { .. }
-            | Op::Scale { .. }
-            | Op::Slice { .. }
-            | Op::GlobalMaxPool
-            | Op::Dropout2d { .. } => {
-                return Err(EngineError::Untrainable {
-                    node: data.name.clone(),
-                    op: data.op.kind(),
-                });
+            Op::Dropout2d { p } => self.push(at, data, Work::DropChannels { p, node: at }),
+            Op::GroupNorm { .. } | Op::LayerNorm { .. } => self.norm_of_values(at, data),
+            Op::Softmax { parts, log } => self.push(at, data, Work::Softmax { parts, log }),
+            Op::Attention { heads } => {
+                let scratch = attention_scratch(self.purpose.isa, self.attended(data), heads);
+                self.push_as(at, at, data, Work::Attention { heads }, scratch);
             }
+            Op::PositionAttention => {
+                let scratch = position_attention_scratch(self.purpose.isa, self.attended(data));
+                self.push_as(at, at, data, Work::PositionAttention, scratch);
+            }
+            Op::Tokens { grid } => {
+                let entries = [0, 1].map(|i| data.parameters[i].index());
+                self.push(at, data, Work::Tokens { grid, entries });
+            }
+            Op::Patches { .. } => self.push(at, data, Work::Patches),
+            Op::Scale { by } => self.push(at, data, Work::Scale { by }),
+            Op::Slice { first, .. } => self.slice(at, data, first),
         }
         Ok(())
     }
 
-    fn conv(&mut self, at: usize, data: &NodeData) {
-        let Some(description) = as_convolution(&data.op) else {
-            return;
-        };
-        let Purpose { isa, threads, .. } = self.purpose;
-        let input = self.same_as[data.inputs[0].index()];
-        let shape = map_shape(self.shapes[input]);
-        let spec = conv_spec(&description, shape.channels);
-        let (tail, activation) = self.absorb(at, is_clamp);
-        let zeros = vec![0.0; spec.weights_len()];
-        let kernel = Kernel2d {
-            weights: &zeros,
-            bias: &[],
-        };
-        let parameters: Vec<usize> = data.parameters.iter().map(|p| p.index()).collect();
-        let trains = self.purpose.trains[parameters[0]];
-        // A picture needs no gradient, and is read as it came where there are kernels for that.
-        let on_picture = (input == 0)
-            .then(|| Convolution::on_picture(isa, spec, kernel, activation))
-            .flatten();
-        let weights_of_picture = || WeightGradient::on_picture(isa, spec, shape);
-        let (forward, weight_gradient, work, inputs) = match on_picture {
-            Some(forward) => {
-                let gradient = trains.then(weights_of_picture).flatten();
-                (
-                    forward,
-                    gradient,
-                    Work::ConvOnPicture as fn(usize) -> Work,
-                    vec![],
-                )
-            }
-            None => (
-                Convolution::new(isa, spec, kernel, activation),
-                trains.then(|| WeightGradient::new(isa, spec, shape)),
-                Work::Conv as fn(usize) -> Work,
-                vec![input],
-            ),
-        };
-        let memory = if self.precise[at] {
-            WeightMemory::Low
-        } else {
-            WeightMemory::Brief
-        };
-        let plan = forward.plan(shape, threads, memory);
-        let scratch = plan.scratch_len();
-        let input_gradient = (self.learns[input] && !inputs.is_empty())
-            .then(|| InputGradient::new(isa, spec, shape, threads));
-        self.layers.convs.push(ConvLayer {
-            description,
-            kernel: parameters[0],
-            bias: parameters.get(1).copied(),
-            activation,
-            forward,
-            plan,
-            weight_gradient,
-            input_gradient,
-        });
-        let work = work(self.layers.convs.len() - 1);
-        self.push_nodes(at, tail, inputs, work, scratch);
-    }
-
-    fn conv_transpose(
-        &mut self,
-        at: usize,
-        data: &NodeData,
-        conv: &segmenta_graph::ConvTranspose2d,
-    ) {
-        let Purpose { isa, threads, .. } = self.purpose;
-        let input = self.same_as[data.inputs[0].index()];
-        let spec = transposed_spec(conv, self.shapes[input].channels);
-        let zeros = vec![0.0; spec.weights_len()];
-        let kernel = Kernel2d {
-            weights: &zeros,
-            bias: &[],
-        };
-        let parameters: Vec<usize> = data.parameters.iter().map(|p| p.index()).collect();
-        let (adjoint, output) = (spec.adjoint(), map_shape(self.shapes[at]));
-        let input_gradient = self.learns[input].then(|| {
-            let back = Convolution::new(isa, adjoint, kernel, Activation::None);
-            let plan: ConvPlan = back.plan(output, threads, WeightMemory::Brief);
-            (back, plan)
-        });
-        let trains = self.purpose.trains[parameters[0]];
-        self.layers.transposed.push(TransposedLayer {
-            kernel: parameters[0],
-            bias: parameters.get(1).copied(),
-            forward: TransposedConvolution::new(isa, spec, kernel, Activation::None),
-            weight_gradient: trains.then(|| WeightGradient::new(isa, adjoint, output)),
-            input_gradient,
-        });
-        let work = Work::Transposed(self.layers.transposed.len() - 1);
-        self.push(at, data, work);
-    }
-
-    fn norm(&mut self, at: usize, data: &NodeData) -> Result<(), EngineError> {
-        let Op::BatchNorm(norm) = data.op else {
-            return Ok(());
-        };
-        let parameters: Vec<usize> = data.parameters.iter().map(|p| p.index()).collect();
-        let [scale, shift, mean, variance, counter] = parameters[..] else {
-            unreachable!("a batch norm has five entries")
-        };
-        let frozen = !self.purpose.trains[scale];
-        let shape = self.shapes[at];
-        if !frozen {
-            EngineError::check_values(data, shape)?;
+    /// With where the maxima are found, if they are undone later or the gradient goes there.
+    fn max_pool(&mut self, at: usize, data: &NodeData, window: PoolWindow) {
+        self.push(at, data, Work::MaxPool(window));
+        if self.undone[at] || self.learns[at] {
+            let indices = self.allocate(map_shape(self.shapes[at]));
+            self.indices[at] = Some(indices);
+            let step = self.steps.last_mut().expect("just pushed");
+            step.instruction.writes.push(indices);
         }
-        let (tail, activation) = self.absorb(at, |_| true);
-        self.layers.norms.push(NormLayer {
-            scale,
-            shift,
-            mean,
-            variance,
-            counter,
-            epsilon: norm.eps,
-            momentum: norm.momentum,
-            activation,
-            frozen,
-            statistics: Statistics::default(),
-        });
-        let work = Work::Norm(self.layers.norms.len() - 1);
-        self.push_as(at, tail, data, work, 0);
-        Ok(())
     }
 
-    /// Parts that are whole blocks in buffers of their own are written in place; others are copied.
-    fn concat(&mut self, at: usize, data: &NodeData) {
-        let whole = self.allocate(map_shape(self.shapes[at]));
-        let mut first = 0;
-        for part in &data.inputs {
-            let value = self.value(part.index());
-            let place = Value {
-                first,
-                channels: value.channels,
-                ..whole
-            };
-            first += value.channels;
-            if self.can_move(value, place, data.channels) {
-                self.move_buffer(value.buffer, place);
-            } else {
-                self.steps.push(Step {
-                    instruction: Instruction {
-                        node: at,
-                        work: Work::Copy,
-                        reads: vec![value],
-                        writes: vec![place],
-                        scratch_len: 0,
-                    },
-                    inputs: vec![],
-                    output: at,
-                });
-            }
-        }
-        self.values[at] = Some(whole);
-        self.steps.push(Step {
-            instruction: Instruction {
-                node: at,
-                work: Work::Concat,
-                reads: vec![],
-                writes: vec![],
-                scratch_len: 0,
-            },
-            inputs: data
-                .inputs
-                .iter()
-                .map(|i| self.same_as[i.index()])
-                .collect(),
-            output: at,
-        });
-    }
-
-    /// Whether what makes `value` may write to `place` instead: it has a buffer of its own, whole blocks (a
-    /// block filled up would spill into the next part), and nobody computes it from the whole.
-    fn can_move(&self, value: Value, place: Value, total: usize) -> bool {
-        let lanes = self.purpose.isa.lanes();
-        let own = self.buffers[value.buffer].channels == value.channels;
-        let whole_blocks =
-            value.channels.is_multiple_of(lanes) || place.first + value.channels == total;
-        let reads_whole = |step: &Step| {
-            let Instruction { reads, writes, .. } = &step.instruction;
-            let writes_it = writes.iter().any(|w| w.buffer == value.buffer);
-            writes_it && reads.iter().any(|r| r.buffer == place.buffer)
-        };
-        own && value.buffer != place.buffer
-            && place.first.is_multiple_of(lanes)
-            && whole_blocks
-            && !self.steps.iter().any(reads_whole)
-    }
-
-    fn move_buffer(&mut self, from: usize, to: Value) {
-        let moved = |value: &mut Value| {
-            if value.buffer == from {
-                *value = Value {
-                    buffer: to.buffer,
-                    first: to.first + value.first,
-                    channels: value.channels,
-                };
-            }
-        };
-        for Step { instruction, .. } in &mut self.steps {
-            instruction.reads.iter_mut().for_each(moved);
-            instruction.writes.iter_mut().for_each(moved);
-        }
-        self.values.iter_mut().flatten().for_each(moved);
-    }
-
-    fn emit(&mut self, output: usize, at: usize) {
-        let data = &self.graph.nodes()[at];
-        let resized = bilinear(&data.op).filter(|_| self.is_only_a_result(at));
-        let (source, work) = match resized {
-            Some(align_corners) => {
-                let work = Work::EmitResized {
-                    output,
-                    align_corners,
-                };
-                (self.same_as[data.inputs[0].index()], work)
-            }
-            None => (at, Work::Emit(output)),
-        };
-        let shape = map_shape(self.shapes[source]);
-        let value = self.value(source);
-        self.steps.push(Step {
-            instruction: Instruction {
-                node: at,
-                work,
-                reads: vec![value],
-                writes: vec![],
-                scratch_len: resized.map_or(0, |_| shape.batch * shape.planar_len()),
-            },
-            inputs: vec![source],
-            output: at,
-        });
+    /// The shapes of queries, keys and values.
+    fn attended(&self, data: &NodeData) -> [MapShape; 3] {
+        [0, 1, 2].map(|i| self.shape(data.inputs[i].index()))
     }
 
     /// A non-linearity of the kind asked for that alone reads `at`: the node whose value then is made.
@@ -570,19 +357,4 @@ fn changes_nothing(op: &Op, shapes: &[Shape], at: usize, data: &NodeData, drops:
 /// Those whose gradient follows from what they wrote.
 fn is_clamp(activation: Activation) -> bool {
     matches!(activation, Activation::Relu | Activation::Relu6)
-}
-
-/// Whether corners are aligned, of a bilinear resize.
-fn bilinear(op: &Op) -> Option<bool> {
-    match *op {
-        Op::ResizeLike {
-            filter: Filter::Bilinear { align_corners },
-            ..
-        }
-        | Op::Upsample {
-            filter: Filter::Bilinear { align_corners },
-            ..
-        } => Some(align_corners),
-        _ => None,
-    }
 }

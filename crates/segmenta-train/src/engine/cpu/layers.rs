@@ -75,6 +75,11 @@ impl Layers {
                 let NormLayer { scale, shift, .. } = self.norms[layer];
                 vec![scale, shift]
             }
+            Work::GroupNormGradient {
+                affine: Some(own), ..
+            }
+            | Work::LayerNormGradient { affine: own, .. }
+            | Work::EmbeddingsGradient { entries: own, .. } => own.to_vec(),
             _ => vec![],
         }
     }

@@ -14,6 +14,17 @@ pub(super) struct Value {
     pub(super) channels: usize,
 }
 
+impl Value {
+    /// Some of its channels.
+    pub(super) fn part(self, first: usize, channels: usize) -> Self {
+        Self {
+            first: self.first + first,
+            channels,
+            ..self
+        }
+    }
+}
+
 /// What an instruction does with what it reads and writes, in the order of the comments. A layer is an
 /// index into the step's [`Layers`](super::layers::Layers).
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +40,29 @@ pub(super) enum Work {
     Transposed(usize),
     /// x → y.
     Norm(usize),
+    /// x → y; scale and shift are parameters.
+    GroupNorm {
+        groups: usize,
+        eps: f32,
+        affine: Option<[usize; 2]>,
+    },
+    /// x → y; scale and shift are parameters.
+    LayerNorm { eps: f32, affine: [usize; 2] },
+    /// x → y.
+    Softmax { parts: usize, log: bool },
+    /// q, k, v → y.
+    Attention { heads: usize },
+    /// q, k, v → y.
+    PositionAttention,
+    /// x → a row; class token and embeddings are parameters.
+    Tokens {
+        grid: [usize; 2],
+        entries: [usize; 2],
+    },
+    /// A row → y; and the gradient of what became tokens.
+    Patches,
+    /// x → y; its own gradient too.
+    Scale { by: f32 },
     /// x → y.
     Apply(Activation),
     /// a, b → sum.
@@ -39,6 +73,8 @@ pub(super) enum Work {
     Copy,
     /// Nothing: the parts are in place.
     Concat,
+    /// Nothing: it is in place, from channel `first` of the whole on.
+    Part { first: usize },
     /// x → y, and where the maxima were.
     MaxPool(PoolWindow),
     /// x, where the maxima were → y.
@@ -58,6 +94,8 @@ pub(super) enum Work {
     Fit,
     /// x → y; its own gradient too.
     Dropout { p: f32, node: usize },
+    /// x → y; its own gradient too.
+    DropChannels { p: f32, node: usize },
     /// x → y; its own gradient too.
     DropPictures { p: f32, node: usize },
     /// x → a result.
@@ -88,6 +126,28 @@ pub(super) enum Work {
     Renorm(usize),
     /// x, dy → dx.
     NormGradient(usize),
+    /// x, dy → dx.
+    GroupNormGradient {
+        groups: usize,
+        eps: f32,
+        affine: Option<[usize; 2]>,
+    },
+    /// x, dy → dx.
+    LayerNormGradient { eps: f32, affine: [usize; 2] },
+    /// y, dy → dx.
+    SoftmaxGradient { parts: usize, log: bool },
+    /// q, k, v, dy → dq, dk, dv.
+    AttentionGradient { heads: usize },
+    /// q, k, v, dy → dq, dk, dv.
+    PositionAttentionGradient,
+    /// dy of a row, whose tokens were a map of this size.
+    EmbeddingsGradient {
+        size: [usize; 2],
+        grid: [usize; 2],
+        entries: [usize; 2],
+    },
+    /// dy → the gradient of a row.
+    PatchesGradient,
     /// x or y, dy → dx.
     ApplyGradient(Activation),
     /// x, dy → the gradient of scales.
@@ -109,8 +169,10 @@ pub(super) enum Work {
     ResizeGradient(Filter),
     /// more → the sum so far, in place.
     Accumulate,
-    /// Channels of a larger map, from `first` on → a map of their own.
+    /// Channels of a larger map, from `first` on → a map of their own; forward too.
     Extract { first: usize },
+    /// The other way round, zeros in all other channels.
+    Place { first: usize },
 }
 
 impl Work {
@@ -121,17 +183,27 @@ impl Work {
             Self::Conv(_) | Self::ConvOnPicture(_) => "convolution",
             Self::Transposed(_) => "transposed",
             Self::Norm(_) => "batch norm",
+            Self::GroupNorm { .. } => "group norm",
+            Self::LayerNorm { .. } => "layer norm",
+            Self::Softmax { .. } => "softmax",
+            Self::Attention { .. } | Self::PositionAttention => "attention",
+            Self::Tokens { .. } => "tokens",
+            Self::Patches => "patches",
+            Self::Scale { .. } => "times a number",
             Self::Apply(_) => "activation",
             Self::Add(_) => "add",
             Self::Mul => "multiply",
             Self::Copy => "copy",
             Self::Concat => "concat",
+            Self::Part { .. } => "slice",
             Self::MaxPool(_) => "max pool",
             Self::MaxUnpool => "max unpool",
             Self::AvgPool { .. } | Self::AdaptiveAvgPool | Self::GlobalAvgPool => "average pool",
             Self::Resize(_) => "resize",
             Self::Fit => "fit",
-            Self::Dropout { .. } | Self::DropPictures { .. } => "dropout",
+            Self::Dropout { .. } | Self::DropChannels { .. } | Self::DropPictures { .. } => {
+                "dropout"
+            }
             Self::Emit(_) | Self::EmitResized { .. } => "logits",
             Self::Take(_) | Self::TakeResized { .. } => "d logits",
             Self::ConvInput(_) => "d input",
@@ -141,6 +213,12 @@ impl Work {
             Self::TransposedWeights(_) => "d weights (transposed)",
             Self::Renorm(_) => "batch norm again",
             Self::NormGradient(_) => "d batch norm",
+            Self::GroupNormGradient { .. } => "d group norm",
+            Self::LayerNormGradient { .. } => "d layer norm",
+            Self::SoftmaxGradient { .. } => "d softmax",
+            Self::AttentionGradient { .. } | Self::PositionAttentionGradient => "d attention",
+            Self::EmbeddingsGradient { .. } => "d embeddings",
+            Self::PatchesGradient => "d patches",
             Self::ApplyGradient(_) => "d activation",
             Self::ScaleGradient | Self::GateGradient => "d scale",
             Self::MaxPoolGradient => "d max pool",
@@ -149,6 +227,7 @@ impl Work {
             Self::ResizeGradient(_) => "d resize",
             Self::Accumulate => "accumulate",
             Self::Extract { .. } => "extract",
+            Self::Place { .. } => "place",
         }
     }
 }

@@ -1,15 +1,17 @@
 //! Runs instructions.
 
+mod attention;
+mod weighted;
+
 use std::time::Instant;
 
 use segmenta_graph::{Filter, Shape};
 use segmenta_kernels::{
-    self as kernels, Activation, Arena, ArenaViews, BatchNorm, Isa, Kernel2d, Map, MapMut,
-    Statistics, WeightGradient,
+    self as kernels, Activation, Arena, ArenaViews, Isa, Kernel2d, Map, MapMut,
 };
-use segmenta_runtime::lower::{has_leading_taps, with_leading_taps, without_leading_taps};
 
-use super::layers::{ConvLayer, Layers, NormLayer, TransposedLayer};
+use self::weighted::{bias_gradient, conv_weights};
+use super::layers::Layers;
 use super::program::{Instruction, Program, Value, Work};
 use crate::engine::drop_seed;
 use crate::optim::Slice;
@@ -201,6 +203,15 @@ impl Run<'_> {
             (Work::NormGradient(layer), Pass::Backward { gradients, .. }) => {
                 self.norm_gradient(layer, gradients);
             }
+            (Work::GroupNormGradient { .. }, Pass::Backward { gradients, .. }) => {
+                self.group_norm_gradient(gradients);
+            }
+            (Work::LayerNormGradient { eps, affine }, Pass::Backward { gradients, .. }) => {
+                self.layer_norm_gradient(eps, affine, gradients);
+            }
+            (Work::EmbeddingsGradient { .. }, Pass::Backward { gradients, .. }) => {
+                self.embeddings_gradient(gradients);
+            }
             _ => self.on_maps(),
         }
     }
@@ -251,6 +262,27 @@ impl Run<'_> {
             }
             Work::Norm(layer) => self.norm(layer),
             Work::Renorm(layer) => self.normalise(layer),
+            Work::GroupNorm {
+                groups,
+                eps,
+                affine,
+            } => self.group_norm(groups, eps, affine),
+            Work::LayerNorm { eps, affine } => self.layer_norm(eps, affine),
+            Work::Softmax { parts, log } => self.unary(|x, to| {
+                if parts == x.shape().channels && !log {
+                    kernels::softmax(x, to);
+                } else {
+                    kernels::softmax_between(x, parts, log, to);
+                }
+            }),
+            Work::Attention { .. } | Work::PositionAttention => self.attend(),
+            Work::AttentionGradient { .. } | Work::PositionAttentionGradient => {
+                self.attend_gradient();
+            }
+            Work::Tokens { grid, entries } => self.tokens(grid, entries),
+            Work::Patches => self.unary(kernels::patches),
+            Work::PatchesGradient => self.unary(kernels::patches_gradient),
+            Work::Scale { by } => self.unary(|x, to| kernels::scale(x, by, to)),
             Work::Apply(activation) => self.unary(|x, to| kernels::apply(x, to, activation)),
             Work::Add(activation) => self.binary(|a, b, to| kernels::add(a, b, to, activation)),
             Work::Mul => self.binary(|x, by, to| kernels::mul(x, by, to, Activation::None)),
@@ -279,6 +311,10 @@ impl Run<'_> {
                 let seed = drop_seed(self.around.seed, node);
                 self.unary(|x, to| kernels::dropout(x, p, seed, to));
             }
+            Work::DropChannels { p, node } => {
+                let seed = drop_seed(self.around.seed, node);
+                self.unary(|x, to| kernels::drop_channels(x, p, seed, to));
+            }
             Work::DropPictures { p, node } => {
                 let seed = drop_seed(self.around.seed, node);
                 self.unary(|x, to| kernels::drop_pictures(x, p, seed, to));
@@ -287,6 +323,9 @@ impl Run<'_> {
             Work::TransposedInput(layer) => self.transposed_input(layer),
             Work::ApplyGradient(activation) => self.binary(|x, dy, to| {
                 kernels::activation_gradient(x, dy, to, activation);
+            }),
+            Work::SoftmaxGradient { parts, log } => self.binary(|y, dy, to| {
+                kernels::softmax_between_gradient(y, dy, parts, log, to);
             }),
             Work::ScaleGradient => self.binary(kernels::scale_gradient),
             Work::GateGradient => self.binary(kernels::gate_gradient),
@@ -309,113 +348,9 @@ impl Run<'_> {
             }),
             Work::Accumulate => self.unary(kernels::accumulate),
             Work::Extract { first } => self.unary(|x, to| kernels::extract(x, first, to)),
+            Work::Place { first } => self.unary(|x, to| kernels::place(x, to, first)),
             other => unreachable!("{other:?} belongs to the other pass"),
         }
-    }
-
-    fn norm(&mut self, layer: usize) {
-        let parameters = self.around.parameters;
-        let norm = &mut self.layers.norms[layer];
-        if norm.frozen {
-            let running = [norm.mean, norm.variance].map(|at| parameters[at].get());
-            norm.statistics = Statistics::fixed(running[0], running[1], norm.epsilon);
-            return self.normalise(layer);
-        }
-        let numbers = numbers(norm, parameters);
-        let mut measured = Statistics::default();
-        self.unary(|x, to| measured = numbers.train(x, to));
-        self.layers.norms[layer].statistics = measured;
-    }
-
-    /// A norm by statistics that are known.
-    fn normalise(&mut self, layer: usize) {
-        let norm = &self.layers.norms[layer];
-        let numbers = numbers(norm, self.around.parameters);
-        let known = &norm.statistics;
-        let scales = numbers.scale.iter().zip(&known.inverse_std);
-        let scale: Vec<f32> = scales.map(|(scale, inverse)| scale * inverse).collect();
-        let means = scale.iter().zip(&known.mean);
-        let shifts = numbers.shift.iter().zip(means);
-        let shift: Vec<f32> = shifts
-            .map(|(shift, (scale, mean))| shift - scale * mean)
-            .collect();
-        self.unary(|x, to| kernels::affine(x, &scale, &shift, to, numbers.activation));
-    }
-
-    fn norm_gradient(&mut self, layer: usize, gradients: &mut [Option<Slice>]) {
-        let norm = &mut self.layers.norms[layer];
-        let numbers = numbers(norm, self.around.parameters);
-        let statistics = std::mem::take(&mut norm.statistics);
-        let [scale, shift] = [norm.scale, norm.shift];
-        let mut own = None;
-        self.binary(|x, dy, dx| own = Some(numbers.gradients(x, dy, &statistics, dx)));
-        self.layers.norms[layer].statistics = statistics;
-        if let Some(own) = own {
-            for (at, values) in [(scale, own.scale), (shift, own.shift)] {
-                if let Some(to) = &mut gradients[at] {
-                    to.get_mut().copy_from_slice(&values);
-                }
-            }
-        }
-    }
-
-    fn conv_input(&mut self, layer: usize) {
-        let parameters = self.around.parameters;
-        self.with_conv(layer, |run, conv| {
-            let Some(way) = &mut conv.input_gradient else {
-                return;
-            };
-            let weights = parameters[conv.kernel].get();
-            let wider = has_leading_taps(&conv.description)
-                .then(|| with_leading_taps(&conv.description, weights));
-            let weights = wider.as_deref().unwrap_or(weights);
-            if run.instruction.reads.len() == 2 {
-                let Views {
-                    reads: [dy, others],
-                    writes: [to],
-                    scratch,
-                } = run.views::<2, 1>();
-                way.run(dy, weights, Some(others), to, scratch);
-            } else {
-                let Views {
-                    reads: [dy],
-                    writes: [to],
-                    scratch,
-                } = run.views::<1, 1>();
-                way.run(dy, weights, None, to, scratch);
-            }
-        });
-    }
-
-    fn transposed_input(&mut self, layer: usize) {
-        let parameters = self.around.parameters;
-        self.with_transposed(layer, |run, conv| {
-            let Some((back, plan)) = &mut conv.input_gradient else {
-                return;
-            };
-            back.repack(Kernel2d {
-                weights: parameters[conv.kernel].get(),
-                bias: &[],
-            });
-            let Views {
-                reads: [dy],
-                writes: [to],
-                scratch,
-            } = run.views::<1, 1>();
-            back.run(plan, dy, to, None, scratch);
-        });
-    }
-
-    /// Packs the weights as they are now.
-    fn pack(&self, conv: &mut ConvLayer) {
-        let parameters = self.around.parameters;
-        let weights = parameters[conv.kernel].get();
-        let wider = has_leading_taps(&conv.description)
-            .then(|| with_leading_taps(&conv.description, weights));
-        conv.forward.repack(Kernel2d {
-            weights: wider.as_deref().unwrap_or(weights),
-            bias: conv.bias.map_or(&[], |bias| parameters[bias].get()),
-        });
     }
 
     fn copy(&mut self) {
@@ -480,24 +415,6 @@ impl Run<'_> {
         work(a, b, &mut to);
     }
 
-    /// Lends a convolution out while the rest is in use.
-    fn with_conv(&mut self, layer: usize, work: impl FnOnce(&mut Self, &mut ConvLayer)) {
-        let mut convs = std::mem::take(&mut self.layers.convs);
-        work(self, &mut convs[layer]);
-        self.layers.convs = convs;
-    }
-
-    /// Lends a transposed convolution out while the rest is in use.
-    fn with_transposed(
-        &mut self,
-        layer: usize,
-        work: impl FnOnce(&mut Self, &mut TransposedLayer),
-    ) {
-        let mut transposed = std::mem::take(&mut self.layers.transposed);
-        work(self, &mut transposed[layer]);
-        self.layers.transposed = transposed;
-    }
-
     fn views<const R: usize, const W: usize>(&mut self) -> Views<'_, R, W> {
         let instruction = self.instruction;
         let reads: [Value; R] = std::array::from_fn(|i| instruction.reads[i]);
@@ -551,39 +468,4 @@ fn map<'m>(program: &Program, isa: Isa, value: Value, data: &'m [f32]) -> Map<'m
 
 fn map_mut<'m>(program: &Program, isa: Isa, value: Value, data: &'m mut [f32]) -> MapMut<'m> {
     MapMut::new(isa, program.shape(value), data, program.image_stride(value))
-}
-
-/// A batch norm with its numbers.
-fn numbers<'p>(norm: &NormLayer, parameters: &'p [Slice]) -> BatchNorm<'p> {
-    BatchNorm {
-        scale: parameters[norm.scale].get(),
-        shift: parameters[norm.shift].get(),
-        epsilon: norm.epsilon,
-        activation: norm.activation,
-    }
-}
-
-/// Has `work` write the gradient of a convolution's kernel.
-fn conv_weights(
-    conv: &ConvLayer,
-    gradients: &mut [Option<Slice>],
-    work: impl FnOnce(&WeightGradient, &mut [f32]),
-) {
-    let (Some(way), Some(to)) = (&conv.weight_gradient, &mut gradients[conv.kernel]) else {
-        return;
-    };
-    let to = to.get_mut();
-    if has_leading_taps(&conv.description) {
-        let mut wider = vec![0.0; conv.forward.spec().weights_len()];
-        work(way, &mut wider);
-        without_leading_taps(&conv.description, &wider, to);
-    } else {
-        work(way, to);
-    }
-}
-
-fn bias_gradient(bias: Option<usize>, gradients: &mut [Option<Slice>], dy: Map<'_>) {
-    if let Some(to) = bias.and_then(|bias| gradients[bias].as_mut()) {
-        kernels::bias_gradient(dy, to.get_mut());
-    }
 }

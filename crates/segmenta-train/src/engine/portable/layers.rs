@@ -9,7 +9,7 @@ use segmenta_kernels::{SideMap, drop_factors};
 use segmenta_runtime::lower::{as_convolution, pool_window, undone_pools};
 
 use super::sides::Sides;
-use super::{Parameters, Portable};
+use super::{Parameters, Portable, attention, norms};
 use crate::engine::drop_seed;
 
 /// Computes the nodes of one forward pass.
@@ -137,19 +137,23 @@ impl<'a> Layers<'a> {
             }
             Op::FitLike { .. } => fit(x, size),
             Op::Dropout { p } => self.drop(at, x, p, [to.batch, to.channels, to.height, to.width]),
+            Op::Dropout2d { p } => self.drop(at, x, p, [to.batch, to.channels, 1, 1]),
             Op::StochasticDepth { p } => self.drop(at, x, p, [to.batch, 1, 1, 1]),
+            Op::GroupNorm { groups, eps } => norms::group_norm(x, groups, eps, own),
+            Op::LayerNorm { eps } => norms::layer_norm(x, eps, own),
+            Op::Softmax { parts, log } => norms::softmax(x, parts, log),
+            Op::Attention { heads } => attention::attention([x, next(), next()], heads),
+            Op::PositionAttention => attention::position_attention([x, next(), next()]),
+            Op::Tokens { grid } => attention::tokens(x, [&own[0], &own[1]], grid, self.sides),
+            Op::Patches { .. } => attention::patches(x, size),
+            Op::Scale { by } => x * by,
+            Op::Slice { first, channels } => x.narrow(1, first, channels),
+            Op::GlobalMaxPool => {
+                let [n, c, height, width] = x.dims();
+                let largest = x.reshape([n, c, height * width]).max_dim(2);
+                largest.reshape([n, c, 1, 1])
+            }
             Op::Input | Op::Concat => unreachable!("no operation on one value"),
-            Op::GroupNorm { .. }
-            | Op::LayerNorm { .. }
-            | Op::Softmax { .. }
-            | Op::Attention { .. }
-            | Op::PositionAttention
-            | Op::Tokens { .. }
-            | Op::Patches { .. }
-            | Op::Scale { .. }
-            | Op::Slice { .. }
-            | Op::GlobalMaxPool
-            | Op::Dropout2d { .. } => unreachable!("refused when the engine was made"),
         }
     }
 
@@ -206,7 +210,7 @@ impl<'a> Layers<'a> {
         y.reshape([n, c, to.height, to.width])
     }
 
-    /// Drops the values, or whole pictures, that our kernels drop for the same seed.
+    /// Drops the values, whole channels or whole pictures, that our kernels drop for the same seed.
     fn drop(&mut self, at: usize, x: Tensor<4>, p: f32, factors: [usize; 4]) -> Tensor<4> {
         if !self.drops || p == 0.0 {
             return x;
@@ -255,24 +259,6 @@ fn activate(x: Tensor<4>, activation: Activation) -> Tensor<4> {
         Activation::Gelu => activation::gelu(x),
         Activation::Tanh => activation::tanh(x),
     }
-}
-
-/// Whether it can be computed here and has a gradient.
-pub(super) fn can_learn(op: &Op) -> bool {
-    !matches!(
-        op,
-        Op::GroupNorm { .. }
-            | Op::LayerNorm { .. }
-            | Op::Softmax { .. }
-            | Op::Attention { .. }
-            | Op::PositionAttention
-            | Op::Tokens { .. }
-            | Op::Patches { .. }
-            | Op::Scale { .. }
-            | Op::Slice { .. }
-            | Op::GlobalMaxPool
-            | Op::Dropout2d { .. }
-    )
 }
 
 /// Cut off, or filled up with zeros, below and right.

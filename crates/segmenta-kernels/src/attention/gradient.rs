@@ -1,0 +1,574 @@
+//! Gradients of attention.
+//!
+//! With `P = softmax(S)`, `S = scale · QKᵀ`, and `dO` the gradient of the output: `dV = Pᵀ dO`,
+//! `dP = dO Vᵀ`, `dS = P ∘ (dP − Σ P ∘ dP)`, `dQ = scale · dS K`, `dK = scale · dSᵀ Q`.
+//!
+//! Contract: `P` is computed again from queries and keys (as in Dao et al. 2022, arXiv:2205.14135), so that
+//! what is kept between the passes does not grow with queries times keys. Strips of queries go through all
+//! five products with their rows of `P` and `dS` in cache; each part of the queries of a picture and head has
+//! its own sums for keys and values, added up in the order of the parts. How many parts there are depends on
+//! the shapes alone. Lanes that fill a gradient's last block up become 0.
+
+use super::{Extents, TILE, Target, across, channel_of, product};
+use crate::exp::exp;
+use crate::isa::{Isa, Kernel};
+use crate::map::{Map, MapMut, MapShape, assert_same};
+use crate::shared::{Shared, in_parallel, part};
+use crate::simd::Simd;
+
+/// Queries that add to the sums of keys and values together: whole tiles.
+const STRIP: usize = 4 * TILE;
+/// Parts that all queries of a batch are cut into, if there are enough of them.
+const PARTS: usize = 32;
+
+/// How the memory is laid out for one head of one picture.
+#[derive(Clone, Copy)]
+struct Rooms {
+    extents: Extents,
+    padded_depth: usize,
+    /// Keys, filled up to whole tiles.
+    rows: usize,
+    /// Parts of the queries.
+    parts: usize,
+}
+
+impl Rooms {
+    fn new(isa: Isa, shapes: [MapShape; 3], heads: usize) -> Self {
+        let extents = Extents::new(isa, shapes, heads);
+        let most = extents.queries.div_ceil(4 * STRIP);
+        Self {
+            extents,
+            padded_depth: extents.depth.next_multiple_of(super::VECTORS * isa.lanes()),
+            rows: extents.keys.next_multiple_of(TILE),
+            parts: PARTS.div_ceil(shapes[0].batch * heads).min(most),
+        }
+    }
+
+    /// Keys by channel and by key, values by channel.
+    fn packed(&self) -> [usize; 3] {
+        let Extents {
+            depth,
+            width,
+            keys,
+            padded_keys,
+            ..
+        } = self.extents;
+        [
+            depth * padded_keys,
+            keys * self.padded_depth,
+            width * padded_keys,
+        ]
+    }
+
+    /// Sums of one part: for keys and for values.
+    fn sums(&self) -> [usize; 2] {
+        [self.padded_depth, self.extents.padded_width].map(|width| self.rows * width)
+    }
+
+    /// Values of one head of one picture: what is packed, then the sums of each part.
+    fn each(&self) -> usize {
+        self.packed().iter().sum::<usize>() + self.parts * self.sums().iter().sum::<usize>()
+    }
+}
+
+/// Values of scratch memory that [`attention_gradient`] needs for maps of these shapes: queries, keys, values.
+///
+/// # Panics
+/// If the shapes do not fit.
+pub fn attention_gradient_scratch(isa: Isa, shapes: [MapShape; 3], heads: usize) -> usize {
+    shapes[0].batch * heads * Rooms::new(isa, shapes, heads).each()
+}
+
+/// Values of scratch memory that [`position_attention_gradient`] needs.
+///
+/// # Panics
+/// If the shapes do not fit.
+pub fn position_attention_gradient_scratch(isa: Isa, shapes: [MapShape; 3]) -> usize {
+    attention_gradient_scratch(isa, shapes, 1)
+}
+
+/// The gradients of the queries, keys and values of [`attention`](super::attention), whose output has the
+/// gradient `dy`.
+///
+/// # Panics
+/// If the shapes do not fit, or the scratch memory is too small.
+pub fn attention_gradient(
+    maps: [Map<'_>; 3],
+    dy: Map<'_>,
+    heads: usize,
+    gradients: [&mut MapMut<'_>; 3],
+    scratch: &mut [f32],
+) {
+    let depth = maps[0].shape().channels / heads;
+    let pass = Pass::new(maps, dy, heads, 1.0 / (depth as f32).sqrt(), false);
+    pass.run(gradients, scratch);
+}
+
+/// The gradients of the queries, keys and values of [`position_attention`](super::position_attention), whose
+/// output has the gradient `dy`.
+///
+/// # Panics
+/// If the shapes do not fit, or the scratch memory is too small.
+pub fn position_attention_gradient(
+    maps: [Map<'_>; 3],
+    dy: Map<'_>,
+    gradients: [&mut MapMut<'_>; 3],
+    scratch: &mut [f32],
+) {
+    Pass::new(maps, dy, 1, 1.0, true).run(gradients, scratch);
+}
+
+/// All that is read.
+struct Pass<'a> {
+    isa: Isa,
+    maps: [Map<'a>; 3],
+    dy: Map<'a>,
+    heads: usize,
+    scale: f32,
+    /// Whether one softmax goes over all pairs of a picture, and the output is read transposed: MA-Net's.
+    over_all: bool,
+    rooms: Rooms,
+}
+
+impl<'a> Pass<'a> {
+    fn new(maps: [Map<'a>; 3], dy: Map<'a>, heads: usize, scale: f32, over_all: bool) -> Self {
+        let isa = maps[0].isa();
+        let rooms = Rooms::new(isa, maps.map(|m| m.shape()), heads);
+        let output = MapShape {
+            channels: heads * rooms.extents.width,
+            ..maps[0].shape()
+        };
+        assert_same(output, dy.shape());
+        Self {
+            isa,
+            maps,
+            dy,
+            heads,
+            scale,
+            over_all,
+            rooms,
+        }
+    }
+
+    fn run(&self, gradients: [&mut MapMut<'_>; 3], scratch: &mut [f32]) {
+        for (map, gradient) in self.maps.iter().zip(&gradients) {
+            assert_same(map.shape(), gradient.shape());
+        }
+        let (rooms, heads) = (self.rooms, self.heads);
+        let all = self.maps[0].shape().batch * heads;
+        let (packed, sums) =
+            scratch[..all * rooms.each()].split_at_mut(all * rooms.packed().iter().sum::<usize>());
+        self.pack(packed);
+        let packed: Vec<&[f32]> = packed.chunks_exact(packed.len() / all).collect();
+
+        let found = match self.over_all {
+            true => self.measure(&packed),
+            false => Vec::new(),
+        };
+        let [queries, keys, values] = gradients.map(|map| Target::new(map));
+        let each = sums.len() / all / rooms.parts;
+        let shared = Shared::new(sums);
+        in_parallel(all * rooms.parts, |task| {
+            let (at, index) = (task / rooms.parts, task % rooms.parts);
+            let (image, head) = (at / heads, at % heads);
+            // SAFETY: the sums of a part belong to the one task that has it.
+            let sums = unsafe { std::slice::from_raw_parts_mut(shared.at(task * each), each) };
+            sums.fill(0.0);
+            let softmax = found.get(image).copied().unwrap_or(Softmax::OfQuery);
+            let mut strip = Strip::new(rooms);
+            self.each_strip(&mut strip, [image, head], index, |strip, query, count| {
+                self.isa.run(Gradients {
+                    rooms,
+                    packed: packed[at],
+                    strip,
+                    count,
+                    softmax,
+                    sums,
+                });
+                for (m, row) in (0..count).zip(strip.queries.chunks_exact(rooms.padded_depth)) {
+                    let row = row[..rooms.extents.depth].iter().map(|d| d * self.scale);
+                    // SAFETY: a head's channels of a query are written by the one task that has it.
+                    unsafe { queries.write(image, query + m, head * rooms.extents.depth, row) }
+                }
+            });
+        });
+        self.add_up(sums, [keys, values]);
+    }
+
+    /// Packs keys `[depth][keys]` and `[keys][depth]`, values `[width][keys]`, filled up with zeros.
+    fn pack(&self, packed: &mut [f32]) {
+        let [_, keys, values] = self.maps;
+        let (rooms, heads) = (self.rooms, self.heads);
+        let all = keys.shape().batch * heads;
+        let each = packed.len() / all;
+        let shared = Shared::new(packed);
+        in_parallel(all, |task| {
+            let (image, head) = (task / heads, task % heads);
+            // SAFETY: a head of a picture is packed by the one task that has its index.
+            let packed = unsafe { std::slice::from_raw_parts_mut(shared.at(task * each), each) };
+            packed.fill(0.0);
+            let [by_channel, by_key, _] = rooms.packed();
+            let (keys_by_channel, rest) = packed.split_at_mut(by_channel);
+            let (keys_by_key, values_by_channel) = rest.split_at_mut(by_key);
+            let Extents {
+                depth,
+                width,
+                padded_keys,
+                ..
+            } = rooms.extents;
+            for (i, row) in keys_by_channel.chunks_exact_mut(padded_keys).enumerate() {
+                let from = || channel_of(keys, image, head * depth + i);
+                row.iter_mut()
+                    .zip(from())
+                    .for_each(|(to, from)| *to = *from);
+                let column = keys_by_key.iter_mut().skip(i).step_by(rooms.padded_depth);
+                column.zip(from()).for_each(|(to, from)| *to = *from);
+            }
+            for (i, row) in values_by_channel.chunks_exact_mut(padded_keys).enumerate() {
+                let from = channel_of(values, image, head * width + i);
+                row.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+            }
+        });
+    }
+
+    /// Fills `strip` with each strip of a part of the queries in turn, and has `work` done on it; `work` hears
+    /// which query is the first, and how many there are.
+    fn each_strip(
+        &self,
+        strip: &mut Strip,
+        [image, head]: [usize; 2],
+        index: usize,
+        mut work: impl FnMut(&mut Strip, usize, usize),
+    ) {
+        let Rooms {
+            extents,
+            padded_depth,
+            parts,
+            ..
+        } = self.rooms;
+        let Extents {
+            depth,
+            width,
+            queries,
+            padded_width,
+            ..
+        } = extents;
+        for tile in part(queries.div_ceil(STRIP), parts, index) {
+            let first = tile * STRIP;
+            let count = STRIP.min(queries - first);
+            strip.queries.fill(0.0);
+            strip.blame.fill(0.0);
+            for (m, row) in (0..count).zip(strip.queries.chunks_exact_mut(padded_depth)) {
+                for (i, to) in row.iter_mut().enumerate().take(depth) {
+                    *to = value(self.maps[0], image, head * depth + i, first + m) * self.scale;
+                }
+            }
+            for (m, row) in (0..count).zip(strip.blame.chunks_exact_mut(padded_width)) {
+                for (i, to) in row.iter_mut().enumerate().take(width) {
+                    let [channel, pixel] = if self.over_all {
+                        let place = (first + m) * width + i;
+                        [place / queries, place % queries]
+                    } else {
+                        [head * width + i, first + m]
+                    };
+                    *to = value(self.dy, image, channel, pixel);
+                }
+            }
+            work(strip, first, count);
+        }
+    }
+
+    /// What the softmax over all pairs of each picture needs to know of all of them.
+    fn measure(&self, packed: &[&[f32]]) -> Vec<Softmax> {
+        let (rooms, batch) = (self.rooms, self.maps[0].shape().batch);
+        let queries = rooms.extents.queries;
+        // Of each query: the largest product, the weights' sum about it, and their sum times what they are
+        // to blame for.
+        let mut found = vec![0.0; batch * queries * 3];
+        let shared = Shared::new(&mut found);
+        in_parallel(batch * rooms.parts, |task| {
+            let (image, index) = (task / rooms.parts, task % rooms.parts);
+            let mut strip = Strip::new(rooms);
+            self.each_strip(&mut strip, [image, 0], index, |strip, query, count| {
+                // SAFETY: a query's place is written by the one task whose part it is in.
+                let to = unsafe {
+                    let start = shared.at((image * queries + query) * 3);
+                    std::slice::from_raw_parts_mut(start, count * 3)
+                };
+                self.isa.run(Measure {
+                    rooms,
+                    packed: packed[image],
+                    strip,
+                    to,
+                });
+            });
+        });
+        let of_image = |rows: &[f32]| {
+            let rows = || rows.chunks_exact(3);
+            let largest = rows().fold(
+                f32::NEG_INFINITY,
+                |most, row| {
+                    if row[0] > most { row[0] } else { most }
+                },
+            );
+            let total = |which: usize| -> f64 {
+                let weight = |row: &[f32]| f64::from(row[0] - largest).exp();
+                rows().map(|row| f64::from(row[which]) * weight(row)).sum()
+            };
+            Softmax::OfAll {
+                largest,
+                share: (1.0 / total(1)) as f32,
+                dot: (total(2) / total(1)) as f32,
+            }
+        };
+        found.chunks_exact(queries * 3).map(of_image).collect()
+    }
+
+    /// Adds the parts' sums up and writes the gradients of keys and values.
+    fn add_up(&self, sums: &mut [f32], targets: [Target<'_>; 2]) {
+        let (rooms, heads) = (self.rooms, self.heads);
+        let all = self.maps[0].shape().batch * heads;
+        let each = sums.len() / all;
+        let shared = Shared::new(sums);
+        in_parallel(all, |task| {
+            let (image, head) = (task / heads, task % heads);
+            // SAFETY: a head's sums are added up by the one task that has its index.
+            let sums = unsafe { std::slice::from_raw_parts_mut(shared.at(task * each), each) };
+            let (total, others) = sums.split_at_mut(each / rooms.parts);
+            for other in others.chunks_exact(total.len()) {
+                total
+                    .iter_mut()
+                    .zip(other)
+                    .for_each(|(to, more)| *to += more);
+            }
+            let (of_keys, of_values) = total.split_at(rooms.sums()[0]);
+            let Extents { depth, width, .. } = rooms.extents;
+            let kinds = [
+                (of_keys, rooms.padded_depth, depth, targets[0]),
+                (of_values, rooms.extents.padded_width, width, targets[1]),
+            ];
+            for (rows, padded, channels, target) in kinds {
+                let rows = rows.chunks_exact(padded).take(rooms.extents.keys);
+                for (key, row) in rows.enumerate() {
+                    let row = row[..channels].iter().copied();
+                    // SAFETY: a head's channels of a key are written by the one task that has it.
+                    unsafe { target.write(image, key, head * channels, row) }
+                }
+            }
+        });
+    }
+}
+
+fn value(map: Map<'_>, image: usize, channel: usize, pixel: usize) -> f32 {
+    let lanes = map.isa().lanes();
+    map.block_slice(image, channel / lanes)[pixel * lanes + channel % lanes]
+}
+
+/// What the weights of one query are divided by and blamed together with.
+#[derive(Clone, Copy)]
+enum Softmax {
+    /// Its own.
+    OfQuery,
+    /// Those of all queries: about the largest product, one over their sum, the sum of weights times blame.
+    OfAll { largest: f32, share: f32, dot: f32 },
+}
+
+/// Room for one strip of queries.
+struct Strip {
+    /// `[STRIP][padded_depth]`, scaled; afterwards their gradients, not scaled.
+    queries: Vec<f32>,
+    /// `[STRIP][padded_width]`: the gradients of their outputs.
+    blame: Vec<f32>,
+    /// `[STRIP][padded_keys]`, and room for a tile that hangs over: `P`.
+    weights: Vec<f32>,
+    /// The same: `dP`, then `dS`.
+    slopes: Vec<f32>,
+    /// `[STRIP][padded_depth]`.
+    moved: Vec<f32>,
+}
+
+impl Strip {
+    fn new(rooms: Rooms) -> Self {
+        let pairs = STRIP * rooms.extents.padded_keys + TILE;
+        Self {
+            queries: vec![0.0; STRIP * rooms.padded_depth],
+            blame: vec![0.0; STRIP * rooms.extents.padded_width],
+            weights: vec![0.0; pairs],
+            slopes: vec![0.0; pairs],
+            moved: vec![0.0; STRIP * rooms.padded_depth],
+        }
+    }
+
+    /// Products of queries with keys, and of what is blamed on them with values.
+    #[inline(always)]
+    unsafe fn products<S: Simd>(&mut self, rooms: Rooms, packed: &[f32]) {
+        let Extents {
+            depth,
+            width,
+            keys,
+            padded_keys,
+            padded_width,
+            ..
+        } = rooms.extents;
+        let [by_channel, by_key, _] = rooms.packed();
+        for first in (0..STRIP).step_by(TILE) {
+            product::<S>(
+                (
+                    self.queries.as_ptr().add(first * rooms.padded_depth),
+                    1,
+                    rooms.padded_depth,
+                ),
+                depth,
+                (packed.as_ptr(), padded_keys),
+                self.weights.as_mut_ptr().add(first * padded_keys),
+                false,
+            );
+            product::<S>(
+                (
+                    self.blame.as_ptr().add(first * padded_width),
+                    1,
+                    padded_width,
+                ),
+                width,
+                (packed[by_channel + by_key..].as_ptr(), padded_keys),
+                self.slopes.as_mut_ptr().add(first * padded_keys),
+                false,
+            );
+        }
+        let rows = self.weights.chunks_exact_mut(padded_keys);
+        rows.for_each(|row| row[keys..].fill(f32::NEG_INFINITY));
+    }
+
+    /// Weights of one row about its largest product, which they replace: that product, their sum, and the sum
+    /// of weights times blame.
+    #[inline(always)]
+    unsafe fn weigh<S: Simd>(&mut self, row: usize, padded_keys: usize) -> [f32; 3] {
+        let weights = self.weights.as_mut_ptr().add(row * padded_keys);
+        let slopes = self.slopes.as_ptr().add(row * padded_keys);
+        let mut most = S::splat(f32::NEG_INFINITY);
+        for key in (0..padded_keys).step_by(S::LANES) {
+            let x = S::load(weights.add(key));
+            most = S::select_larger(x, most, x, most);
+        }
+        let most = across::<S>(most, |a, b| if b > a || b.is_nan() { b } else { a });
+        let (largest, mut sum, mut dot) = (S::splat(most), S::zero(), S::zero());
+        for key in (0..padded_keys).step_by(S::LANES) {
+            let weight = exp::<S>(S::sub(S::load(weights.add(key)), largest));
+            sum = S::add(sum, weight);
+            dot = S::mul_add(weight, S::load(slopes.add(key)), dot);
+            S::store(weights.add(key), weight);
+        }
+        let [sum, dot] = [sum, dot].map(|x| across::<S>(x, |a, b| a + b));
+        [most, sum, dot]
+    }
+}
+
+/// Three numbers of each query of a strip, as [`Strip::weigh`] finds them.
+struct Measure<'a> {
+    rooms: Rooms,
+    packed: &'a [f32],
+    strip: &'a mut Strip,
+    to: &'a mut [f32],
+}
+
+impl Kernel for Measure<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        self.strip.products::<S>(self.rooms, self.packed);
+        for (row, to) in self.to.chunks_exact_mut(3).enumerate() {
+            let padded_keys = self.rooms.extents.padded_keys;
+            to.copy_from_slice(&self.strip.weigh::<S>(row, padded_keys));
+        }
+    }
+}
+
+/// The gradients of a strip's queries, in their place, and what they add to those of keys and values.
+struct Gradients<'a> {
+    rooms: Rooms,
+    packed: &'a [f32],
+    strip: &'a mut Strip,
+    /// Queries that there are.
+    count: usize,
+    softmax: Softmax,
+    sums: &'a mut [f32],
+}
+
+impl Kernel for Gradients<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let (rooms, strip) = (self.rooms, self.strip);
+        let Extents {
+            keys,
+            padded_keys,
+            padded_width,
+            ..
+        } = rooms.extents;
+        strip.products::<S>(rooms, self.packed);
+        for row in 0..self.count {
+            let (share, dot, about) = match self.softmax {
+                Softmax::OfQuery => {
+                    let [_, sum, dot] = strip.weigh::<S>(row, padded_keys);
+                    (1.0 / sum, dot / sum, None)
+                }
+                Softmax::OfAll {
+                    largest,
+                    share,
+                    dot,
+                } => (share, dot, Some(S::splat(largest))),
+            };
+            let (share, dot) = (S::splat(share), S::splat(dot));
+            let weights = strip.weights.as_mut_ptr().add(row * padded_keys);
+            let slopes = strip.slopes.as_mut_ptr().add(row * padded_keys);
+            for key in (0..padded_keys).step_by(S::LANES) {
+                let mut weight = S::load(weights.add(key));
+                if let Some(largest) = about {
+                    weight = exp::<S>(S::sub(weight, largest));
+                }
+                let weight = S::mul(weight, share);
+                let slope = S::mul(weight, S::sub(S::load(slopes.add(key)), dot));
+                S::store(weights.add(key), weight);
+                S::store(slopes.add(key), slope);
+            }
+        }
+        // Queries that do not exist.
+        strip.weights[self.count * padded_keys..].fill(0.0);
+        strip.slopes[self.count * padded_keys..].fill(0.0);
+
+        let keys_by_key = self.packed[rooms.packed()[0]..].as_ptr();
+        for first in (0..STRIP).step_by(TILE) {
+            product::<S>(
+                (
+                    strip.slopes.as_ptr().add(first * padded_keys),
+                    1,
+                    padded_keys,
+                ),
+                keys,
+                (keys_by_key, rooms.padded_depth),
+                strip.moved.as_mut_ptr().add(first * rooms.padded_depth),
+                false,
+            );
+        }
+        let (of_keys, of_values) = self.sums.split_at_mut(rooms.sums()[0]);
+        for key in (0..keys).step_by(TILE) {
+            product::<S>(
+                (strip.slopes.as_ptr().add(key), padded_keys, 1),
+                STRIP,
+                (strip.queries.as_ptr(), rooms.padded_depth),
+                of_keys.as_mut_ptr().add(key * rooms.padded_depth),
+                true,
+            );
+            product::<S>(
+                (strip.weights.as_ptr().add(key), padded_keys, 1),
+                STRIP,
+                (strip.blame.as_ptr(), padded_width),
+                of_values.as_mut_ptr().add(key * padded_width),
+                true,
+            );
+        }
+        std::mem::swap(&mut strip.queries, &mut strip.moved);
+    }
+}
