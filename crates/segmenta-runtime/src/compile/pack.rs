@@ -15,6 +15,8 @@ pub(super) struct DraftConv {
     pub(super) activation: Activation,
     /// Whether it reads the network's input as it came.
     pub(super) on_picture: bool,
+    /// Whether its second operand is a factor for each channel of the first.
+    pub(super) scaled: bool,
 }
 
 /// Kernel and bias in f32, the batch norm folded in.
@@ -79,7 +81,11 @@ impl DraftConv {
             return Ok(Work::ConvOnPicture(Box::new(packed)));
         }
         let packed = Convolution::new(isa, spec, weights.as_kernel(), self.activation);
-        Ok(Work::Conv(Box::new(packed)))
+        Ok(if self.scaled {
+            Work::ScaledConv(Box::new(packed))
+        } else {
+            Work::Conv(Box::new(packed))
+        })
     }
 
     /// `channel_of` says which output channel a kernel's value is for.

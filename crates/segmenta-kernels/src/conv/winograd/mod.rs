@@ -461,6 +461,7 @@ impl Kernel for Task<'_> {
                             plane: outputs.plane,
                             epilogue: None,
                         },
+                        scale: std::ptr::null(),
                     }
                     .run::<S>();
                 }
