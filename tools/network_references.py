@@ -1,4 +1,5 @@
-"""Writes what PyTorch computes for networks that no library has, and SMP's U-Net for sizes that do not halve.
+"""Writes what PyTorch computes for networks that no library has, SMP's U-Net for sizes that do not halve, and what
+SMP's settings change.
 
     python tools/network_references.py conformance/models
 
@@ -149,10 +150,112 @@ CASES = [
     ),
 ]
 
+# SMP's settings: architecture, encoder, keyword arguments, side of the input.
+SETTINGS = [
+    (
+        "unet",
+        "resnet18",
+        {
+            "decoder_use_norm": {"type": "instancenorm", "affine": True},
+            "decoder_interpolation": "bilinear",
+            "activation": "softmax2d",
+            "aux_params": {"classes": 3, "pooling": "max", "dropout": 0.5, "activation": "sigmoid"},
+        },
+        64,
+    ),
+    (
+        "unetplusplus",
+        "vgg11",
+        {
+            "encoder_depth": 4,
+            "decoder_channels": [64, 32, 16, 8],
+            "decoder_attention_type": "scse",
+            "activation": "logsoftmax",
+        },
+        32,
+    ),
+    (
+        "manet",
+        "mit_b0",
+        {"decoder_pab_channels": 24, "decoder_interpolation": "bilinear", "decoder_use_norm": "identity"},
+        64,
+    ),
+    ("linknet", "resnet18", {"encoder_depth": 4, "decoder_use_norm": "identity", "activation": "tanh"}, 32),
+    (
+        "fpn",
+        "vgg11",
+        {
+            "encoder_depth": 3,
+            "decoder_merge_policy": "cat",
+            "decoder_pyramid_channels": 64,
+            "decoder_segmentation_channels": 32,
+            "decoder_interpolation": "bilinear",
+            "upsampling": 1,
+        },
+        32,
+    ),
+    ("pspnet", "mobilenet_v2", {"encoder_depth": 4, "psp_out_channels": 64, "upsampling": 16}, 64),
+    (
+        "pan",
+        "resnet18",
+        {"encoder_depth": 4, "decoder_channels": 16, "decoder_interpolation": "nearest", "upsampling": 4},
+        128,
+    ),
+    (
+        "deeplabv3",
+        "timm-skresnet18",
+        {
+            "encoder_output_stride": 16,
+            "decoder_channels": 32,
+            "decoder_atrous_rates": [2, 4, 6],
+            "decoder_aspp_separable": True,
+            "activation": "sigmoid",
+        },
+        64,
+    ),
+    (
+        "deeplabv3plus",
+        "mobileone_s4",
+        {"encoder_output_stride": 8, "decoder_channels": 32, "decoder_aspp_separable": False},
+        32,
+    ),
+    ("upernet", "dpn68", {"encoder_depth": 4, "decoder_channels": 32, "decoder_use_norm": "identity"}, 64),
+    ("segformer", "timm-tf_efficientnet_lite0", {"encoder_depth": 4, "decoder_segmentation_channels": 32}, 32),
+]
+
+ARCHITECTURES = {
+    "unet": smp.Unet,
+    "unetplusplus": smp.UnetPlusPlus,
+    "manet": smp.MAnet,
+    "linknet": smp.Linknet,
+    "fpn": smp.FPN,
+    "pspnet": smp.PSPNet,
+    "pan": smp.PAN,
+    "deeplabv3": smp.DeepLabV3,
+    "deeplabv3plus": smp.DeepLabV3Plus,
+    "upernet": smp.UPerNet,
+    "segformer": smp.Segformer,
+}
+
+
+def with_settings():
+    """SETTINGS as CASES, and the keyword arguments by name."""
+    cases, kwargs = [], {}
+    for arch, encoder, given, side in SETTINGS:
+        name = f"smp-{arch}-{encoder}-settings"
+        kwargs[name] = given
+
+        def build(arch=arch, encoder=encoder, given=given):
+            return ARCHITECTURES[arch](encoder, encoder_weights=None, classes=2, **given)
+
+        cases.append((name, build, 2, (1, 3, side, side)))
+    return cases, kwargs
+
 
 def main():
     folder = pathlib.Path(sys.argv[1])
-    for name, build, classes, shape in CASES:
+    more, kwargs = with_settings()
+    for name, build, classes, shape in CASES + more:
         model = build()
         transposed = {n + ".weight" for n, m in model.named_modules() if isinstance(m, nn.ConvTranspose2d)}
         state = {
@@ -170,18 +273,22 @@ def main():
         assert len(entries) == len(state)
         x = torch.from_numpy(image(name, shape)).double()
         with torch.no_grad():
-            y = model.double().eval()(x)
-        assert y.shape == (shape[0], classes, *shape[2:])
-        library, arch, *encoder = name.removesuffix("-odd").split("-", 2)
+            results = model.double().eval()(x)
+        results = dict(zip(("out", "label"), results if isinstance(results, tuple) else (results,)))
+        assert results["out"].shape == (shape[0], classes, *shape[2:])
+        library, arch, *encoder = name.removesuffix("-odd").removesuffix("-settings").split("-", 2)
         spec = {"name": name, "library": library, "arch": arch, "classes": classes, "input": shape}
         if encoder:
             spec["encoder"] = encoder[0]
+        if name in kwargs:
+            spec["kwargs"] = kwargs[name]
         metadata = {
             "spec": json.dumps(spec),
             "state_dict": json.dumps(entries),
             "parameters": str(sum(p.numel() for p in model.parameters())),
         }
-        save_file({"out": y.numpy().astype(np.float32)}, folder / f"{name}.safetensors", metadata)
+        values = {key: value.numpy().astype(np.float32) for key, value in results.items()}
+        save_file(values, folder / f"{name}.safetensors", metadata)
 
 
 if __name__ == "__main__":

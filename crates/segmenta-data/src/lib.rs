@@ -1,11 +1,33 @@
 //! Data to learn from and to measure on.
 //!
-//! Road scenes painted by a program, with the class of every pixel: [`Scene::generate`]. They need no download and
-//! no licence, never run out, and are the same on every machine; the demonstration network was trained on them.
+//! In: folders as people have them. Out: pictures and label maps, checked, augmented, in batches.
 //!
-//! In: a seed and a size. Out: a [`Picture`](segmenta_image::Picture) and a [`LabelMap`](segmenta_image::LabelMap)
-//! of [`SCENE_CLASSES`].
+//! - [`Dataset`]: which pictures there are, with which masks, in which split, of which classes; the layout is
+//!   recognised ([`Kind`]).
+//! - [`check`]: every problem of a data set with file names and counts, before a network meets it.
+//! - [`augment`]: pictures and masks changed together, at random but the same on every run.
+//! - [`Loader`]: batches, prepared by threads of their own, the same for any number of them.
+//! - [`annotation`]: outlines and run lengths of COCO, labelme and CVAT as label maps.
+//! - [`Scene`]: road scenes painted by a program, with the class of every pixel. They need no download and no
+//!   licence, never run out, and are the same on every machine; the demonstration network was trained on them.
+//!
+//! Labels are ids of classes, and 255 ([`segmenta_image::VOID`]) where no class counts.
 
+pub mod annotation;
+pub mod augment;
+pub mod check;
+mod dataset;
+mod error;
+mod loader;
+mod random;
+mod sample;
 mod scenes;
 
+pub use dataset::{
+    ADE20K_CLASSES, CAMVID_CLASSES, CITYSCAPES_CLASSES, Classes, Dataset, Item, Kind, Open,
+    PETS_CLASSES, Shares, Split, VOC_CLASSES,
+};
+pub use error::DataError;
+pub use loader::{Batch, Batches, Loader, LoaderOptions};
+pub use sample::Sample;
 pub use scenes::{SCENE_CLASSES, SCENE_COLOURS, Scene};

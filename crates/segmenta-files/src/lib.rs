@@ -10,6 +10,9 @@ use std::{
     path::Path,
 };
 
+/// How the names of files begin that are being written. A kill can leave one behind; nothing reads it.
+pub const UNFINISHED: &str = ".segmenta-";
+
 /// Writes `path` through a temporary file beside it: filled, synchronised, renamed.
 ///
 /// When anything fails the temporary file is gone and `path` is what it was.
@@ -20,7 +23,7 @@ use std::{
 pub fn write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let folder = folder_of(path);
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".segmenta-");
+    builder.prefix(UNFINISHED);
     // A temporary file is its owner's alone; a model is for whom the umask lets read it.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
@@ -43,6 +46,31 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)?;
     sync_folder(folder_of(to));
     Ok(())
+}
+
+/// The system's refusal without its number, which tells a reader nothing.
+pub fn reason(refusal: &io::Error) -> String {
+    let text = refusal.to_string();
+    match text.split_once(" (os error") {
+        Some((words, _)) => words.to_lowercase(),
+        None => text,
+    }
+}
+
+/// What a person can do about a file that could not be written.
+pub fn write_remedy(refusal: &io::Error) -> &'static str {
+    match refusal.kind() {
+        io::ErrorKind::NotFound => "make its folder first",
+        io::ErrorKind::NotADirectory => "a part of the path is a file: choose another folder",
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "write to a folder that is yours"
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free some space on the disk",
+        io::ErrorKind::IsADirectory | io::ErrorKind::DirectoryNotEmpty => {
+            "a folder has this name: choose another"
+        }
+        _ => "check the disk and try again",
+    }
 }
 
 /// The folder that a file lies in.

@@ -3,8 +3,11 @@
 //! A builder's methods give a node back, never an error, so that architectures read as they are
 //! described. The first thing that does not fit is kept and [`Builder::finish`] returns it.
 
+mod attention;
 mod layers;
 mod maps;
+mod norms;
+mod order;
 mod windows;
 
 use std::collections::HashSet;
@@ -17,6 +20,7 @@ use crate::op::{BatchNorm, Op};
 use crate::parameter::{Parameter, ParameterId, Role};
 use crate::scope::Scope;
 use crate::side::{Side, Sides};
+use order::ModuleOrder;
 
 /// Channels and symbolic size of a node: what two maps must share to be added.
 type Extent = (usize, Side, Side);
@@ -28,6 +32,7 @@ pub struct Builder {
     names: HashSet<String>,
     batch_norm: BatchNorm,
     init: InitRule,
+    order: ModuleOrder,
     error: Option<GraphError>,
 }
 
@@ -44,6 +49,7 @@ impl Builder {
             names: HashSet::new(),
             batch_norm: BatchNorm::default(),
             init: InitRule::default(),
+            order: ModuleOrder::default(),
             error: None,
         };
         let extent = (channels, Sides::HEIGHT, Sides::WIDTH);
@@ -61,6 +67,12 @@ impl Builder {
         std::mem::replace(&mut self.init, init)
     }
 
+    /// Says in which order a state dict lists the modules directly under `name`, where it is not the order
+    /// in which their layers are built: an attention that a module owns, but that works before it.
+    pub fn module_order(&mut self, name: &Scope, children: &[&str]) {
+        self.order.declare(name, children);
+    }
+
     /// Channels of a node.
     pub fn channels(&self, node: Node) -> usize {
         self.graph.node(node).channels
@@ -71,6 +83,15 @@ impl Builder {
         self.extent(a) == self.extent(b)
     }
 
+    /// Whether two nodes have the same height and width for every input.
+    pub fn same_size(&self, a: Node, b: Node) -> bool {
+        let size = |node| {
+            let (_, height, width) = self.extent(node);
+            (height, width)
+        };
+        size(a) == size(b)
+    }
+
     /// Declares a result; the first declared is the main one.
     pub fn output(&mut self, name: &str, node: Node) {
         self.graph.outputs.push(Output {
@@ -79,15 +100,16 @@ impl Builder {
         });
     }
 
-    /// The finished graph.
+    /// The finished graph, its parameters in the order of a state dict: module by module.
     ///
     /// # Errors
     /// The first thing that did not fit, with the name of its node.
-    pub fn finish(self) -> Result<Graph, GraphError> {
-        match self.error {
-            Some(error) => Err(error),
-            None => Ok(self.graph),
+    pub fn finish(mut self) -> Result<Graph, GraphError> {
+        if let Some(error) = self.error {
+            return Err(error);
         }
+        self.order.sort(&mut self.graph);
+        Ok(self.graph)
     }
 
     fn extent(&self, node: Node) -> Extent {

@@ -43,6 +43,16 @@ impl Conv2d {
         }
     }
 
+    /// A window of that height and width, padded so that stride 1 keeps the size (odd sides), without
+    /// bias.
+    pub fn window(kernel: [usize; 2], out_channels: usize) -> Self {
+        Self {
+            kernel,
+            padding: kernel.map(|side| side / 2),
+            ..Self::square(1, out_channels)
+        }
+    }
+
     /// A 1×1 convolution without bias.
     pub fn pointwise(out_channels: usize) -> Self {
         Self::square(1, out_channels)

@@ -80,6 +80,18 @@ impl Graph {
         &self.parameters[id.index()]
     }
 
+    /// Names of the entries of the layers that read the network's input: those whose shapes depend on how
+    /// many channels come in.
+    pub fn input_parameters(&self) -> Vec<String> {
+        let on_input = |data: &&NodeData| data.inputs.contains(&Node(0));
+        let entries = self
+            .nodes
+            .iter()
+            .filter(on_input)
+            .flat_map(|data| &data.parameters);
+        entries.map(|&id| self.parameter(id).name.clone()).collect()
+    }
+
     /// Number of values that training changes: what PyTorch counts as parameters.
     pub fn trainable_count(&self) -> usize {
         let trainable = self.parameters.iter().filter(|p| p.is_trainable());

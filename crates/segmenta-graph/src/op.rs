@@ -18,6 +18,10 @@ pub enum Activation {
     Sigmoid,
     /// `x / (1 + e^−x)`, also called swish (EfficientNet).
     Silu,
+    /// `x · Φ(x)`, with the normal distribution's Φ by the error function (transformers).
+    Gelu,
+    /// The hyperbolic tangent.
+    Tanh,
 }
 
 /// A square window that pools as it moves, as PyTorch's.
@@ -131,8 +135,67 @@ pub enum Op {
     },
     /// Batch norm over channels: parameters scale, shift, running mean, running variance, counter.
     BatchNorm(BatchNorm),
+    /// Norm of each picture's groups of channels, over their pixels too (Wu and He 2018,
+    /// arXiv:1803.08494); parameters scale and shift, `[channels]`, or none.
+    GroupNorm {
+        /// Groups that the channels are split into; as many as channels for an instance norm.
+        groups: usize,
+        /// Added to the variance before the root.
+        eps: f32,
+    },
+    /// Norm of each pixel's channels (Ba et al. 2016, arXiv:1607.06450); parameters scale and shift,
+    /// `[channels]`.
+    LayerNorm {
+        /// Added to the variance before the root.
+        eps: f32,
+    },
     /// Pointwise non-linearity.
     Activation(Activation),
+    /// Softmax at each pixel between `parts` runs of equally many channels: the values that stand at one
+    /// place of their runs add up to 1. With as many parts as channels, PyTorch's `Softmax(dim=1)`.
+    Softmax {
+        /// Runs of channels.
+        parts: usize,
+        /// Whether the result's logarithm is given.
+        log: bool,
+    },
+    /// Every pixel of the first input, the queries, takes the mean of the third input's pixels, the
+    /// values, weighted by the softmax of `q · k / √d` over the pixels of the second, the keys; `heads` times,
+    /// each on its own `d` channels (Vaswani et al. 2017, arXiv:1706.03762).
+    Attention {
+        /// Runs of channels that attend by themselves.
+        heads: usize,
+    },
+    /// What SMP's MA-Net does in its middle (after Fan et al. 2020): as [`Op::Attention`] with one head,
+    /// without `√d`, the softmax over all pairs of a query and a key together, and the result, `[pixel][channel]`,
+    /// taken for `[channel][pixel]`.
+    PositionAttention,
+    /// A map's pixels in one row, after a class token, each with the embedding of its position added
+    /// (Dosovitskiy et al. 2020, arXiv:2010.11929): `C`×1×(1 + H·W). Parameters the token, `[1, 1, C]`, and
+    /// the embeddings, `[1, 1 + rows · columns, C]`; for a map of another size they are resized as timm
+    /// does, bicubic and antialiased.
+    Tokens {
+        /// Rows and columns of the map that the embeddings are for.
+        grid: [usize; 2],
+    },
+    /// The row of [`Op::Tokens`] as a map again, of the height and width of another node, whose values are
+    /// not read; the class token is left out.
+    Patches {
+        /// The node whose size is taken.
+        like: Node,
+    },
+    /// Every value times a number.
+    Scale {
+        /// The number.
+        by: f32,
+    },
+    /// Some of a map's channels.
+    Slice {
+        /// The first of them.
+        first: usize,
+        /// How many.
+        channels: usize,
+    },
     /// Sum of two maps of one shape.
     Add,
     /// Product of a map and a map of the same shape, of 1×1 pixels or of one channel.
@@ -158,6 +221,8 @@ pub enum Op {
     },
     /// Mean over all pixels: a 1×1 map.
     GlobalAvgPool,
+    /// Maximum over all pixels: a 1×1 map.
+    GlobalMaxPool,
     /// Resize to the height and width of another node, whose values are not read.
     ResizeLike {
         /// The node whose size is taken.
@@ -181,6 +246,11 @@ pub enum Op {
     /// Dropout; nothing in inference.
     Dropout {
         /// Probability that a value is dropped in training.
+        p: f32,
+    },
+    /// Dropout of whole channels (PyTorch's `Dropout2d`); nothing in inference.
+    Dropout2d {
+        /// Probability that a channel is dropped in training.
         p: f32,
     },
     /// Stochastic depth (Huang et al. 2016, arXiv:1603.09382), also called drop connect: a picture's
@@ -210,7 +280,19 @@ impl Op {
                 Activation::Hardsigmoid => "hardsigmoid",
                 Activation::Sigmoid => "sigmoid",
                 Activation::Silu => "silu",
+                Activation::Gelu => "gelu",
+                Activation::Tanh => "tanh",
             },
+            Self::GroupNorm { .. } => "group norm",
+            Self::LayerNorm { .. } => "layer norm",
+            Self::Softmax { log: false, .. } => "softmax",
+            Self::Softmax { log: true, .. } => "log softmax",
+            Self::Attention { .. } => "attention",
+            Self::PositionAttention => "position attention",
+            Self::Tokens { .. } => "tokens",
+            Self::Patches { .. } => "patches",
+            Self::Scale { .. } => "scale",
+            Self::Slice { .. } => "slice",
             Self::Add => "add",
             Self::Mul => "multiply",
             Self::Concat => "concat",
@@ -219,18 +301,23 @@ impl Op {
             Self::AvgPool2d { .. } => "average pool",
             Self::AdaptiveAvgPool2d { .. } => "adaptive average pool",
             Self::GlobalAvgPool => "global average pool",
+            Self::GlobalMaxPool => "global max pool",
             Self::ResizeLike { filter, .. } | Self::Upsample { filter, .. } => match filter {
                 Filter::Nearest => "nearest resize",
                 Filter::Bilinear { .. } => "bilinear resize",
             },
             Self::FitLike { .. } => "fit",
             Self::Dropout { .. } => "dropout",
+            Self::Dropout2d { .. } => "channel dropout",
             Self::StochasticDepth { .. } => "stochastic depth",
         }
     }
 
     /// Whether it changes nothing in inference.
     pub fn is_training_only(&self) -> bool {
-        matches!(self, Self::Dropout { .. } | Self::StochasticDepth { .. })
+        matches!(
+            self,
+            Self::Dropout { .. } | Self::Dropout2d { .. } | Self::StochasticDepth { .. }
+        )
     }
 }

@@ -28,6 +28,8 @@ pub enum Role {
     Scale,
     /// A norm's shift (`bias` in state dicts), `[channels]`.
     Shift,
+    /// What stands for a token or a position, `[1, tokens, channels]`.
+    Embedding,
     /// Batch norm's running mean, `[channels]`; kept, not learned.
     RunningMean,
     /// Batch norm's running variance, `[channels]`; kept, not learned.

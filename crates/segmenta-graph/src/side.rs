@@ -25,6 +25,12 @@ enum Expr {
         factor: usize,
         add: i64,
     },
+    /// `one · other + add`.
+    Area {
+        one: Side,
+        other: Side,
+        add: i64,
+    },
 }
 
 /// All the sides of one graph.
@@ -120,6 +126,11 @@ impl Sides {
         self.intern(Expr::Stretch { of, factor, add })
     }
 
+    /// `one · other + add`: how many pixels a map has, and some more.
+    pub fn area(&mut self, one: Side, other: Side, add: i64) -> Side {
+        self.intern(Expr::Area { one, other, add })
+    }
+
     /// The value of every side for one input; a side that cannot be is zero or negative.
     pub(crate) fn values(&self, height: usize, width: usize) -> Vec<i64> {
         let mut values: Vec<i64> = Vec::with_capacity(self.0.len());
@@ -133,6 +144,10 @@ impl Sides {
                     (values[of.0 as usize] + add).div_euclid(stride as i64)
                 }
                 Expr::Stretch { of, factor, add } => values[of.0 as usize] * factor as i64 + add,
+                Expr::Area { one, other, add } => {
+                    // No pixels either way are none, not some.
+                    values[one.0 as usize].max(0) * values[other.0 as usize].max(0) + add
+                }
             });
         }
         values
@@ -163,6 +178,9 @@ impl Sides {
                 } else {
                     format!("⌊({of}{add:+})/{stride}⌋")
                 }
+            }
+            Expr::Area { one, other, add } => {
+                format!("({}·{}{add:+})", self.display(one), self.display(other))
             }
             Expr::Stretch { of, factor, add } => {
                 let of = self.display(of);

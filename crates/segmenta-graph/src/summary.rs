@@ -67,7 +67,8 @@ impl Graph {
                 parameters += if entry.is_trainable() { entry.len() } else { 0 };
             }
             let input = data.inputs.first().map(|i| shapes[i.index()]);
-            let multiply_adds = multiply_adds(data, input.unwrap_or(shape), shape);
+            let keys = data.inputs.get(1).map(|i| shapes[i.index()]);
+            let multiply_adds = multiply_adds(data, input.unwrap_or(shape), keys, shape);
             summary.parameters += parameters;
             summary.multiply_adds += multiply_adds;
             summary.weight_bytes += values * size_of::<f32>();
@@ -84,9 +85,10 @@ impl Graph {
     }
 }
 
-/// Multiply-adds of one node. Norms count one a value (they fold to a scale and a shift), a
-/// bilinear sample three; what only adds, compares or copies counts nothing.
-fn multiply_adds(data: &NodeData, input: Shape, output: Shape) -> u64 {
+/// Multiply-adds of one node. Norms count one a value (they end in a scale and a shift), a
+/// bilinear sample three, an attention both of its products; what only adds, compares or copies counts
+/// nothing.
+fn multiply_adds(data: &NodeData, input: Shape, keys: Option<Shape>, output: Shape) -> u64 {
     let count = match data.op {
         Op::Conv2d(conv) => {
             output.len() * input.channels * conv.kernel[0] * conv.kernel[1] / conv.groups
@@ -96,7 +98,14 @@ fn multiply_adds(data: &NodeData, input: Shape, output: Shape) -> u64 {
             input.len() * output.channels * conv.kernel[0] * conv.kernel[1] / conv.groups
         }
         Op::Linear { .. } => output.len() * input.channels,
-        Op::BatchNorm(_) | Op::Mul => output.len(),
+        Op::BatchNorm(_)
+        | Op::GroupNorm { .. }
+        | Op::LayerNorm { .. }
+        | Op::Scale { .. }
+        | Op::Mul => output.len(),
+        Op::Attention { .. } | Op::PositionAttention => {
+            (input.len() + output.len()) * keys.map_or(0, |k| k.pixels())
+        }
         Op::ResizeLike { filter, .. } | Op::Upsample { filter, .. } => match filter {
             Filter::Nearest => 0,
             Filter::Bilinear { .. } => 3 * output.len(),
@@ -128,6 +137,12 @@ fn describe(op: &Op) -> String {
             window([p.kernel; 2], p.stride, 1, 1);
         }
         Op::AdaptiveAvgPool2d { size } => window(size, 1, 1, 1),
+        Op::GroupNorm { groups, .. } => {
+            let _ = write!(text, " groups {groups}");
+        }
+        Op::Attention { heads } => {
+            let _ = write!(text, " heads {heads}");
+        }
         _ => {}
     }
     text

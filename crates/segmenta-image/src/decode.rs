@@ -41,6 +41,20 @@ pub(crate) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureEr
     Ok(orient::upright(picture, orientation))
 }
 
+/// The EXIF orientation of a picture file's bytes, 1 to 8: how it is turned to stand upright (CIPA DC-008). 1, as it
+/// lies, also where there is none or where it cannot be read.
+///
+/// [`Picture::open`] applies it. A program needs it for a mask that was drawn on the picture as it lies in the file:
+/// see [`crate::LabelMap::upright`].
+pub fn exif_orientation(bytes: &[u8]) -> u8 {
+    let orientation = || -> Option<Orientation> {
+        let format = format_of(bytes).ok()?;
+        let reader = ImageReader::with_format(Cursor::new(bytes), format);
+        reader.into_decoder().ok()?.orientation().ok()
+    };
+    orientation().map_or(1, Orientation::to_exif)
+}
+
 /// The pixels by `image`'s own decoder.
 fn general(decoder: impl ImageDecoder, format: ImageFormat) -> Result<Vec<u8>, PictureError> {
     let colour = decoder.color_type();

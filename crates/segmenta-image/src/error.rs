@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use segmenta_files::{reason, write_remedy};
+
 /// What went wrong with a picture. `Display` reads `what · where · remedy`.
 #[derive(Debug, thiserror::Error)]
 #[error("{what} · {place} · {remedy}")]
@@ -84,41 +86,18 @@ impl PictureError {
         };
         Self::new(
             ErrorKind::Io,
-            format!("cannot read the file: {}", plain(cause)),
+            format!("cannot read the file: {}", reason(cause)),
             path.display(),
             remedy,
         )
     }
 
     pub(crate) fn write(path: &Path, cause: &io::Error) -> Self {
-        let remedy = match cause.kind() {
-            io::ErrorKind::NotFound => "make its folder first",
-            io::ErrorKind::NotADirectory => "a part of the path is a file: choose another folder",
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                "write to a folder that is yours"
-            }
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                "free some space on the disk"
-            }
-            io::ErrorKind::IsADirectory | io::ErrorKind::DirectoryNotEmpty => {
-                "a folder has this name: choose another"
-            }
-            _ => "check the disk and try again",
-        };
         Self::new(
             ErrorKind::Io,
-            format!("cannot write the file: {}", plain(cause)),
+            format!("cannot write the file: {}", reason(cause)),
             path.display(),
-            remedy,
+            write_remedy(cause),
         )
-    }
-}
-
-/// An I/O error without the operating system's number, which tells a reader nothing.
-fn plain(cause: &io::Error) -> String {
-    let text = cause.to_string();
-    match text.split_once(" (os error") {
-        Some((words, _)) => words.to_lowercase(),
-        None => text,
     }
 }

@@ -77,8 +77,11 @@ fn stretched(tensor: &[f32], width: usize, height: usize) -> Result<Picture, Pic
 }
 
 impl Picture {
-    /// Draws `other` with its top left at (`left`, `top`); it must lie inside.
-    pub(crate) fn paste(&mut self, other: &Picture, left: usize, top: usize) {
+    /// Draws `other` with its top left at (`left`, `top`).
+    ///
+    /// # Panics
+    /// If it reaches over the right edge; what lies below the lower edge is not drawn.
+    pub fn paste(&mut self, other: &Picture, left: usize, top: usize) {
         let start = left * 3..(left + other.width()) * 3;
         let width = self.width();
         let target = self.pixels_mut().chunks_exact_mut(width * 3).skip(top);

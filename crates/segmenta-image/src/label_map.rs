@@ -35,6 +35,12 @@ impl LabelMap {
         Ok(Self { width, height, ids })
     }
 
+    /// For ids whose count is right by construction.
+    pub(crate) fn from_parts(width: usize, height: usize, ids: Vec<u8>) -> Self {
+        debug_assert!(width > 0 && height > 0 && ids.len() == width * height);
+        Self { width, height, ids }
+    }
+
     /// Reads a mask: the indices of a palette PNG, or the values of a grey PNG, as they are in the file.
     ///
     /// # Errors
@@ -87,7 +93,7 @@ impl LabelMap {
                 ErrorKind::Unsupported,
                 format!("a mask of {colour:?} colours, where class ids are wanted"),
                 "the bytes given",
-                "save it with class ids (palette or 8-bit grey PNG), or say which colour is which class (--kind rgb)",
+                "save it with class ids (palette or 8-bit grey PNG), or make such masks of it: segmenta data convert rgb",
             ));
         }
         let size = reader.output_buffer_size().unwrap_or(0);
@@ -197,6 +203,13 @@ impl LabelMap {
             .par_chunks_exact_mut(self.width)
             .for_each(<[u8]>::reverse);
         flipped
+    }
+
+    /// The map with top and bottom exchanged.
+    #[must_use]
+    pub fn flip_vertical(&self) -> Self {
+        let rows = self.ids.chunks_exact(self.width).rev();
+        Self::from_parts(self.width, self.height, rows.flatten().copied().collect())
     }
 }
 

@@ -141,17 +141,24 @@ impl Style {
 
 impl Picture {
     /// A filled square with a thin darker edge, so that white shows on white too.
-    fn draw_swatch(&mut self, square: Rect, colour: [u8; 3]) {
+    ///
+    /// # Panics
+    /// As [`Picture::fill`].
+    pub fn draw_swatch(&mut self, square: Rect, colour: [u8; 3]) {
         let edge = (square.width / 16).max(1);
         self.fill(square, colour.map(|c| c - c / 4));
-        let inside = square.width - edge * 2;
+        let inside = square.width.saturating_sub(edge * 2);
         self.fill(
             Rect::new(square.x + edge, square.y + edge, inside, inside),
             colour,
         );
     }
 
-    fn fill(&mut self, area: Rect, colour: [u8; 3]) {
+    /// Fills an area with a colour.
+    ///
+    /// # Panics
+    /// If it reaches over the right edge; what lies below the lower edge is not drawn.
+    pub fn fill(&mut self, area: Rect, colour: [u8; 3]) {
         let width = self.width();
         let (pixels, _) = self.pixels_mut().as_chunks_mut::<3>();
         for row in pixels

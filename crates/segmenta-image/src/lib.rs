@@ -4,7 +4,8 @@
 //! On the way: [`Preprocess`] resizes, crops, pads and normalises a picture into the tensor a network reads, and
 //! remembers in a [`Geometry`] which part of the photograph the tensor shows.
 //! Out: label maps as palette PNGs ([`LabelMap::save`]), overlays ([`LabelMap::overlay`]), cut-outs ([`cutout`]),
-//! grids ([`make_grid`]), legends ([`legend`]), probabilities ([`save_probability`]).
+//! grids ([`make_grid`]), legends ([`legend`]), probabilities ([`save_probability`]); for figures, words
+//! ([`Text`]), areas and pictures drawn on a picture.
 //!
 //! Values are Pillow's and torchvision's, pinned by the project's conformance files. Every file is written
 //! whole or not at all ([`write_atomic`]); every error says what, where and what to do ([`PictureError`]).
@@ -29,6 +30,7 @@ mod save;
 mod text;
 
 pub use cutout::cutout;
+pub use decode::exif_orientation;
 pub use error::{ErrorKind, PictureError};
 pub use grid::{make_grid, make_grid_normalised};
 pub use label_map::LabelMap;
@@ -39,6 +41,7 @@ pub use preprocess::{Geometry, Pad, Prepared, Preprocess};
 pub use rect::Rect;
 pub use resize_rule::Resize;
 pub use save::{save_probability, write_atomic};
+pub use text::{DEJAVU_SANS, Text};
 
 /// The id that marks pixels without a class: boundaries and the unlabelled, as in Pascal VOC.
 pub const VOID: u8 = 255;

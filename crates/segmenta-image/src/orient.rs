@@ -1,17 +1,44 @@
-//! EXIF orientation: turning a picture upright.
+//! EXIF orientation: turning a picture upright, and the mask that was drawn on it as it lay.
 
 use image::metadata::Orientation;
 use rayon::prelude::*;
 
-use crate::Picture;
+use crate::{LabelMap, Picture};
+
+pub(crate) fn upright(picture: Picture, orientation: Orientation) -> Picture {
+    if orientation == Orientation::NoTransforms {
+        return picture;
+    }
+    let (source, _) = picture.pixels().as_chunks::<3>();
+    let (width, height, target) = turned(source, picture.size(), orientation);
+    Picture::new(width, height, target.into_flattened())
+}
+
+impl LabelMap {
+    /// The map turned as a picture with this EXIF orientation (1 to 8, see [`crate::exif_orientation`]) is turned
+    /// upright: for masks that were drawn on the picture as it lies in its file. Other numbers leave it as it is.
+    #[must_use]
+    pub fn upright(self, exif: u8) -> Self {
+        match Orientation::from_exif(exif) {
+            None | Some(Orientation::NoTransforms) => self,
+            Some(orientation) => {
+                let (width, height, ids) = turned(self.ids(), self.size(), orientation);
+                Self::from_parts(width, height, ids)
+            }
+        }
+    }
+}
 
 /// Every orientation reads the source in straight lines: from a corner, one step a column and one step a row.
-pub(crate) fn upright(picture: Picture, orientation: Orientation) -> Picture {
+fn turned<T: Copy + Default + Send + Sync>(
+    source: &[T],
+    (width, height): (usize, usize),
+    orientation: Orientation,
+) -> (usize, usize, Vec<T>) {
     use Orientation as O;
-    let (width, height) = picture.size();
     let (w, h) = (width as isize, height as isize);
     let (start, column, row) = match orientation {
-        O::NoTransforms => return picture,
+        O::NoTransforms => (0, 1, w),
         O::FlipHorizontal => (w - 1, -1, w),
         O::Rotate180 => (w * h - 1, -1, -w),
         O::FlipVertical => (w * (h - 1), 1, -w),
@@ -20,17 +47,16 @@ pub(crate) fn upright(picture: Picture, orientation: Orientation) -> Picture {
         O::Rotate270FlipH => (w * h - 1, -w, -1),
         O::Rotate270 => (w - 1, w, -1),
     };
-    let turned = matches!(
+    let on_its_side = matches!(
         orientation,
         O::Rotate90 | O::Rotate90FlipH | O::Rotate270 | O::Rotate270FlipH
     );
-    let (width, height) = if turned {
+    let (width, height) = if on_its_side {
         (height, width)
     } else {
         (width, height)
     };
-    let (source, _) = picture.pixels().as_chunks::<3>();
-    let mut target = vec![[0; 3]; source.len()];
+    let mut target = vec![T::default(); source.len()];
     target
         .par_chunks_exact_mut(width)
         .enumerate()
@@ -40,7 +66,7 @@ pub(crate) fn upright(picture: Picture, orientation: Orientation) -> Picture {
                 *pixel = source[(first + column * x as isize) as usize];
             }
         });
-    Picture::new(width, height, target.into_flattened())
+    (width, height, target)
 }
 
 #[cfg(test)]
@@ -70,6 +96,10 @@ mod tests {
             let turned = upright(source.clone(), orientation);
             assert_eq!(turned.size(), wanted.size(), "orientation {exif}");
             assert_eq!(turned.pixels(), wanted.pixels(), "orientation {exif}");
+            let mask = LabelMap::new(3, 2, vec![0, 1, 2, 3, 4, 5]).unwrap();
+            let mask = mask.upright(exif);
+            assert_eq!(mask.size(), wanted.size(), "orientation {exif}");
+            assert_eq!(mask.ids(), pixels, "orientation {exif}");
         }
     }
 }

@@ -184,6 +184,13 @@ impl Picture {
             .for_each(|row| row.as_chunks_mut::<3>().0.reverse());
         flipped
     }
+
+    /// The picture with top and bottom exchanged.
+    #[must_use]
+    pub fn flip_vertical(&self) -> Self {
+        let rows = self.pixels.chunks_exact(self.width * 3).rev();
+        Self::new(self.width, self.height, rows.flatten().copied().collect())
+    }
 }
 
 impl std::fmt::Debug for Picture {
@@ -211,6 +218,8 @@ mod tests {
         let crop = picture.crop(Rect::new(1, 1, 2, 1)).unwrap();
         assert_eq!(crop.pixels(), [12, 13, 14, 15, 16, 17]);
         assert_eq!(crop.flip_horizontal().pixels(), [15, 16, 17, 12, 13, 14]);
+        assert_eq!(picture.flip_vertical().pixels()[..3], [9, 10, 11]);
+        assert_eq!(picture.flip_vertical().flip_vertical(), picture);
         let error = picture.crop(Rect::new(2, 0, 2, 1)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Mismatch);
     }

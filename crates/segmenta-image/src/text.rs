@@ -4,25 +4,26 @@ use ab_glyph::{Font, FontRef, GlyphId, PxScaleFont, ScaleFont, point};
 
 use crate::Picture;
 
-const DEJAVU_SANS: &[u8] = include_bytes!("../assets/DejaVuSans-subset.ttf");
+/// The font's file (TrueType), for other programs that draw words: its family is `DejaVu Sans`.
+pub const DEJAVU_SANS: &[u8] = include_bytes!("../assets/DejaVuSans-subset.ttf");
 
 /// The font at one size. Characters that it lacks are drawn as boxes.
-pub(crate) struct Text(PxScaleFont<FontRef<'static>>);
+pub struct Text(PxScaleFont<FontRef<'static>>);
 
 impl Text {
     /// `height` is that of a line, from the highest to the lowest stroke, in pixels.
-    pub(crate) fn new(height: f32) -> Self {
+    pub fn new(height: f32) -> Self {
         let font = FontRef::try_from_slice(DEJAVU_SANS).expect("the embedded font is whole");
         Self(font.into_scaled(height))
     }
 
     /// The width of a line in pixels.
-    pub(crate) fn width(&self, line: &str) -> f32 {
+    pub fn width(&self, line: &str) -> f32 {
         self.glyphs(line).map(|id| self.0.h_advance(id)).sum()
     }
 
     /// The line, or as much of its beginning as fits `width` with an ellipsis.
-    pub(crate) fn fitted(&self, line: &str, width: f32) -> String {
+    pub fn fitted(&self, line: &str, width: f32) -> String {
         let mut kept: Vec<char> = line.chars().collect();
         let mut fitted = line.to_owned();
         while self.width(&fitted) > width && kept.pop().is_some() {
@@ -32,7 +33,7 @@ impl Text {
     }
 
     /// Draws a line whose box has its left edge and top at (`left`, `top`). What lies outside the picture is not drawn.
-    pub(crate) fn draw(&self, on: &mut Picture, line: &str, left: f32, top: f32, colour: [u8; 3]) {
+    pub fn draw(&self, on: &mut Picture, line: &str, left: f32, top: f32, colour: [u8; 3]) {
         let mut x = left;
         // A baseline on a whole pixel keeps horizontal strokes sharp.
         let baseline = (top + self.0.ascent()).round();

@@ -104,7 +104,7 @@ fn masks_keep_their_ids() {
         assert_eq!(map.ids(), expected.tensor("ids").unwrap().data(), "{name}");
     }
     for (name, says) in [
-        ("rgb.png", "--kind rgb"),
+        ("rgb.png", "segmenta data convert rgb"),
         ("rgb.jpg", "JPEG"),
         ("rgb.bmp", "PNG"),
     ] {

@@ -131,7 +131,7 @@ fn input_gradient(bencher: Bencher<'_, '_>, name: &str) {
             threads.run(|| {
                 let dy = Map::whole(isa, out, black_box(&dy));
                 let dx = MapMut::whole(isa, shape, &mut dx);
-                plan.run(dy, &weights, dx, &mut scratch);
+                plan.run(dy, &weights, None, dx, &mut scratch);
             });
         });
 }

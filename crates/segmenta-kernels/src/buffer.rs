@@ -205,17 +205,30 @@ impl Arena {
         reads: [Range<usize>; R],
         writes: [Range<usize>; W],
     ) -> ArenaViews<'_, R, W> {
+        self.views_and_scratch(reads, writes, 0..0).0
+    }
+
+    /// The same, and a part that is written and then forgotten.
+    ///
+    /// # Panics
+    /// As [`Arena::views`].
+    pub fn views_and_scratch<const R: usize, const W: usize>(
+        &mut self,
+        reads: [Range<usize>; R],
+        writes: [Range<usize>; W],
+        scratch: Range<usize>,
+    ) -> (ArenaViews<'_, R, W>, &mut [f32]) {
         let overlap = |a: &Range<usize>, b: &Range<usize>| a.start < b.end && b.start < a.end;
-        for range in reads.iter().chain(&writes) {
+        let written = || writes.iter().chain([&scratch]);
+        for range in reads.iter().chain(written()) {
             assert!(
                 range.start <= range.end && range.end <= self.0.len(),
                 "{range:?} leaves an arena of {} values",
                 self.0.len()
             );
         }
-        for (i, write) in writes.iter().enumerate() {
-            let others = reads.iter().chain(&writes[i + 1..]);
-            for other in others {
+        for (i, write) in written().enumerate() {
+            for other in reads.iter().chain(written().skip(i + 1)) {
                 assert!(
                     !overlap(write, other),
                     "{write:?} is written while {other:?} is in use"
@@ -226,10 +239,13 @@ impl Arena {
         // SAFETY: every range is inside the buffer, which stays borrowed mutably as long as the
         // views live; no written range overlaps another, so no value is aliased mutably.
         unsafe {
-            ArenaViews {
+            let written =
+                |w: Range<usize>| std::slice::from_raw_parts_mut(start.add(w.start), w.len());
+            let views = ArenaViews {
                 reads: reads.map(|r| std::slice::from_raw_parts(start.add(r.start), r.len())),
-                writes: writes.map(|w| std::slice::from_raw_parts_mut(start.add(w.start), w.len())),
-            }
+                writes: writes.map(written),
+            };
+            (views, written(scratch))
         }
     }
 }

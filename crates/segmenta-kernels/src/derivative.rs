@@ -4,7 +4,7 @@
 //! clamp, so that what is clamped passes nothing on, not even a NaN made of ∞ · 0. Error: as that of the
 //! non-linearity itself, relative to the largest of its derivative's terms (1e-6).
 
-use crate::activation::{Activation, clamp};
+use crate::activation::{Activation, clamp, normal_of, tanh};
 use crate::exp::exp;
 use crate::isa::Kernel;
 use crate::map::{Map, MapMut, assert_same};
@@ -32,6 +32,8 @@ macro_rules! with_derivative {
             Activation::Hardsigmoid => with_derivative!(@ Hardsigmoid, $name => $expression),
             Activation::Sigmoid => with_derivative!(@ Sigmoid, $name => $expression),
             Activation::Silu => with_derivative!(@ Silu, $name => $expression),
+            Activation::Gelu => with_derivative!(@ Gelu, $name => $expression),
+            Activation::Tanh => with_derivative!(@ Tanh, $name => $expression),
         }
     };
     (@ $type:ident, $name:ident => $expression:expr) => {{
@@ -48,6 +50,8 @@ pub(crate) struct Hardswish;
 pub(crate) struct Hardsigmoid;
 pub(crate) struct Sigmoid;
 pub(crate) struct Silu;
+pub(crate) struct Gelu;
+pub(crate) struct Tanh;
 
 impl Derivative for One {
     #[inline(always)]
@@ -102,6 +106,25 @@ impl Derivative for Silu {
         let (y, one) = (sigmoid::<S>(x), S::splat(1.0));
         let slope = S::mul(y, S::mul_add(x, S::sub(one, y), one));
         S::mul(dy, slope)
+    }
+}
+
+impl Derivative for Gelu {
+    #[inline(always)]
+    unsafe fn times<S: Simd>(x: S::V, dy: S::V) -> S::V {
+        // 1 / √(2π). Beyond, the density is 0.
+        const DENSITY: f32 = 0.398_942_3;
+        let x = clamp::<S>(x, S::splat(-20.0), S::splat(20.0));
+        let (below, bell) = normal_of::<S>(x);
+        S::mul(dy, S::mul_add(S::mul(x, S::splat(DENSITY)), bell, below))
+    }
+}
+
+impl Derivative for Tanh {
+    #[inline(always)]
+    unsafe fn times<S: Simd>(x: S::V, dy: S::V) -> S::V {
+        let y = tanh::<S>(x);
+        S::mul(dy, S::sub(S::splat(1.0), S::mul(y, y)))
     }
 }
 
@@ -186,7 +209,7 @@ mod tests {
     use crate::map::MapShape;
     use crate::reference;
 
-    const ALL: [Activation; 7] = [
+    const ALL: [Activation; 9] = [
         Activation::None,
         Activation::Relu,
         Activation::Relu6,
@@ -194,6 +217,8 @@ mod tests {
         Activation::Hardsigmoid,
         Activation::Sigmoid,
         Activation::Silu,
+        Activation::Gelu,
+        Activation::Tanh,
     ];
 
     #[test]

@@ -12,14 +12,18 @@
 //! results do not depend on the number of threads. This is the only room with `unsafe`.
 
 mod activation;
+mod attention;
 mod batch_norm;
 mod buffer;
 mod conv;
 mod derivative;
+mod dropout;
 mod exp;
 mod fit;
+mod group_norm;
 mod isa;
 mod labels;
+mod layer_norm;
 mod layout;
 mod loss;
 mod map;
@@ -36,9 +40,12 @@ mod separable;
 mod shared;
 mod simd;
 mod softmax;
+mod softmax_between;
 mod threads;
+mod tokens;
 
 pub use activation::Activation;
+pub use attention::{attention, attention_scratch, position_attention, position_attention_scratch};
 pub use batch_norm::{BatchNorm, BatchNormGradients, Statistics};
 pub use buffer::{Arena, ArenaViews, Buffer, OutOfMemory};
 pub use conv::{
@@ -46,25 +53,30 @@ pub use conv::{
     TransposedSpec, WeightGradient, WeightMemory, bias_gradient,
 };
 pub use derivative::activation_gradient;
+pub use dropout::{drop_factors, drop_pictures, dropout};
 pub use fit::{fit, fit_to_planar};
+pub use group_norm::group_norm;
 pub use isa::Isa;
 pub use labels::{Logits, labels, winning_probability};
+pub use layer_norm::layer_norm;
 pub use layout::{blocked, to_blocked, to_planar};
 pub use loss::{
     BinaryCrossEntropy, CrossEntropy, LabelOutOfRange, binary_cross_entropy, cross_entropy,
 };
 pub use map::{Map, MapMut, MapShape};
 pub use nearest::resize_nearest;
-pub use pointwise::{add, affine, apply, copy, mul};
-pub use pointwise_gradient::{accumulate, scale_gradient};
+pub use pointwise::{add, affine, apply, copy, extract, mul};
+pub use pointwise_gradient::{accumulate, gate_gradient, scale_gradient};
 pub use pool::{
     PoolSpec, PoolWindow, adaptive_avg_pool, as_indices, as_indices_mut, avg_pool, global_avg_pool,
     max_pool, max_pool_gradient, max_pool_with_indices, max_unpool, max_unpool_gradient,
 };
 pub use resize::{resize_bilinear, resize_bilinear_planar};
 pub use separable::{
-    adaptive_avg_pool_gradient, avg_pool_gradient, resize_bilinear_gradient,
+    SideMap, adaptive_avg_pool_gradient, avg_pool_gradient, resize_bilinear_gradient,
     resize_bilinear_planar_gradient, resize_nearest_gradient,
 };
 pub use softmax::{softmax, softmax_planar};
+pub use softmax_between::softmax_between;
 pub use threads::Threads;
+pub use tokens::{Embeddings, patches, tokens};

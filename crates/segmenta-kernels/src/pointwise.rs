@@ -9,7 +9,7 @@ use crate::simd::Simd;
 
 /// What is done to the vectors of one block.
 #[derive(Clone, Copy)]
-enum With {
+pub(crate) enum With {
     Nothing,
     Add(*const f32),
     Mul(*const f32),
@@ -17,6 +17,8 @@ enum With {
     Gate(*const f32),
     /// One vector for all pixels.
     Scale(*const f32),
+    /// One number for all.
+    Times(f32),
     /// `x · scale + shift`, one vector each for all pixels.
     Affine(*const f32, *const f32),
 }
@@ -57,6 +59,10 @@ impl Kernel for Block {
                     let scale = S::load(scale);
                     each!(|x, i| S::mul(x, scale));
                 }
+                With::Times(number) => {
+                    let number = S::splat(number);
+                    each!(|x, i| S::mul(x, number));
+                }
                 With::Affine(scale, shift) => {
                     let (scale, shift) = (S::load(scale), S::load(shift));
                     each!(|x, i| S::mul_add(x, scale, shift));
@@ -70,7 +76,7 @@ impl Kernel for Block {
 }
 
 /// Runs `with` on every block of `x`. Pointers, so that `x` and `output` may be the same memory.
-fn each_block(
+pub(crate) fn each_block(
     x: Map<'_>,
     output: &mut MapMut<'_>,
     activation: Activation,
@@ -133,6 +139,17 @@ pub fn mul(x: Map<'_>, by: Map<'_>, output: &mut MapMut<'_>, activation: Activat
         } else {
             With::Mul(by.block(image, block))
         }
+    });
+}
+
+/// `output = x · factor(picture)`.
+pub(crate) fn scale_each(
+    x: Map<'_>,
+    output: &mut MapMut<'_>,
+    factor: impl Fn(usize) -> f32 + Sync,
+) {
+    each_block(x, output, Activation::None, |image, _| {
+        With::Times(factor(image))
     });
 }
 
@@ -214,6 +231,45 @@ pub fn copy(x: Map<'_>, output: &mut MapMut<'_>, first: usize) {
     });
 }
 
+/// The other way round: `output` becomes the channels from `first` on of `x`. Lanes that fill its last
+/// block up become zero.
+///
+/// # Panics
+/// If sizes differ or `x` does not have the channels.
+pub fn extract(x: Map<'_>, first: usize, output: &mut MapMut<'_>) {
+    let (from, to, lanes) = (x.shape(), output.shape(), x.isa().lanes());
+    assert_eq!(
+        (from.batch, from.height, from.width),
+        (to.batch, to.height, to.width),
+        "maps side by side"
+    );
+    assert!(
+        first + to.channels <= from.channels,
+        "channels side by side"
+    );
+    let blocks = to.channels.div_ceil(lanes);
+    let (image_stride, plane) = (output.image_stride(), output.plane());
+    let shared = output.shared();
+    in_parallel(to.batch * blocks, |task| {
+        let (image, block) = (task / blocks, task % blocks);
+        // SAFETY: a block of a picture is written by the one task that has its index.
+        let output = unsafe {
+            std::slice::from_raw_parts_mut(shared.at(image * image_stride + block * plane), plane)
+        };
+        for lane in 0..lanes {
+            let channel = block * lanes + lane;
+            let values = output[lane..].iter_mut().step_by(lanes);
+            if channel < to.channels {
+                let source = x.block_slice(image, (first + channel) / lanes);
+                let source = source.iter().skip((first + channel) % lanes).step_by(lanes);
+                values.zip(source).for_each(|(to, from)| *to = *from);
+            } else {
+                values.for_each(|to| *to = 0.0);
+            }
+        }
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -222,6 +278,33 @@ mod tests {
     use crate::layout::{blocked, to_planar};
 
     proptest! {
+        #[test]
+        fn channels_go_into_a_map_and_come_out_again(
+            [before, channels, after] in [0_usize..20, 1_usize..36, 0_usize..20],
+            [height, width] in [1_usize..9, 1_usize..9],
+        ) {
+            let part = MapShape::new(2, channels, height, width);
+            let whole = MapShape { channels: before + channels + after, ..part };
+            let x: Vec<f32> = (0..2 * part.planar_len()).map(|i| i as f32).collect();
+            for isa in Isa::available() {
+                let part_of = blocked(isa, part, &x);
+                let mut all = Buffer::zeros(whole.blocked_len(isa));
+                copy(
+                    Map::whole(isa, part, &part_of),
+                    &mut MapMut::whole(isa, whole, &mut all),
+                    before,
+                );
+                let mut back = Buffer::zeros(part.blocked_len(isa));
+                back.fill(f32::NAN);
+                extract(
+                    Map::whole(isa, whole, &all),
+                    before,
+                    &mut MapMut::whole(isa, part, &mut back),
+                );
+                prop_assert_eq!(&back[..], &part_of[..], "{}", isa);
+            }
+        }
+
         #[test]
         fn products_of_all_three_shapes(
             channels in 1_usize..36,

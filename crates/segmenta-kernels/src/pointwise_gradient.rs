@@ -114,6 +114,45 @@ impl Kernel for Dot {
     }
 }
 
+/// The gradient of the gate in `y = x · gate`, one a pixel and picture: `Σ dy · x` over the channels, in
+/// their order. Lanes without a channel become 0.
+///
+/// # Panics
+/// If `x` and `dy` differ in shape, or `gradient` is not one channel of as many pixels.
+pub fn gate_gradient(x: Map<'_>, dy: Map<'_>, gradient: &mut MapMut<'_>) {
+    /// Pixels of a task.
+    const TASK: usize = 256;
+    let (isa, shape, blocks) = (x.isa(), x.shape(), x.blocks());
+    assert_same(shape, dy.shape());
+    let one_channel = MapShape {
+        channels: 1,
+        ..shape
+    };
+    assert_same(one_channel, gradient.shape());
+    let (lanes, pixels) = (isa.lanes(), shape.pixels());
+    let (image_stride, tasks) = (gradient.image_stride(), pixels.div_ceil(TASK));
+    let shared = gradient.shared();
+    in_parallel(shape.batch * tasks, |task| {
+        let (image, first) = (task / tasks, task % tasks * TASK);
+        let count = TASK.min(pixels - first);
+        // SAFETY: pixels of a picture are written by the one task that has them.
+        let to = unsafe {
+            let start = shared.at(image * image_stride + first * lanes);
+            std::slice::from_raw_parts_mut(start, count * lanes)
+        };
+        to.fill(0.0);
+        for block in 0..blocks {
+            let channels = lanes.min(shape.channels - block * lanes);
+            let [x, dy] = [x, dy].map(|map| &map.block_slice(image, block)[first * lanes..]);
+            let pairs = x.chunks_exact(lanes).zip(dy.chunks_exact(lanes));
+            for (to, (x, dy)) in to.chunks_exact_mut(lanes).zip(pairs) {
+                let products = x.iter().zip(dy).take(channels);
+                to[0] += products.map(|(x, dy)| x * dy).sum::<f32>();
+            }
+        }
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -158,6 +197,44 @@ mod tests {
                 let mut got = vec![0.0; len];
                 to_planar(Map::whole(isa, shape, &x), &mut got);
                 prop_assert_eq!(&got, &sum, "{}", isa);
+            }
+        }
+
+        #[test]
+        fn gates(
+            batch in 1_usize..3, channels in 1_usize..36, height in 1_usize..20, width in 1_usize..20,
+        ) {
+            let shape = MapShape::new(batch, channels, height, width);
+            let one = MapShape { channels: 1, ..shape };
+            let len = batch * shape.planar_len();
+            let x: Vec<f32> = (0..len).map(|i| (i % 17) as f32 / 8.0 - 1.0).collect();
+            let dy: Vec<f32> = (0..len).map(|i| (i % 13) as f32 / 8.0 - 0.5).collect();
+            let at = |image: usize, channel: usize, pixel: usize| {
+                (image * channels + channel) * shape.pixels() + pixel
+            };
+            let expected: Vec<f32> = (0..batch * shape.pixels())
+                .map(|i| {
+                    let (image, pixel) = (i / shape.pixels(), i % shape.pixels());
+                    let product = |c| x[at(image, c, pixel)] * dy[at(image, c, pixel)];
+                    (0..channels).map(product).sum()
+                })
+                .collect();
+            for isa in Isa::available() {
+                let (mut x, dy) = (blocked(isa, shape, &x), blocked(isa, shape, &dy));
+                // What fills the last block up must not be counted.
+                let lanes = isa.lanes();
+                if channels % lanes > 0 {
+                    let last = shape.image_len(isa) - 1;
+                    x[last] = 1e9;
+                }
+                let mut gradient = Buffer::zeros(one.blocked_len(isa));
+                gradient.fill(f32::NAN);
+                let to = &mut MapMut::whole(isa, one, &mut gradient);
+                gate_gradient(Map::whole(isa, shape, &x), Map::whole(isa, shape, &dy), to);
+                let mut got = vec![0.0; expected.len()];
+                to_planar(Map::whole(isa, one, &gradient), &mut got);
+                prop_assert_eq!(&got, &expected, "{}", isa);
+                prop_assert!(gradient.iter().all(|g| g.is_finite()));
             }
         }
     }

@@ -252,6 +252,68 @@ pub fn resize_nearest(input: &[f32], from: [usize; 2], to: [usize; 2]) -> Vec<f3
         .collect()
 }
 
+/// Norm of groups of values of a planar batch, scaled and shifted: for each value `group` says which group it
+/// belongs to and `affine` its scale and shift.
+pub fn normalise(
+    x: &[f32],
+    group: impl Fn(usize) -> usize,
+    eps: f32,
+    affine: impl Fn(usize) -> [f32; 2],
+) -> Vec<f32> {
+    let groups = (0..x.len()).map(&group).max().map_or(0, |last| last + 1);
+    let mut sums = vec![[0.0_f64; 2]; groups];
+    for (i, &x) in x.iter().enumerate() {
+        let [count, sum] = &mut sums[group(i)];
+        *count += 1.0;
+        *sum += f64::from(x);
+    }
+    let means: Vec<f64> = sums.iter().map(|[count, sum]| sum / count).collect();
+    let mut squares = vec![0.0_f64; groups];
+    for (i, &x) in x.iter().enumerate() {
+        squares[group(i)] += (f64::from(x) - means[group(i)]).powi(2);
+    }
+    let values = x.iter().enumerate().map(|(i, &x)| {
+        let of = group(i);
+        let deviation = (squares[of] / sums[of][0] + f64::from(eps)).sqrt();
+        let [scale, shift] = affine(i).map(f64::from);
+        ((f64::from(x) - means[of]) / deviation * scale + shift) as f32
+    });
+    values.collect()
+}
+
+/// Scaled dot products of each query with all keys, as weights of the values: maps are
+/// `[channels][pixels]` of one picture and one head. `over_all` takes the softmax over all pairs instead of
+/// each query's.
+pub fn attention(
+    [queries, keys, values]: [&[f32]; 3],
+    channels: usize,
+    scale: f64,
+    over_all: bool,
+) -> Vec<f64> {
+    let (from, to) = (queries.len() / channels, keys.len() / channels);
+    let mut weights: Vec<f64> = pixels(from, to)
+        .map(|(q, k)| {
+            let product = |c: usize| f64::from(queries[c * from + q]) * f64::from(keys[c * to + k]);
+            scale * (0..channels).map(product).sum::<f64>()
+        })
+        .collect();
+    let each = if over_all { from * to } else { to };
+    for weights in weights.chunks_exact_mut(each) {
+        let largest = weights.iter().fold(f64::NEG_INFINITY, |a, &b| a.max(b));
+        let sum: f64 = weights.iter().map(|w| (w - largest).exp()).sum();
+        weights
+            .iter_mut()
+            .for_each(|w| *w = (*w - largest).exp() / sum);
+    }
+    pixels(values.len() / to, from)
+        .map(|(c, q)| {
+            (0..to)
+                .map(|k| weights[q * to + k] * f64::from(values[c * to + k]))
+                .sum()
+        })
+        .collect()
+}
+
 /// Softmax over the channels of a planar batch.
 pub fn softmax(input: &[f32], shape: MapShape) -> Vec<f32> {
     let mut values = vec![0.0; input.len()];

@@ -4,7 +4,11 @@
 //! first, then over columns, each in its order; every pixel is written once, the output's gradient is
 //! read about twice, a row of sums is held beside.
 
+mod side;
+
 use std::ops::Range;
+
+pub use side::SideMap;
 
 use crate::isa::{Isa, Kernel};
 use crate::map::{Map, MapMut, MapShape};

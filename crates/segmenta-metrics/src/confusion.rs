@@ -60,6 +60,29 @@ impl Confusion {
         })
     }
 
+    /// A matrix that was counted before: `classes · classes` pixel counts row by row, as [`Confusion::rows`] gives
+    /// them, and the pixels that were left out.
+    ///
+    /// # Errors
+    /// As [`Confusion::new`]; another number of counts.
+    pub fn from_counts(
+        classes: usize,
+        ignore_index: Option<u32>,
+        pixels: &[u64],
+        ignored: u64,
+    ) -> Result<Self, MetricError> {
+        let mut confusion = Self::new(classes, ignore_index)?;
+        if pixels.len() != confusion.pixels.len() {
+            return Err(MetricError::Matrix {
+                values: pixels.len(),
+                classes,
+            });
+        }
+        confusion.pixels.copy_from_slice(pixels);
+        confusion.ignored = ignored;
+        Ok(confusion)
+    }
+
     /// Counts the pixels of one image or of a batch: ids in the same order on both sides.
     ///
     /// # Errors

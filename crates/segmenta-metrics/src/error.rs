@@ -27,6 +27,16 @@ pub enum MetricError {
         /// Masks an image.
         classes: usize,
     },
+    /// A number of counts that is no square matrix of the classes.
+    #[error(
+        "{values} counts for a matrix of {classes} classes · confusion matrix · give {classes} rows of {classes}"
+    )]
+    Matrix {
+        /// Counts given.
+        values: usize,
+        /// Number of classes.
+        classes: usize,
+    },
     /// An id that no class has.
     #[error(
         "label {value} where classes are 0 to {last} · {whose}, value {index} · give the number of classes, or name {value} as the ignore index",

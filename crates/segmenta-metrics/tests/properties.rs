@@ -46,7 +46,11 @@ proptest! {
         let wide = |ids: &[u8]| ids.iter().map(|&id| u32::from(id)).collect::<Vec<_>>();
         let mut same = Confusion::new(CLASSES, Some(255)).unwrap();
         same.add(&wide(&truth), &wide(&prediction)).unwrap();
-        prop_assert_eq!(same, whole);
+        prop_assert_eq!(&same, &whole);
+        let rows: Vec<u64> = whole.rows().flatten().copied().collect();
+        let again = Confusion::from_counts(CLASSES, Some(255), &rows, whole.ignored()).unwrap();
+        prop_assert_eq!(again, whole);
+        prop_assert!(Confusion::from_counts(CLASSES, None, &rows[1..], 0).is_err());
     }
 
     #[test]

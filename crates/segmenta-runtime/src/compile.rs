@@ -1,15 +1,18 @@
 //! From graph and weights to steps.
 
 mod concat;
+mod maps;
 mod pack;
+mod parallel;
 
-use pack::{DraftConv, as_convolution, conv_spec, folded_norm};
+use pack::{DraftConv, folded_norm, read_embeddings, read_norm};
 use rayon::prelude::*;
-use segmenta_graph::{
-    Activation as GraphActivation, Filter, Graph, Node, NodeData, Op, Parameter, Pool2d,
-};
-use segmenta_kernels::{Activation, Convolution, Isa, PoolWindow};
+use segmenta_graph::{Filter, Graph, Node, NodeData, Op, Parameter, Pool2d};
+use segmenta_kernels::{Activation, Convolution, Isa};
 
+use crate::lower::{
+    as_convolution, conv_spec, kernel_activation, pool_window, precise_nodes, undone_pools,
+};
 use crate::program::{BufferId, BufferSpec, Layout, Program, Step, Value, Work};
 
 /// Compiles what the results named by `wanted` need. `read` gives a parameter's values.
@@ -36,6 +39,10 @@ pub(crate) fn compile<E: Send>(
                         activation,
                     }
                 }
+                DraftWork::Norm(norm, activation) => {
+                    read_norm(graph, graph.node(norm), activation, read)?
+                }
+                DraftWork::Tokens(node) => read_embeddings(graph, graph.node(node), read)?,
             };
             Ok(Step {
                 name: step.name,
@@ -81,6 +88,9 @@ enum DraftWork {
     Ready(Work),
     Conv(DraftConv),
     Affine(Node, Activation),
+    /// A norm by what the map itself holds.
+    Norm(Node, Activation),
+    Tokens(Node),
 }
 
 struct Drafts {
@@ -125,7 +135,7 @@ impl<'a> Draft<'a> {
             wanted,
             readers,
             needed,
-            precise: graph.needed_for(&undone_pools(graph)),
+            precise: precise_nodes(graph),
             values: vec![None; count],
             indices: vec![None; count],
             absorbed: vec![false; count],
@@ -152,12 +162,28 @@ impl<'a> Draft<'a> {
     fn step(&mut self, node: Node, data: &NodeData) {
         match data.op {
             // Brought into blocks when something reads it so; nothing to do in inference.
-            Op::Input | Op::Dropout { .. } | Op::StochasticDepth { .. } => {}
+            Op::Input | Op::Dropout { .. } | Op::Dropout2d { .. } | Op::StochasticDepth { .. } => {}
             Op::Conv2d(_) | Op::Linear { .. } => self.conv(node, data),
             Op::ConvTranspose2d(_) => self.conv_transpose(node, data),
             Op::BatchNorm(_) => {
                 self.pointwise(node, data, |activation| DraftWork::Affine(node, activation));
             }
+            Op::GroupNorm { .. } => self.pointwise(node, data, |a| DraftWork::Norm(node, a)),
+            Op::LayerNorm { .. } => {
+                let work = DraftWork::Norm(node, Activation::None);
+                self.push_as(node, node, work, &data.inputs);
+            }
+            Op::Softmax { parts, log } => {
+                self.push_ready(node, data, Work::Softmax { parts, log });
+            }
+            Op::Attention { heads } => self.push_ready(node, data, Work::Attention { heads }),
+            Op::PositionAttention => self.push_ready(node, data, Work::PositionAttention),
+            Op::Tokens { .. } => {
+                self.push_as(node, node, DraftWork::Tokens(node), &data.inputs);
+            }
+            Op::Patches { .. } => self.push_ready(node, data, Work::Patches),
+            Op::Scale { by } => self.scale(node, data, by),
+            Op::Slice { first, .. } => self.slice(node, data, first),
             Op::Activation(activation) => {
                 self.push_ready(node, data, Work::Apply(kernel_activation(activation)));
             }
@@ -180,6 +206,7 @@ impl<'a> Draft<'a> {
             }
             Op::AdaptiveAvgPool2d { .. } => self.push_ready(node, data, Work::AdaptiveAvgPool),
             Op::GlobalAvgPool => self.push_ready(node, data, Work::GlobalAvgPool),
+            Op::GlobalMaxPool => self.push_ready(node, data, Work::GlobalMaxPool),
             // What writes straight into the result: see `emit`.
             Op::ResizeLike { .. } | Op::Upsample { .. } | Op::FitLike { .. }
                 if self.is_only_a_result(node) && !is_nearest(&data.op) => {}
@@ -191,18 +218,21 @@ impl<'a> Draft<'a> {
     }
 
     /// A convolution with all that can be done before its values leave the registers: the batch
-    /// norm after it, a sum with something that is there already, a non-linearity.
+    /// norm after it, convolutions beside it that it is added to, a sum with something that is there
+    /// already, a non-linearity.
     fn conv(&mut self, node: Node, data: &NodeData) {
         let input = see_through(self.graph, data.inputs[0]);
         let Some(conv) = as_convolution(&data.op) else {
             return;
         };
-        let on_picture = input.index() == 0
-            && Convolution::supports_picture(&conv_spec(&conv, self.graph.in_channels()));
         let mut tail = node;
         let scaled = self.scaled(input);
         let mut inputs = scaled.map_or(vec![input], Vec::from);
         let norm = self.absorb_norm(&mut tail);
+        let (conv, parallel) = self.absorb_parallel(&mut tail, input, conv);
+        let on_picture = input.index() == 0
+            && Convolution::supports_picture(&conv_spec(&conv, self.graph.in_channels()));
+        let scale = self.absorb_scale(&mut tail);
         if !on_picture && let Some(sum) = self.only_reader(tail, |op| matches!(op, Op::Add)) {
             let operands = &self.graph.node(sum).inputs;
             let other = operands
@@ -219,6 +249,9 @@ impl<'a> Draft<'a> {
         let draft = DraftConv {
             node,
             norm,
+            parallel,
+            window: conv.kernel,
+            scale,
             activation,
             on_picture,
             scaled: scaled.is_some(),
@@ -237,6 +270,9 @@ impl<'a> Draft<'a> {
         let draft = DraftConv {
             node,
             norm,
+            parallel: Vec::new(),
+            window: [0, 0],
+            scale: 1.0,
             activation,
             on_picture: false,
             scaled: false,
@@ -296,6 +332,17 @@ impl<'a> Draft<'a> {
         let norm = self.only_reader(*tail, |op| matches!(op, Op::BatchNorm(_)))?;
         *tail = norm;
         Some(norm)
+    }
+
+    fn absorb_scale(&self, tail: &mut Node) -> f32 {
+        let next = self.only_reader(*tail, |op| matches!(op, Op::Scale { .. }));
+        match next.map(|next| (next, self.graph.node(next).op)) {
+            Some((next, Op::Scale { by })) => {
+                *tail = next;
+                by
+            }
+            _ => 1.0,
+        }
     }
 
     fn absorb_activation(&mut self, tail: &mut Node) -> Activation {
@@ -430,41 +477,12 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// The max pools that are undone later.
-fn undone_pools(graph: &Graph) -> Vec<Node> {
-    let unpools = graph
-        .nodes()
-        .iter()
-        .filter(|data| data.op == Op::MaxUnpool2d);
-    unpools.map(|data| data.inputs[1]).collect()
-}
-
 /// The node whose value a node has: dropout and its like change nothing here.
 fn see_through(graph: &Graph, mut node: Node) -> Node {
     while graph.node(node).op.is_training_only() {
         node = graph.node(node).inputs[0];
     }
     node
-}
-
-fn kernel_activation(activation: GraphActivation) -> Activation {
-    match activation {
-        GraphActivation::Relu => Activation::Relu,
-        GraphActivation::Relu6 => Activation::Relu6,
-        GraphActivation::Hardswish => Activation::Hardswish,
-        GraphActivation::Hardsigmoid => Activation::Hardsigmoid,
-        GraphActivation::Sigmoid => Activation::Sigmoid,
-        GraphActivation::Silu => Activation::Silu,
-    }
-}
-
-fn pool_window(pool: Pool2d) -> PoolWindow {
-    PoolWindow {
-        stride: [pool.stride; 2],
-        padding: [pool.padding; 2],
-        ceil_mode: pool.ceil_mode,
-        ..PoolWindow::square(pool.kernel)
-    }
 }
 
 /// Whether it resizes by copying, which has no way straight into a result.

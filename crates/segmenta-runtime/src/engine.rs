@@ -348,7 +348,7 @@ impl Engine {
     }
 
     fn plan(&self, input: Shape) -> Result<Arc<Plan>, RuntimeError> {
-        let wanted = crate::plan::map_shape(input);
+        let wanted = crate::lower::map_shape(input);
         let mut plans = lock(&self.plans);
         if let Some(at) = plans.iter().position(|p| p.input == wanted) {
             let plan = plans.remove(at);

@@ -102,6 +102,51 @@ impl Run<'_> {
             Work::GlobalAvgPool => {
                 self.unary(arena, |x, mut to| kernels::global_avg_pool(x, &mut to));
             }
+            Work::GlobalMaxPool => self.unary(arena, |x, mut to| {
+                let shape = x.shape();
+                let all = [shape.height, shape.width];
+                let window = PoolWindow {
+                    kernel: all,
+                    stride: all,
+                    ..PoolWindow::square(1)
+                };
+                kernels::max_pool(x, window, &mut to);
+            }),
+            Work::GroupNorm {
+                groups,
+                eps,
+                affine,
+                activation,
+            } => self.unary(arena, |x, mut to| {
+                let affine = affine
+                    .as_ref()
+                    .map(|[scale, shift]| [&scale[..], &shift[..]]);
+                kernels::group_norm(x, *groups, affine, *eps, &mut to, *activation);
+            }),
+            Work::LayerNorm { eps, affine } => self.unary(arena, |x, mut to| {
+                let [scale, shift] = affine;
+                kernels::layer_norm(x, [scale, shift], *eps, &mut to);
+            }),
+            &Work::Softmax { parts, log } => self.unary(arena, |x, mut to| {
+                if parts == x.shape().channels && !log {
+                    kernels::softmax(x, &mut to);
+                } else {
+                    kernels::softmax_between(x, parts, log, &mut to);
+                }
+            }),
+            &Work::Attention { heads } => self.attend(index, arena, |maps, mut to, scratch| {
+                kernels::attention(maps, heads, &mut to, scratch);
+            }),
+            Work::PositionAttention => self.attend(index, arena, |maps, mut to, scratch| {
+                kernels::position_attention(maps, &mut to, scratch);
+            }),
+            Work::Tokens(embeddings) => self.unary(arena, |x, mut to| {
+                kernels::tokens(x, embeddings, &mut to);
+            }),
+            Work::Patches => self.unary(arena, |x, mut to| kernels::patches(x, &mut to)),
+            &Work::Slice { first } => {
+                self.unary(arena, |x, mut to| kernels::extract(x, first, &mut to));
+            }
             &Work::Add(act) => {
                 self.binary(arena, |a, b, mut to| kernels::add(a, b, &mut to, act));
             }
@@ -227,6 +272,22 @@ impl Run<'_> {
         let [to] = views.writes;
         let (x, y) = (self.map(a, views.reads[0]), self.map(b, views.reads[1]));
         work(x, y, self.map_mut(output, to));
+    }
+
+    /// Queries, keys and values into the output, with scratch memory.
+    fn attend(
+        &self,
+        index: usize,
+        arena: &mut Arena,
+        work: impl FnOnce([Map<'_>; 3], MapMut<'_>, &mut [f32]),
+    ) {
+        let inputs = [0, 1, 2].map(|i| self.step.inputs[i]);
+        let output = self.output();
+        let writes = [self.plan.place(output), self.plan.scratch[index].clone()];
+        let views = arena.views(inputs.map(|value| self.plan.place(value)), writes);
+        let [to, scratch] = views.writes;
+        let maps = [0, 1, 2].map(|i| self.map(inputs[i], views.reads[i]));
+        work(maps, self.map_mut(output, to), scratch);
     }
 
     fn map<'m>(&self, value: Value, data: &'m [f32]) -> Map<'m> {

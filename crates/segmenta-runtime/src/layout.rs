@@ -4,16 +4,18 @@ use std::ops::{Range, RangeInclusive};
 
 /// A buffer's size in values and the steps from its first to its last use.
 #[derive(Clone, Debug)]
-pub(crate) struct Demand {
-    pub(crate) len: usize,
-    pub(crate) live: RangeInclusive<usize>,
+pub struct Demand {
+    /// Values.
+    pub len: usize,
+    /// Steps.
+    pub live: RangeInclusive<usize>,
 }
 
 /// Places of all buffers, and the length of the arena.
 ///
 /// Largest first, each at the lowest place that is free for as long as it lives; the usual greedy
 /// answer to a problem whose best answer costs too much to find.
-pub(crate) fn lay_out(demands: &[Demand]) -> (Vec<Range<usize>>, usize) {
+pub fn lay_out(demands: &[Demand]) -> (Vec<Range<usize>>, usize) {
     /// Places start at multiples of a cache line.
     const ALIGN: usize = 16;
     let mut order: Vec<usize> = (0..demands.len()).collect();

@@ -7,12 +7,14 @@
 //! folded into convolutions, non-linearities and residual sums fused into what makes them,
 //! concatenations become places to write to, what no wanted output needs is dropped, weights are
 //! packed. `plan` lays the steps' maps out in one arena for one input size. `execute` runs them.
-//! [`Engine`] is the three together, and safe to share between threads.
+//! [`Engine`] is the three together, and safe to share between threads. What training does the same way is
+//! public: [`lower`], [`layout`].
 
 mod compile;
 mod engine;
 mod execute;
-mod layout;
+pub mod layout;
+pub mod lower;
 mod memory;
 mod plan;
 mod program;

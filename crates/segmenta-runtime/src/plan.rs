@@ -3,9 +3,13 @@
 use std::ops::Range;
 
 use segmenta_graph::{Graph, GraphError, Shape};
-use segmenta_kernels::{ConvPlan, Convolution, Isa, MapShape, WeightMemory};
+use segmenta_kernels::{
+    ConvPlan, Convolution, Isa, MapShape, WeightMemory, attention_scratch,
+    position_attention_scratch,
+};
 
 use crate::layout::{Demand, lay_out};
+use crate::lower::map_shape;
 use crate::program::{Layout, Program, Step, Value, Work};
 
 /// Shapes and places for one input size.
@@ -86,9 +90,19 @@ impl Plan {
             _ => None,
         };
         let convolutions: Vec<_> = program.steps.iter().map(plan).collect();
-        for (index, conv) in convolutions.iter().enumerate() {
+        let shape_of = |value: &Value| MapShape {
+            channels: value.channels,
+            ..shapes[value.buffer.0]
+        };
+        for (index, (step, conv)) in program.steps.iter().zip(&convolutions).enumerate() {
+            let inputs = || [0, 1, 2].map(|i| shape_of(&step.inputs[i]));
+            let len = match step.work {
+                Work::Attention { heads } => attention_scratch(isa, inputs(), heads),
+                Work::PositionAttention => position_attention_scratch(isa, inputs()),
+                _ => conv.as_ref().map_or(0, ConvPlan::scratch_len),
+            };
             demands.push(Demand {
-                len: conv.as_ref().map_or(0, ConvPlan::scratch_len),
+                len,
                 live: index..=index,
             });
         }
@@ -215,10 +229,6 @@ impl Aliases {
         let output = step.output.map(|output| self.resolve(output));
         step.inputs.first().map(|&input| self.resolve(input)) == output
     }
-}
-
-pub(crate) fn map_shape(shape: Shape) -> MapShape {
-    MapShape::new(shape.batch, shape.channels, shape.height, shape.width)
 }
 
 /// How much each buffer needs and how long it lives.

@@ -1,7 +1,7 @@
 //! A compiled network: steps over values, for any input size.
 
 use segmenta_graph::{Filter, Node};
-use segmenta_kernels::{Activation, Convolution, PoolWindow, TransposedConvolution};
+use segmenta_kernels::{Activation, Convolution, Embeddings, PoolWindow, TransposedConvolution};
 
 /// Memory that a plan gives a place. A value is a run of its channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,35 @@ pub(crate) enum Work {
     /// Means over a grid of as many windows as the output has pixels.
     AdaptiveAvgPool,
     GlobalAvgPool,
+    GlobalMaxPool,
+    GroupNorm {
+        groups: usize,
+        eps: f32,
+        affine: Option<[Vec<f32>; 2]>,
+        activation: Activation,
+    },
+    LayerNorm {
+        eps: f32,
+        affine: [Vec<f32>; 2],
+    },
+    Softmax {
+        parts: usize,
+        log: bool,
+    },
+    /// Queries, keys and values.
+    Attention {
+        heads: usize,
+    },
+    /// Queries, keys and values.
+    PositionAttention,
+    /// A map's pixels in one row after a class token.
+    Tokens(Box<Embeddings>),
+    /// All tokens but the first as a map.
+    Patches,
+    /// Channels of the operand, from `first` on, as a map of their own.
+    Slice {
+        first: usize,
+    },
     Add(Activation),
     Mul(Activation),
     Apply(Activation),
@@ -126,6 +155,12 @@ impl Work {
             }
             Self::Transposed(conv) => conv.weight_bytes(),
             Self::Affine { scale, shift, .. } => size_of_val(&scale[..]) + size_of_val(&shift[..]),
+            Self::LayerNorm { affine, .. }
+            | Self::GroupNorm {
+                affine: Some(affine),
+                ..
+            } => affine.iter().map(|values| size_of_val(&values[..])).sum(),
+            Self::Tokens(embeddings) => embeddings.bytes(),
             _ => 0,
         }
     }
@@ -144,9 +179,16 @@ impl Work {
             Self::Conv(_) | Self::ScaledConv(_) | Self::ConvOnPicture(_) => "convolution",
             Self::Transposed(conv) => conv.algorithm(),
             Self::Block => "to blocks",
-            Self::MaxPool(_) => "max pool",
+            Self::MaxPool(_) | Self::GlobalMaxPool => "max pool",
             Self::MaxUnpool => "max unpool",
             Self::AvgPool { .. } | Self::AdaptiveAvgPool | Self::GlobalAvgPool => "average pool",
+            Self::GroupNorm { .. } => "group norm",
+            Self::LayerNorm { .. } => "layer norm",
+            Self::Softmax { .. } => "softmax",
+            Self::Attention { .. } | Self::PositionAttention => "attention",
+            Self::Tokens(_) => "tokens",
+            Self::Patches => "patches",
+            Self::Slice { .. } => "slice",
             Self::Add(_) => "add",
             Self::Mul(_) => "multiply",
             Self::Apply(_) => "activation",

@@ -1,12 +1,13 @@
 //! DeepLabV3 (Chen et al. 2017, arXiv:1706.05587) as torchvision builds it: a dilated encoder,
 //! atrous spatial pyramid pooling at rates 12, 24 and 36, and logits resized to the input.
 
-use segmenta_graph::{Builder, Conv2d, Filter, Graph, GraphError, Node, Scope};
+use segmenta_graph::{Builder, Conv2d, Graph, GraphError, Node, Scope};
 
+use crate::aspp::Aspp;
+use crate::encoders::mobilenet_v3;
+use crate::encoders::resnet::{self, ResNet};
 use crate::fcn::{auxiliary, output};
-use crate::mobilenet_v3;
 use crate::options::Options;
-use crate::resnet::{self, ResNet};
 
 const ATROUS_RATES: [usize; 3] = [12, 24, 36];
 const WIDTH: usize = 256;
@@ -50,34 +51,13 @@ fn build(
 }
 
 fn head(g: &mut Builder, name: &Scope, x: Node, classes: usize) -> Node {
-    let x = atrous_pyramid(g, &(name / 0), x);
+    let pyramid = Aspp {
+        width: WIDTH,
+        rates: ATROUS_RATES,
+        separable: false,
+        dropout: 0.5,
+    };
+    let x = pyramid.build(g, &(name / 0), x);
     let x = g.conv_bn_relu(x, &(name / 1), &(name / 2), Conv2d::square(3, WIDTH));
     g.conv(x, &(name / 4), Conv2d::pointwise(classes).with_bias())
-}
-
-/// One 1×1 branch, one branch a rate, one of the whole picture; side by side, then projected.
-fn atrous_pyramid(g: &mut Builder, name: &Scope, x: Node) -> Node {
-    let convs = name / "convs";
-    let branch = |g: &mut Builder, x, i: usize, conv: Conv2d, first: usize| {
-        let module = &convs / i;
-        g.conv_bn_relu(x, &(&module / first), &(&module / (first + 1)), conv)
-    };
-    let mut parts = vec![branch(g, x, 0, Conv2d::pointwise(WIDTH), 0)];
-    for (rate, i) in ATROUS_RATES.into_iter().zip(1..) {
-        parts.push(branch(g, x, i, Conv2d::square(3, WIDTH).dilation(rate), 0));
-    }
-    let pooling = &convs / 4;
-    let mean = g.global_avg_pool(x, &(&pooling / 0));
-    let mean = branch(g, mean, 4, Conv2d::pointwise(WIDTH), 1);
-    parts.push(g.resize_like(mean, x, Filter::BILINEAR, &pooling));
-
-    let y = g.concat(&parts, &convs);
-    let project = name / "project";
-    let y = g.conv_bn_relu(
-        y,
-        &(&project / 0),
-        &(&project / 1),
-        Conv2d::pointwise(WIDTH),
-    );
-    g.dropout(y, 0.5, &(&project / 3))
 }

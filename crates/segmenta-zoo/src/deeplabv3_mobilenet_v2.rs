@@ -4,7 +4,7 @@
 
 use segmenta_graph::{Builder, Conv2d, Filter, Graph, GraphError, Node, Scope};
 
-use crate::mobilenet_v2;
+use crate::encoders::mobilenet_v2;
 use crate::options::Options;
 
 pub(crate) fn build(options: &Options) -> Result<Graph, GraphError> {

@@ -3,8 +3,8 @@
 
 use segmenta_graph::{Builder, Conv2d, Filter, Graph, GraphError, Node, Scope};
 
+use crate::encoders::resnet::{self, ResNet};
 use crate::options::Options;
-use crate::resnet::{self, ResNet};
 
 pub(crate) fn resnet50(options: &Options) -> Result<Graph, GraphError> {
     build(options, resnet::RESNET50)

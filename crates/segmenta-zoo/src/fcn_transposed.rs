@@ -4,14 +4,14 @@
 
 use segmenta_graph::{Builder, Conv2d, ConvTranspose2d, Graph, GraphError, InitRule, Node, Scope};
 
+use crate::encoders::resnet::{self, RESNET18, RESNET34};
 use crate::options::Options;
-use crate::resnet::{self, RESNET18, RESNET34};
 
 /// FCN-32s: the scores of the last stage, enlarged at once.
 pub(crate) fn resnet18_stride32(options: &Options) -> Result<Graph, GraphError> {
     let root = Scope::root();
     let (mut g, input) = Builder::new(options.in_channels);
-    let [.., last] = resnet::encode(&mut g, &(&root / "backbone"), input, RESNET18);
+    let [.., last] = resnet::strided(&mut g, &(&root / "backbone"), input, RESNET18);
     let x = scores(&mut g, &(&root / "score"), last, options);
     let up = ConvTranspose2d::upsample(32, options.classes).with_bias();
     let x = enlarged(&mut g, &(&root / "up"), x, input, up);
@@ -23,7 +23,7 @@ pub(crate) fn resnet18_stride32(options: &Options) -> Result<Graph, GraphError> 
 pub(crate) fn resnet34_stride8(options: &Options) -> Result<Graph, GraphError> {
     let root = Scope::root();
     let (mut g, input) = Builder::new(options.in_channels);
-    let stages = resnet::encode(&mut g, &(&root / "backbone"), input, RESNET34);
+    let stages = resnet::strided(&mut g, &(&root / "backbone"), input, RESNET34);
     let twice = ConvTranspose2d::upsample(2, options.classes);
     let mut x = scores(&mut g, &(&root / "score32"), stages[4], options);
     for (stage, stride) in [(stages[3], 16), (stages[2], 8)] {

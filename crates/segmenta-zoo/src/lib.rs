@@ -6,26 +6,29 @@
 //! segmentation_models_pytorch, so that a file written by PyTorch fits as it is.
 //!
 //! An architecture is a function from options to a graph; to add one, write its file and a row in
-//! `registry.rs`. Nothing here computes: engines live elsewhere.
+//! `registry.rs`. Those of segmentation_models_pytorch (`smp/`) stand on any encoder (`encoders/`). Nothing here computes: engines live elsewhere.
 
+mod aspp;
 mod deeplabv3;
 mod deeplabv3_mobilenet_v2;
-mod efficientnet;
-mod encoder;
+mod encoders;
 mod fcn;
 mod fcn_transposed;
+mod gate;
 mod lraspp;
-mod mobilenet_v2;
-mod mobilenet_v3;
 mod options;
 mod published;
 mod registry;
-mod resnet;
 mod segnet;
-mod unet;
+mod settings;
+mod smp;
 mod unet_plain;
 
-pub use encoder::{Encoder, Stage, encoders, find_encoder};
-pub use options::{LabelHead, Options};
+pub use encoders::{Encoder, Family, Stage, encoders, families, find_encoder};
+pub use options::Options;
 pub use published::{PublishedWeights, Score, VOC_CLASSES, published, published_weights};
 pub use registry::{Architecture, Recipe, ResizeRule, ZooError, architectures, find};
+pub use settings::{
+    Attention, Channels, Interpolation, LabelHead, MergePolicy, Norm, NormKind, OutputActivation,
+    Pooling, Readout, Settings,
+};

@@ -3,8 +3,8 @@
 
 use segmenta_graph::{Activation, Builder, Conv2d, Filter, Graph, GraphError, Scope};
 
+use crate::encoders::mobilenet_v3;
 use crate::fcn::output;
-use crate::mobilenet_v3;
 use crate::options::Options;
 
 pub(crate) fn mobilenet_v3_large(options: &Options) -> Result<Graph, GraphError> {

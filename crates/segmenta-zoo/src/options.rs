@@ -1,6 +1,11 @@
 //! What a network is built with.
 
-use crate::encoder::Encoder;
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::encoders::Encoder;
+use crate::settings::Settings;
 
 /// What a network is built with.
 #[derive(Clone, Debug, PartialEq)]
@@ -9,42 +14,22 @@ pub struct Options {
     pub classes: usize,
     /// Channels of the input; 3 for RGB.
     pub in_channels: usize,
-    /// Whether the auxiliary head is there (result `aux`).
+    /// Whether the auxiliary head of torchvision's networks is there (result `aux`).
     pub aux: bool,
     /// Multiplier of the encoder's channels; 1 except where
     /// [`Architecture::has_width`](crate::Architecture::has_width).
     pub width: f64,
     /// The encoder, for architectures that take one
-    /// ([`Architecture::has_encoder`](crate::Architecture::has_encoder)); `None` for resnet34, SMP's
-    /// default.
+    /// ([`Architecture::has_encoder`](crate::Architecture::has_encoder)); `None` for
+    /// [`Architecture::default_encoder`](crate::Architecture::default_encoder).
     pub encoder: Option<&'static Encoder>,
-    /// How many of the encoder's stages are read, 3 to 5. All of it is built, as SMP does.
-    pub encoder_depth: usize,
-    /// Channels of the decoder's blocks, as many as the encoder is deep, from the smallest map to the
-    /// largest; empty for SMP's.
-    pub decoder_channels: Vec<usize>,
-    /// Whether the decoder's maps are scaled by what they hold (SMP's `scse`).
-    pub attention: bool,
-    /// The head that classifies the whole picture (result `label`), if there is one.
-    pub label: Option<LabelHead>,
-}
-
-/// A head that gives the whole picture a class: SMP's `aux_params`, with the mean as its pooling.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct LabelHead {
-    /// Number of its classes.
-    pub classes: usize,
-    /// Probability that a channel's mean is dropped in training.
-    pub dropout: f32,
-}
-
-impl LabelHead {
-    /// SMP's default.
-    pub const DROPOUT: f32 = 0.2;
+    /// What else SMP's architectures can be told; [`Architecture::settings`](crate::Architecture::settings)
+    /// lists what each takes.
+    pub settings: Settings,
 }
 
 impl Options {
-    /// For RGB pictures, without auxiliary head, at full width, with the default encoder.
+    /// For RGB pictures, without auxiliary head, at full width, with the default encoder and settings.
     pub fn new(classes: usize) -> Self {
         Self {
             classes,
@@ -52,10 +37,60 @@ impl Options {
             aux: false,
             width: 1.0,
             encoder: None,
-            encoder_depth: 5,
-            decoder_channels: Vec::new(),
-            attention: false,
-            label: None,
+            settings: Settings::default(),
         }
+    }
+
+    /// Sets one by name, as a model file's card and `--set` have them: `width`, or one of
+    /// [`Settings::set`]'s.
+    ///
+    /// # Errors
+    /// What is wrong with the name or the value, in words.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        if name != "width" {
+            return self.settings.set(name, value);
+        }
+        let number = || format!("the setting `width` is “{value}”, no number");
+        self.width = value.parse().map_err(|_| number())?;
+        Ok(())
+    }
+
+    /// What [`Options::set`] would have to be told, by name: all but the encoder and the numbers of classes
+    /// and channels, as far as it is not as by default.
+    pub fn named(&self) -> BTreeMap<String, String> {
+        let given = self.settings.given().into_iter();
+        let mut named: BTreeMap<String, String> = given
+            .map(|(name, value)| match value {
+                Value::String(word) => (name, word),
+                other => (name, other.to_string()),
+            })
+            .collect();
+        if self.width != 1.0 {
+            named.insert("width".into(), self.width.to_string());
+        }
+        named
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_named_can_be_set() {
+        let mut options = Options::new(3);
+        for (name, value) in [
+            ("width", "0.5"),
+            ("decoder_merge_policy", "cat"),
+            ("decoder_atrous_rates", "[6, 12, 18]"),
+        ] {
+            options.set(name, value).unwrap();
+        }
+        let mut again = Options::new(3);
+        for (name, value) in options.named() {
+            again.set(&name, &value).unwrap();
+        }
+        assert_eq!((again.width, &again), (0.5, &options));
+        assert!(options.set("width", "wide").unwrap_err().contains("“wide”"));
     }
 }

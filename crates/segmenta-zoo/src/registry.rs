@@ -3,11 +3,10 @@
 use segmenta_graph::{Graph, GraphError};
 use thiserror::Error;
 
-use crate::encoder::{Encoder, find_encoder};
+use crate::encoders::find_encoder;
 use crate::options::Options;
-use crate::{
-    deeplabv3, deeplabv3_mobilenet_v2, fcn, fcn_transposed, lraspp, segnet, unet, unet_plain,
-};
+use crate::smp::{self, Decoder, Refusal};
+use crate::{deeplabv3, deeplabv3_mobilenet_v2, fcn, fcn_transposed, lraspp, segnet, unet_plain};
 
 /// How pictures are brought to the size that the network saw in training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,8 +68,8 @@ pub struct Architecture {
     pub has_aux: bool,
     /// Whether [`Options::width`] may differ from 1.
     pub has_width: bool,
-    /// Whether it stands on an encoder that [`Options::encoder`] names, with a decoder that the other
-    /// options describe.
+    /// Whether it stands on an encoder that [`Options::encoder`] names: SMP's architectures, which take
+    /// [`Options::settings`] too.
     pub has_encoder: bool,
     /// The entry of the state dict whose first extent is the number of classes.
     pub classes_entry: &'static str,
@@ -85,11 +84,8 @@ enum Build {
     /// Of one piece.
     Whole(fn(&Options) -> Result<Graph, GraphError>),
     /// On any encoder.
-    On(fn(&Options, &Encoder) -> Result<Graph, GraphError>),
+    On(&'static Decoder),
 }
-
-/// The encoder of those who name none: SMP's default.
-const DEFAULT_ENCODER: &str = "resnet34";
 
 /// Why a network could not be built.
 #[derive(Clone, Debug, Error, PartialEq)]
@@ -123,6 +119,13 @@ pub enum ZooError {
     Graph(#[from] GraphError),
 }
 
+fn listed(settings: &[&str]) -> String {
+    match settings {
+        [] => "it has none".into(),
+        all => format!("it has {}", all.join(", ")),
+    }
+}
+
 fn suggest(nearest: Option<&str>) -> String {
     nearest.map_or_else(String::new, |n| format!(" (did you mean `{n}`?)"))
 }
@@ -131,8 +134,8 @@ impl Architecture {
     /// Builds the graph.
     ///
     /// # Errors
-    /// [`ZooError::Option`] for zero classes or channels, an auxiliary head, a width, an encoder or a
-    /// decoder that the architecture does not have.
+    /// [`ZooError::Option`] for zero classes or channels, an auxiliary head, a width, an encoder or
+    /// settings that the architecture does not have or cannot bring together.
     pub fn build(&self, options: &Options) -> Result<Graph, ZooError> {
         let refuse = |problem: &str| {
             Err(ZooError::Option {
@@ -155,36 +158,50 @@ impl Architecture {
         if !(0.05..=4.0).contains(&options.width) {
             return refuse("takes a width from 0.05 to 4");
         }
-        let plain = Options::new(options.classes);
-        let Options {
-            encoder_depth: depth,
-            ref decoder_channels,
-            ..
-        } = *options;
+        let taken = self.settings();
+        if let Some(other) = options
+            .settings
+            .given()
+            .keys()
+            .find(|k| !taken.contains(&k.as_str()))
+        {
+            return refuse(&format!("has no setting `{other}`; {}", listed(&taken)));
+        }
         match self.build {
             Build::Whole(build) => {
                 if options.encoder.is_some() {
                     return refuse("has its encoder in its name; choose none beside it");
                 }
-                let decoder = (depth, decoder_channels, options.attention, options.label);
-                let only = (plain.encoder_depth, &plain.decoder_channels, false, None);
-                if decoder != only {
-                    return refuse("has no decoder to choose");
-                }
                 Ok(build(options)?)
             }
-            Build::On(build) => {
-                if !(3..=5).contains(&depth) {
-                    return refuse("takes an encoder of 3 to 5 stages");
-                }
-                if !decoder_channels.is_empty() && decoder_channels.len() != depth {
-                    return refuse("takes as many decoder channels as its encoder is deep");
-                }
+            Build::On(decoder) => {
                 let encoder = options
                     .encoder
-                    .map_or_else(|| find_encoder(DEFAULT_ENCODER), Ok)?;
-                Ok(build(options, encoder)?)
+                    .map_or_else(|| find_encoder(decoder.default_encoder), Ok)?;
+                smp::build(decoder, options, encoder).map_err(|refusal| match refusal {
+                    Refusal::Graph(error) => error.into(),
+                    Refusal::Option(problem) => ZooError::Option {
+                        architecture: self.name,
+                        problem,
+                    },
+                })
             }
+        }
+    }
+
+    /// The encoder of those who name none, for architectures that take one: SMP's default.
+    pub fn default_encoder(&self) -> Option<&'static str> {
+        match self.build {
+            Build::Whole(_) => None,
+            Build::On(decoder) => Some(decoder.default_encoder),
+        }
+    }
+
+    /// Names of the settings that it takes; see [`Settings`](crate::Settings).
+    pub fn settings(&self) -> Vec<&'static str> {
+        match self.build {
+            Build::Whole(_) => Vec::new(),
+            Build::On(decoder) => decoder.takes(),
         }
     }
 
@@ -194,13 +211,14 @@ impl Architecture {
         let extent = |name: &str, axis: usize| shape_of(name)?.get(axis).copied();
         let mut options = Options::new(extent(self.classes_entry, 0).unwrap_or(1));
         options.aux = self.has_aux && extent("aux_classifier.0.weight", 0).is_some();
-        if self.has_encoder {
-            unet::read_options(&mut options, shape_of);
+        if let Build::On(decoder) = self.build {
+            smp::read_options(decoder, &mut options, shape_of);
         }
         // The first layer, be it a convolution or a norm, says how many channels come in.
         if let Ok(graph) = self.build(&options)
-            && let Some(first) = graph.parameters().first()
-            && let Some(channels) = extent(&first.name, usize::from(first.shape.len() > 1))
+            && let Some(first) = graph.input_parameters().first()
+            && let Some(shape) = shape_of(first)
+            && let Some(&channels) = shape.get(usize::from(shape.len() > 1))
         {
             options.in_channels = channels;
         }
@@ -226,7 +244,14 @@ const PLAIN: Architecture = Architecture {
     ..TORCHVISION
 };
 
-static ARCHITECTURES: [Architecture; 14] = [
+/// On any encoder, with SMP's heads.
+const SMP: Architecture = Architecture {
+    has_encoder: true,
+    classes_entry: "segmentation_head.0.weight",
+    ..PLAIN
+};
+
+static ARCHITECTURES: [Architecture; 25] = [
     Architecture {
         name: "fcn_resnet50",
         description: "FCN on a dilated ResNet-50, output stride 8",
@@ -277,11 +302,76 @@ static ARCHITECTURES: [Architecture; 14] = [
     },
     Architecture {
         name: "unet",
-        description: "SMP's U-Net, on any encoder",
-        has_encoder: true,
-        classes_entry: "segmentation_head.0.weight",
-        build: Build::On(unet::build),
-        ..PLAIN
+        description: "U-Net: maps enlarged, joined with the encoder's, convolved twice",
+        build: Build::On(&smp::unet::UNET),
+        ..SMP
+    },
+    Architecture {
+        name: "unetplusplus",
+        description: "U-Net++: more decoders between encoder and decoder",
+        build: Build::On(&smp::unetplusplus::UNETPLUSPLUS),
+        ..SMP
+    },
+    Architecture {
+        name: "manet",
+        description: "MA-Net: a U-Net with attention between pixels and channels",
+        build: Build::On(&smp::manet::MANET),
+        ..SMP
+    },
+    Architecture {
+        name: "linknet",
+        description: "LinkNet: a U-Net that adds; small and fast",
+        build: Build::On(&smp::linknet::LINKNET),
+        ..SMP
+    },
+    Architecture {
+        name: "fpn",
+        description: "FPN: four sizes brought together",
+        build: Build::On(&smp::fpn::FPN),
+        ..SMP
+    },
+    Architecture {
+        name: "pspnet",
+        description: "PSPNet: a shallow encoder and means of the whole picture",
+        build: Build::On(&smp::pspnet::PSPNET),
+        ..SMP
+    },
+    Architecture {
+        name: "pan",
+        description: "PAN: maps gated by what coarser ones say",
+        build: Build::On(&smp::pan::PAN),
+        ..SMP
+    },
+    Architecture {
+        name: "deeplabv3",
+        description: "DeepLabV3: a dilated encoder, windows spread at three rates",
+        build: Build::On(&smp::deeplabv3::DEEPLABV3),
+        ..SMP
+    },
+    Architecture {
+        name: "deeplabv3plus",
+        description: "DeepLabV3+: the same joined with a finer map",
+        build: Build::On(&smp::deeplabv3::DEEPLABV3PLUS),
+        ..SMP
+    },
+    Architecture {
+        name: "upernet",
+        description: "UPerNet: means of the whole picture, then an FPN",
+        build: Build::On(&smp::upernet::UPERNET),
+        ..SMP
+    },
+    Architecture {
+        name: "segformer",
+        description: "SegFormer's decoder: all maps side by side at stride 4",
+        build: Build::On(&smp::segformer::SEGFORMER),
+        ..SMP
+    },
+    Architecture {
+        name: "dpt",
+        description: "DPT: blocks of a plain transformer, fused from the smallest map on",
+        classes_entry: "segmentation_head.head.4.weight",
+        build: Build::On(&smp::dpt::DPT),
+        ..SMP
     },
     Architecture {
         name: "unet_plain",

@@ -51,21 +51,10 @@ impl Description {
         if let Some(encoder) = &card.encoder {
             options.encoder = Some(find_encoder(encoder)?);
         }
-        for (key, value) in &card.options {
-            match key.as_str() {
-                "width" => {
-                    options.width = value.parse().map_err(|_| {
-                        Error::Setting(format!(
-                            "the model's option `width` is “{value}”, no number"
-                        ))
-                    })?;
-                }
-                _ => {
-                    return Err(Error::Setting(format!(
-                        "the model's option `{key}` is not known · {source} · use a newer Segmenta"
-                    )));
-                }
-            }
+        for (name, value) in &card.options {
+            options.set(name, value).map_err(|problem| {
+                Error::Setting(format!("{problem} · {source} · use a newer Segmenta"))
+            })?;
         }
         let palette = match &card.palette {
             Some(colours) => Palette::from_colors(colours),

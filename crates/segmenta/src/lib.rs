@@ -16,12 +16,14 @@
 //! the rooms of the workspace and adds what needs several of them: choosing and loading a model,
 //! test-time augmentation, tiles for pictures of any size.
 
+mod builder;
 mod describe;
 mod error;
 mod model;
 mod segmentation;
 mod tiles;
 
+pub use builder::ModelBuilder;
 pub use describe::Description;
 pub use error::Error;
 pub use model::{Model, ModelOptions, published_file};

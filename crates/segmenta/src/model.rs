@@ -7,6 +7,7 @@ use segmenta_runtime::{Engine, EngineOptions, Isa, WeightMemory};
 use segmenta_weights::{Expected, Hub, ModelCard, Progress, Published, StateDict};
 use segmenta_zoo::{Architecture, Options, PublishedWeights, find, find_encoder, published};
 
+use crate::builder::ModelBuilder;
 use crate::describe::Description;
 use crate::error::Error;
 
@@ -18,6 +19,9 @@ pub struct ModelOptions {
     pub architecture: Option<String>,
     /// Name of the encoder, for architectures that take one; otherwise what the weights have.
     pub encoder: Option<String>,
+    /// Settings of SMP's architectures by name, where neither a model file nor the weights' shapes say them;
+    /// see [`segmenta_zoo::Settings::set`].
+    pub settings: Vec<(String, String)>,
     /// File of weights; without it the published ones are pulled.
     pub weights: Option<PathBuf>,
     /// Number of classes; otherwise what the weights have.
@@ -41,6 +45,18 @@ pub struct Model {
 }
 
 impl Model {
+    /// Starts a network that has learned nothing yet.
+    ///
+    /// ```
+    /// let model = segmenta::Model::new("unet").encoder("resnet18").classes(1).build()?;
+    /// assert_eq!(model.engine().graph().trainable_count(), 14_328_209);
+    /// # Ok::<(), segmenta::Error>(())
+    /// ```
+    #[expect(clippy::new_ret_no_self, reason = "a model is built in steps")]
+    pub fn new(architecture: &str) -> ModelBuilder {
+        ModelBuilder::new(architecture)
+    }
+
     /// An architecture by name, with weights from a file (`.pth`, `.pt`, `.safetensors`).
     ///
     /// # Errors
@@ -128,6 +144,10 @@ impl Model {
         }
         if let Some(encoder) = &options.encoder {
             description.options.encoder = Some(find_encoder(encoder)?);
+        }
+        for (name, value) in &options.settings {
+            let set = description.options.set(name, value);
+            set.map_err(|problem| Error::Setting(format!("{problem} · --set {name}={value}")))?;
         }
         let aux = weights
             .names()

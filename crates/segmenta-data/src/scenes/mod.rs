@@ -10,7 +10,6 @@ mod land;
 mod layout;
 mod light;
 mod person;
-mod random;
 mod sky;
 mod tree;
 mod vehicle;
@@ -18,8 +17,8 @@ mod view;
 
 use segmenta_image::{LabelMap, Palette, Picture, PictureError};
 
+use crate::random::{self, Random};
 use canvas::Canvas;
-use random::Random;
 
 /// The classes of generated scenes, in the order of their ids.
 pub const SCENE_CLASSES: [&str; 7] = [

@@ -77,30 +77,6 @@ impl Builder {
         self.push(name, op, &[x], parameters, (out_channels, height, width))
     }
 
-    /// Batch norm; state-dict entries `weight`, `bias`, `running_mean`, `running_var`,
-    /// `num_batches_tracked` under NAME.
-    pub fn batch_norm(&mut self, x: Node, name: &Scope) -> Node {
-        let extent = self.extent(x);
-        let entries = [
-            ("weight", Role::Scale),
-            ("bias", Role::Shift),
-            ("running_mean", Role::RunningMean),
-            ("running_var", Role::RunningVar),
-        ];
-        let mut parameters: Vec<_> = entries
-            .into_iter()
-            .map(|(leaf, role)| self.parameter(&(name / leaf), vec![extent.0], role, &[]))
-            .collect();
-        parameters.push(self.parameter(
-            &(name / "num_batches_tracked"),
-            vec![],
-            Role::Counter,
-            &[],
-        ));
-        let op = Op::BatchNorm(self.batch_norm);
-        self.push(name, op, &[x], parameters, extent)
-    }
-
     /// A pointwise non-linearity, named after the node that it follows.
     pub fn activation(&mut self, x: Node, activation: Activation) -> Node {
         let name = self.graph.node(x).name.clone();
@@ -129,6 +105,12 @@ impl Builder {
     pub fn dropout(&mut self, x: Node, p: f32, name: &Scope) -> Node {
         let extent = self.extent(x);
         self.push(name, Op::Dropout { p }, &[x], Vec::new(), extent)
+    }
+
+    /// Dropout of whole channels with probability `p` in training.
+    pub fn dropout2d(&mut self, x: Node, p: f32, name: &Scope) -> Node {
+        let extent = self.extent(x);
+        self.push(name, Op::Dropout2d { p }, &[x], Vec::new(), extent)
     }
 
     /// Stochastic depth with probability `p` in training; see [`Op::StochasticDepth`].

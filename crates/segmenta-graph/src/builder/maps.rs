@@ -64,6 +64,25 @@ impl Builder {
         )
     }
 
+    /// `x` times a number.
+    pub fn scale(&mut self, x: Node, by: f32, name: &Scope) -> Node {
+        let extent = self.extent(x);
+        self.push(name, Op::Scale { by }, &[x], Vec::new(), extent)
+    }
+
+    /// `channels` channels of `x`, from `first` on.
+    pub fn slice(&mut self, x: Node, first: usize, channels: usize, name: &Scope) -> Node {
+        let (all, height, width) = self.extent(x);
+        let op = Op::Slice { first, channels };
+        if channels == 0 || first + channels > all {
+            let shape = self.describe(x);
+            self.fail(name, &op, || {
+                format!("{shape} has no {channels} channels from {first} on")
+            });
+        }
+        self.push(name, op, &[x], Vec::new(), (channels, height, width))
+    }
+
     /// Resize of `x` to the height and width of `like`.
     pub fn resize_like(&mut self, x: Node, like: Node, filter: Filter, name: &Scope) -> Node {
         let (_, height, width) = self.extent(like);

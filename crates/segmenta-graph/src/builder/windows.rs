@@ -75,6 +75,13 @@ impl Builder {
         self.push(name, Op::GlobalAvgPool, &[x], Vec::new(), extent)
     }
 
+    /// Maximum over all pixels: a 1×1 map.
+    pub fn global_max_pool(&mut self, x: Node, name: &Scope) -> Node {
+        let one = self.graph.sides.fixed(1);
+        let extent = (self.channels(x), one, one);
+        self.push(name, Op::GlobalMaxPool, &[x], Vec::new(), extent)
+    }
+
     /// The extent that a pool gives.
     fn pooled(&mut self, x: Node, name: &Scope, op: &Op, pool: Pool2d) -> Extent {
         let (channels, height, width) = self.extent(x);

@@ -34,7 +34,7 @@ impl PoolSpec {
 }
 
 /// A window that moves, with the meaning of PyTorch's `MaxPool2d` and `AvgPool2d`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PoolWindow {
     /// Height and width of the window.
     pub kernel: [usize; 2],

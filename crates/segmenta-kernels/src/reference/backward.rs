@@ -1,6 +1,6 @@
 //! Gradients on planar maps, in f64: each is the sum that its definition says, term by term.
 
-use crate::activation::Activation;
+use crate::activation::{Activation, normal};
 use crate::conv::ConvSpec;
 use crate::map::MapShape;
 
@@ -72,6 +72,8 @@ pub fn activation(activation: Activation, x: f64) -> f64 {
         Activation::Hardsigmoid => gate(x),
         Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
         Activation::Silu => x / (1.0 + (-x).exp()),
+        Activation::Gelu => x * normal(x),
+        Activation::Tanh => x.tanh(),
     }
 }
 
@@ -88,6 +90,11 @@ pub fn derivative(activation: Activation, x: f64) -> f64 {
         Activation::Hardsigmoid => inside(-3.0, 3.0) / 6.0,
         Activation::Sigmoid => sigmoid * (1.0 - sigmoid),
         Activation::Silu => sigmoid * (1.0 + x * (1.0 - sigmoid)),
+        Activation::Gelu => {
+            let density = (-x * x / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
+            normal(x) + x * density
+        }
+        Activation::Tanh => 1.0 - x.tanh().powi(2),
     }
 }
 

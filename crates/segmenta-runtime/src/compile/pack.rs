@@ -1,10 +1,12 @@
 //! Weights read, batch norms folded into them, and packed for the kernels.
 
 use segmenta_graph::{BatchNorm, Conv2d, Graph, Node, NodeData, Op, Parameter};
-use segmenta_kernels::{
-    Activation, ConvSpec, Convolution, Isa, Kernel2d, TransposedConvolution, TransposedSpec,
-};
+use segmenta_kernels::{Activation, Convolution, Embeddings, Isa, Kernel2d, TransposedConvolution};
 
+use super::parallel::{Branch, in_window, read_branch};
+use crate::lower::{
+    as_convolution, conv_spec, has_leading_taps, transposed_spec, with_leading_taps,
+};
 use crate::program::Work;
 
 /// A convolution, a transposed convolution or a linear layer whose weights are not read yet.
@@ -12,6 +14,12 @@ pub(super) struct DraftConv {
     pub(super) node: Node,
     /// The batch norm to fold in.
     pub(super) norm: Option<Node>,
+    /// What is added to it then and is a convolution of the same map.
+    pub(super) parallel: Vec<Branch>,
+    /// The window that holds all of theirs.
+    pub(super) window: [usize; 2],
+    /// What the result is multiplied by after it.
+    pub(super) scale: f32,
     pub(super) activation: Activation,
     /// Whether it reads the network's input as it came.
     pub(super) on_picture: bool,
@@ -45,16 +53,7 @@ impl DraftConv {
         let data = graph.node(self.node);
         let in_channels = graph.node(data.inputs[0]).channels;
         if let Op::ConvTranspose2d(conv) = data.op {
-            let spec = TransposedSpec {
-                in_channels,
-                out_channels: conv.out_channels,
-                kernel: conv.kernel,
-                stride: conv.stride,
-                padding: conv.padding,
-                output_padding: conv.output_padding,
-                dilation: conv.dilation,
-                groups: conv.groups,
-            };
+            let spec = transposed_spec(&conv, in_channels);
             // Kernels lie by input channel: a group's outputs follow each other within each.
             let out_per_group = spec.out_channels / spec.groups;
             let (taps, in_per_group) = (spec.kernel[0] * spec.kernel[1], in_channels / spec.groups);
@@ -70,10 +69,21 @@ impl DraftConv {
         let Some(conv) = as_convolution(&data.op) else {
             unreachable!("drafted from a convolution")
         };
+        let per_group = in_channels / conv.groups;
+        let per_channel = per_group * conv.kernel[0] * conv.kernel[1];
+        let mut weights = self.read(graph, conv.out_channels, read, |index| index / per_channel)?;
+        let (conv, narrow) = self.widened(conv);
+        weights.kernel = in_window(&weights.kernel, narrow, conv.kernel);
+        for branch in &self.parallel {
+            let (kernel, bias) = read_branch(branch, graph, self.window, per_group, read)?;
+            let sums = weights.kernel.iter_mut().zip(&kernel);
+            let sums = sums.chain(weights.bias.iter_mut().zip(&bias));
+            sums.for_each(|(sum, value)| *sum += self.scale * value);
+        }
         let spec = conv_spec(&conv, in_channels);
-        let per_channel = in_channels / conv.groups * conv.kernel[0] * conv.kernel[1];
-        let mut weights = self.read(graph, spec.out_channels, read, |index| index / per_channel)?;
-        weights.kernel = with_leading_taps(&conv, weights.kernel);
+        if has_leading_taps(&conv) {
+            weights.kernel = with_leading_taps(&conv, &weights.kernel);
+        }
         if self.on_picture
             && let Some(packed) =
                 Convolution::on_picture(isa, spec, weights.as_kernel(), self.activation)
@@ -86,6 +96,20 @@ impl DraftConv {
         } else {
             Work::Conv(Box::new(packed))
         })
+    }
+
+    /// The convolution with the window that holds all branches, and the window that it had.
+    fn widened(&self, conv: Conv2d) -> (Conv2d, [usize; 2]) {
+        if self.parallel.is_empty() {
+            return (conv, conv.kernel);
+        }
+        let around = [0, 1].map(|axis| conv.dilation[axis] * (self.window[axis] / 2));
+        let wide = Conv2d {
+            kernel: self.window,
+            padding: around,
+            ..conv
+        };
+        (wide, conv.kernel)
     }
 
     /// `channel_of` says which output channel a kernel's value is for.
@@ -111,51 +135,11 @@ impl DraftConv {
                 *bias = *bias * scale + shift;
             }
         }
+        for value in kernel.iter_mut().chain(&mut bias) {
+            *value *= self.scale;
+        }
         Ok(Weights { kernel, bias })
     }
-}
-
-/// What a node is as a convolution; a linear layer is one of 1×1.
-pub(super) fn as_convolution(op: &Op) -> Option<Conv2d> {
-    match *op {
-        Op::Conv2d(conv) => Some(conv),
-        Op::Linear { out_channels } => Some(Conv2d::pointwise(out_channels).with_bias()),
-        _ => None,
-    }
-}
-
-/// The extents for the kernels, whose padding is the same on both ends: where there is more below and
-/// right, the window has as many taps of zero weight above and left.
-pub(super) fn conv_spec(conv: &Conv2d, in_channels: usize) -> ConvSpec {
-    let with_extra = |of: [usize; 2]| [0, 1].map(|axis| of[axis] + conv.extra_padding[axis]);
-    ConvSpec {
-        in_channels,
-        out_channels: conv.out_channels,
-        kernel: with_extra(conv.kernel),
-        stride: conv.stride,
-        padding: with_extra(conv.padding),
-        dilation: conv.dilation,
-        groups: conv.groups,
-    }
-}
-
-/// The kernel with the taps of zero weight that [`conv_spec`] adds.
-fn with_leading_taps(conv: &Conv2d, kernel: Vec<f32>) -> Vec<f32> {
-    let [above, left] = conv.extra_padding;
-    if [above, left] == [0, 0] {
-        return kernel;
-    }
-    let [rows, columns] = conv.kernel;
-    let width = columns + left;
-    let mut wider = Vec::with_capacity(kernel.len() / (rows * columns) * (rows + above) * width);
-    for window in kernel.chunks_exact(rows * columns) {
-        wider.resize(wider.len() + above * width, 0.0);
-        for row in window.chunks_exact(columns) {
-            wider.resize(wider.len() + left, 0.0);
-            wider.extend_from_slice(row);
-        }
-    }
-    wider
 }
 
 /// A batch norm in evaluation mode as a scale and a shift a channel.
@@ -179,4 +163,43 @@ pub(super) fn folded_norm<E>(
         .map(|((&b, &m), s)| (f64::from(b) - f64::from(m) * s) as f32)
         .collect();
     Ok((scale.into_iter().map(|s| s as f32).collect(), shift))
+}
+
+/// A layer norm or a group norm with its scale and shift.
+pub(super) fn read_norm<E>(
+    graph: &Graph,
+    norm: &NodeData,
+    activation: Activation,
+    read: &impl Fn(&Parameter) -> Result<Vec<f32>, E>,
+) -> Result<Work, E> {
+    let entries: Result<Vec<_>, E> = norm
+        .parameters
+        .iter()
+        .map(|&id| read(graph.parameter(id)))
+        .collect();
+    let affine = <[Vec<f32>; 2]>::try_from(entries?).ok();
+    Ok(match (norm.op, affine) {
+        (Op::GroupNorm { groups, eps }, affine) => Work::GroupNorm {
+            groups,
+            eps,
+            affine,
+            activation,
+        },
+        (Op::LayerNorm { eps }, Some(affine)) => Work::LayerNorm { eps, affine },
+        _ => unreachable!("drafted from a norm"),
+    })
+}
+
+/// Tokens with their embeddings.
+pub(super) fn read_embeddings<E>(
+    graph: &Graph,
+    data: &NodeData,
+    read: &impl Fn(&Parameter) -> Result<Vec<f32>, E>,
+) -> Result<Work, E> {
+    let Op::Tokens { grid } = data.op else {
+        unreachable!("drafted from tokens")
+    };
+    let entry = |i: usize| read(graph.parameter(data.parameters[i]));
+    let embeddings = Embeddings::new(&entry(0)?, &entry(1)?, grid);
+    Ok(Work::Tokens(Box::new(embeddings)))
 }

@@ -20,6 +20,7 @@ mod definition;
 mod dice;
 mod error;
 mod focal;
+mod gradient;
 mod jaccard;
 mod lovasz;
 mod mcc;

@@ -92,6 +92,11 @@ impl Ema {
             .map(|(name, tensor)| (name.as_str(), tensor))
     }
 
+    /// The average of one parameter.
+    pub fn average(&self, name: &str) -> Option<Tensor<1>> {
+        self.averages.get(name).cloned()
+    }
+
     /// Takes up averages of `updates` updates, from a checkpoint.
     pub fn load(&mut self, updates: u64, averages: impl IntoIterator<Item = (String, Tensor<1>)>) {
         self.updates = updates;

@@ -16,6 +16,8 @@ mod optimizer;
 mod parts;
 mod rule;
 
+pub(crate) use cpu::{Slice, is_slice};
+
 pub use accumulate::Accumulation;
 pub use algorithm::{Adam, AdamW, Algorithm, NAMES, RmsProp, Sgd};
 pub use clip::Clip;

@@ -1,8 +1,8 @@
 use segmenta_graph::Shape;
 
 use super::*;
-use crate::encoder::encoders;
-use crate::options::LabelHead;
+use crate::encoders::encoders;
+use crate::settings::{Attention, Channels, LabelHead, Settings};
 
 #[test]
 fn a_misspelt_name_is_answered_with_the_nearest() {
@@ -79,11 +79,18 @@ fn what_goes_up_is_as_large_as_what_came_in() {
         .map(|a| (a.name.into(), a.build(&Options::new(4)).unwrap()))
         .collect();
     let unet = find("unet").unwrap();
-    for encoder in encoders() {
+    for encoder in encoders().filter(|e| e.stages().unwrap().len() > 1) {
         graphs.push((encoder.name.into(), unet.build(&options(encoder)).unwrap()));
     }
     for (name, graph) in graphs {
-        for [height, width] in [[64, 96], [75, 101], [33, 250]] {
+        let least = graph.least_side().unwrap();
+        assert!(
+            least <= 128,
+            "{name} takes pictures from {least}×{least} on"
+        );
+        for [height, width] in
+            [[64, 96], [75, 101], [33, 250]].map(|size| size.map(|s| s.max(least)))
+        {
             let shapes = graph.shapes(Shape::new(2, 3, height, width)).unwrap();
             let out = shapes[graph.output("out").unwrap().index()];
             assert_eq!(out, Shape::new(2, 4, height, width), "{name}");
@@ -97,13 +104,13 @@ fn options_of_a_decoder_are_read_from_its_state_dict() {
     let built = Options {
         in_channels: 1,
         encoder: Some(find_encoder("resnet18").unwrap()),
-        encoder_depth: 3,
-        decoder_channels: vec![128, 64, 32],
-        attention: true,
-        label: Some(LabelHead {
-            classes: 3,
-            dropout: LabelHead::DROPOUT,
-        }),
+        settings: Settings {
+            encoder_depth: Some(3),
+            decoder_channels: Some(Channels::Each(vec![128, 64, 32])),
+            decoder_attention_type: Some(Attention::Scse),
+            aux_params: Some(LabelHead::new(3)),
+            ..Settings::default()
+        },
         ..Options::new(4)
     };
     let graph = unet.build(&built).unwrap();
@@ -143,26 +150,38 @@ fn a_decoder_that_does_not_fit_is_refused() {
         ..Options::new(2)
     };
     assert!(refused("fcn_resnet50", in_name).contains("in its name"));
-    let attentive = Options {
-        attention: true,
-        ..Options::new(2)
+    let set = |name: &str, value: &str| {
+        let mut options = Options::new(2);
+        options.settings.set(name, value).unwrap();
+        options
     };
-    assert!(refused("segnet", attentive).contains("no decoder"));
-    let shallow = Options {
-        encoder_depth: 2,
-        ..Options::new(2)
+    let attentive = refused("segnet", set("decoder_attention_type", "scse"));
+    assert!(
+        attentive.contains("no setting `decoder_attention_type`; it has none"),
+        "{attentive}"
+    );
+    let other = refused("linknet", set("decoder_channels", "16"));
+    assert!(other.contains("it has encoder_depth, "), "{other}");
+    assert!(refused("unet", set("encoder_depth", "2")).contains("3 to 5 stages, not 2"));
+    assert!(refused("unet", set("decoder_channels", "[64, 32]")).contains("deep: 5, not 2"));
+    assert!(refused("unet", set("decoder_channels", "64")).contains("each of its 5 blocks"));
+    assert!(refused("upernet", set("decoder_channels", "[64]")).contains("one number"));
+    let empty = refused("unet", set("decoder_channels", "[64, 32, 16, 8, 0]"));
+    assert!(empty.contains("decoder.blocks.4.conv1.0"), "{empty}");
+    let strides = refused("pan", set("encoder_output_stride", "8"));
+    assert!(strides.contains("[16, 32], not 8"), "{strides}");
+    let on = |name: &str, encoder: &str| {
+        let encoder = Some(find_encoder(encoder).unwrap());
+        refused(
+            name,
+            Options {
+                encoder,
+                ..Options::new(2)
+            },
+        )
     };
-    assert!(refused("unet", shallow).contains("3 to 5"));
-    let short = Options {
-        decoder_channels: vec![64, 32],
-        ..Options::new(2)
-    };
-    assert!(refused("unet", short).contains("as many"));
-    let empty = Options {
-        decoder_channels: vec![64, 32, 16, 8, 0],
-        ..Options::new(2)
-    };
-    assert!(refused("unet", empty).contains("decoder.blocks.4.conv1.0"));
+    assert!(on("deeplabv3", "vgg11").contains("`vgg11` cannot"));
+    assert!(on("unetplusplus", "mit_b0").contains("stride 2, which `mit_b0`"));
     let error = find_encoder("resnet20").unwrap_err().to_string();
     assert!(error.contains("did you mean `resnet"), "{error}");
 }

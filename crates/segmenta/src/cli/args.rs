@@ -12,6 +12,9 @@ use segmenta::Resize;
 use segmenta_graph::Shape;
 use segmenta_runtime::Isa;
 
+use super::bench::BenchArgs;
+use super::data::DataArgs;
+
 static VERSION: LazyLock<String> = LazyLock::new(|| {
     let isa = Isa::available().into_iter().map(|isa| isa.to_string());
     let isa: Vec<String> = isa.collect();
@@ -31,6 +34,23 @@ const STYLES: Styles = Styles::styled()
 const PICTURES: &str = "How pictures are read";
 const NETWORK: &str = "Network";
 const WRITTEN: &str = "What is written";
+
+#[cfg(feature = "train")]
+const TRAIN_HELP: &str = "\
+Examples:
+  segmenta train pets-segnet --data pets -o runs/pets
+  segmenta train my.toml --data scans --set model.arch=unet --set model.encoder=resnet34
+  segmenta train runs/pets/config.toml --data pets -o runs/pets --resume
+  segmenta train voc -m unet -g 0 --data VOCdevkit/VOC2012
+
+Recipes that come along: camvid-unet, nuclei-unet, person-unet, pets-segnet, torchvision-reference,
+voc-deeplab, voc-fcn, voc-fcn8s, voc-unet. A recipe of your own says only what differs from the
+defaults, which --explain lists.
+
+The folder gets model.safetensors (the best epoch: give it to `segmenta predict --weights`),
+last.safetensors (for --resume), metrics.csv, TensorBoard events, previews, report.html.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C (--resume goes on).";
 
 /// Semantic segmentation: a network gives every pixel of a photograph a class.
 #[derive(Debug, Parser)]
@@ -73,8 +93,23 @@ pub(crate) enum Command {
     Weights(Weights),
     /// A raw NCHW tensor through a network, to compare with another framework
     Forward(Forward),
+    /// Data sets: check, count classes, split, preview augmentation, convert annotations
+    Data(Box<DataArgs>),
     /// How fast a network runs here
     Bench(BenchArgs),
+    /// Train a network: a recipe and a folder of data become a model, with a report
+    #[cfg(feature = "train")]
+    #[command(after_help = TRAIN_HELP)]
+    Train(super::train::Train),
+    /// Measure a model on pictures whose truth is known, at their own size
+    #[command(after_help = "\
+Examples:
+  segmenta eval --weights runs/pets/model.safetensors --data pets --split test
+  segmenta eval --weights runs/x/model.safetensors --images photos --masks truth --json
+  segmenta eval --model fcn_resnet50 --data VOCdevkit/VOC2012 --split val
+
+Every score says its protocol: what was counted together, what was averaged, what was ignored.")]
+    Eval(super::eval::Eval),
     /// The whole job on pictures made here: no data, no download
     Demo(Demo),
     /// Write a completion script for a shell
@@ -98,6 +133,9 @@ pub(crate) struct ModelArgs {
     /// The encoder, for networks that take one, as `segmenta models encoders` lists them. Usually the weights say it
     #[arg(long, value_name = "NAME")]
     pub(crate) encoder: Option<String>,
+    /// A setting of SMP's networks, where the weights do not say it: encoder_output_stride=8
+    #[arg(long, value_name = "NAME=VALUE", value_parser = super::model::setting)]
+    pub(crate) set: Vec<(String, String)>,
     /// Weights: .pth, .pt or .safetensors. Without it the published ones are pulled on first use
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) weights: Option<PathBuf>,
@@ -250,9 +288,11 @@ pub(crate) enum Models {
 Examples:
   segmenta models show deeplabv3_resnet50
   segmenta models show fcn_resnet50 --classes 3 --input 4x3x224x224 --aux
-  segmenta models show unet --encoder efficientnet-b3 --input 1x3x256x192")]
+  segmenta models show unet --encoder efficientnet-b3 --input 1x3x256x192
+  segmenta models show fpn --encoder mit_b0 --set decoder_merge_policy=cat
+  segmenta models show unet --set encoder_depth=3 --set decoder_channels=[128,64,32]")]
     Show(Show),
-    /// The encoders that networks such as `unet` can stand on: parameters, channels and strides
+    /// The encoders that SMP's networks can stand on, by family: parameters, channels and strides
     Encoders {
         /// As JSON
         #[arg(long)]
@@ -275,6 +315,9 @@ pub(crate) struct Show {
     /// The encoder, for networks that take one
     #[arg(long, value_name = "NAME")]
     pub(crate) encoder: Option<String>,
+    /// A setting of SMP's networks, by the name of SMP's keyword argument; may be given several times
+    #[arg(long, value_name = "NAME=VALUE", value_parser = super::model::setting)]
+    pub(crate) set: Vec<(String, String)>,
     /// Number of classes
     #[arg(long, default_value_t = 21, value_name = "N", value_parser = number(1..=256))]
     pub(crate) classes: usize,
@@ -347,73 +390,26 @@ pub(crate) struct Forward {
 
 /// The whole job on pictures made here: no data, no download.
 ///
-/// Paints eight road scenes, segments them with a small network that is part of this program, and
-/// compares with the truth, which the painter knows. Look at comparison.png first.
+/// Paints road scenes, trains a small network on them for about a minute, and shows what it says of scenes that
+/// it has not seen, beside the truth, which the painter knows. Look at comparison.png and run/report.html.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Demo {
     /// Folder for the pictures; made if it is not there
     #[arg(short, long, value_name = "DIR", default_value = "segmenta-demo", value_hint = ValueHint::DirPath)]
     pub(crate) out: PathBuf,
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct BenchArgs {
-    #[command(subcommand)]
-    pub(crate) command: Bench,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Bench {
-    /// Time from a tensor in memory to logits, with random weights
-    #[command(after_help = "\
-Examples:
-  segmenta bench forward --model fcn_resnet50 --classes 21 --input 1x3x520x520 --runs 5 --json
-  segmenta bench forward --model unet --encoder resnet34 --classes 1 --input 1x3x512x512
-  segmenta bench forward --model lraspp_mobilenet_v3_large --profile")]
-    Forward(BenchForward),
-    /// Time of each kernel beside what this machine could do at best
-    #[command(after_help = "\
-Examples:
-  segmenta bench kernels
-  SEGMENTA_ISA=avx2 segmenta bench kernels --threads 1 --json")]
-    Kernels(BenchKernels),
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct BenchKernels {
-    /// Threads to compute with [default: one a core]
-    #[arg(long, value_name = "N", value_parser = number(1..=1024))]
-    pub(crate) threads: Option<usize>,
-    /// Seconds for each kernel
-    #[arg(long, default_value_t = 0.3, value_name = "S", value_parser = seconds)]
-    pub(crate) seconds: f64,
-    /// One line of JSON
+    /// Train nothing: take the small network that is part of this program. A second
+    #[cfg(feature = "train")]
     #[arg(long)]
-    pub(crate) json: bool,
+    pub(crate) quick: bool,
+    /// Sets a key of the training's recipe: --set train.epochs=3
+    #[cfg(feature = "train")]
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
 }
 
-#[derive(Debug, clap::Args)]
-pub(crate) struct BenchForward {
-    #[command(flatten)]
-    pub(crate) model: ModelArgs,
-    /// Shape of the input: batch x channels x height x width
-    #[arg(long, default_value = "1x3x520x520", value_name = "NxCxHxW", value_parser = shape)]
-    pub(crate) input: Shape,
-    /// Runs that are timed
-    #[arg(long, default_value_t = 5, value_name = "R", value_parser = number(1..=1_000_000))]
-    pub(crate) runs: usize,
-    /// Runs before them that are not
-    #[arg(long, default_value_t = 1, value_name = "R")]
-    pub(crate) warmup: usize,
-    /// The time of every step
-    #[arg(long)]
-    pub(crate) profile: bool,
-    /// One line of JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-fn number(range: RangeInclusive<usize>) -> impl Fn(&str) -> Result<usize, String> + Clone {
+pub(crate) fn number(
+    range: RangeInclusive<usize>,
+) -> impl Fn(&str) -> Result<usize, String> + Clone {
     move |text| match text.parse() {
         Ok(n) if range.contains(&n) => Ok(n),
         _ if *range.end() == usize::MAX => Err(format!("a whole number from {} on", range.start())),
@@ -425,13 +421,7 @@ fn number(range: RangeInclusive<usize>) -> impl Fn(&str) -> Result<usize, String
     }
 }
 
-fn seconds(text: &str) -> Result<f64, String> {
-    let value = text.parse().ok();
-    let value = value.filter(|seconds| (0.0..=3600.0).contains(seconds));
-    value.ok_or_else(|| "seconds, from 0 to 3600".into())
-}
-
-fn fraction(text: &str) -> Result<f64, String> {
+pub(crate) fn fraction(text: &str) -> Result<f64, String> {
     let value = text
         .parse()
         .ok()
@@ -480,7 +470,7 @@ fn three(text: &str, allowed: impl Fn(f32) -> bool) -> Option<[f32; 3]> {
 /// More would be a slip of the finger, and could not be computed.
 const MAX_VALUES: usize = 1 << 31;
 
-fn shape(text: &str) -> Result<Shape, String> {
+pub(crate) fn shape(text: &str) -> Result<Shape, String> {
     let sides: Option<[usize; 4]> = list(text, &['x', '×']).and_then(|s| s.try_into().ok());
     let values = |sides: &[usize; 4]| sides.iter().try_fold(1_usize, |n, &s| n.checked_mul(s));
     match sides {

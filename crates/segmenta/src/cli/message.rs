@@ -20,7 +20,12 @@ pub(crate) struct Reported;
 /// Whether an error is a mistake in the command rather than in the world.
 pub(crate) fn is_usage(error: &anyhow::Error) -> bool {
     use segmenta::Error;
+    #[cfg(feature = "train")]
+    if super::train::is_usage(error) {
+        return true;
+    }
     error.is::<Usage>()
+        || super::data::is_usage(error)
         || error.is::<segmenta_zoo::ZooError>()
         || matches!(
             error.downcast_ref(),

@@ -3,7 +3,9 @@
 
 mod args;
 mod bench;
+mod data;
 mod demo;
+mod eval;
 mod forward;
 mod inputs;
 mod message;
@@ -14,6 +16,8 @@ mod predict;
 mod progress;
 mod random;
 mod table;
+#[cfg(feature = "train")]
+mod train;
 mod weights;
 
 use std::io;
@@ -22,7 +26,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use clap_complete::Shell;
 
-use args::{Args, Bench, Command, Models};
+use args::{Args, Command, Models};
+use bench::Bench;
 use message::{Reported, is_usage};
 
 /// Does what the command line says. 0: done; 1: failed; 2: wrong usage.
@@ -62,8 +67,14 @@ fn dispatch(args: Args) -> anyhow::Result<()> {
         Command::Forward(args) => forward::run(&args, quiet),
         Command::Bench(args) => match args.command {
             Bench::Forward(args) => bench::forward(&args),
+            #[cfg(feature = "train")]
+            Bench::Step(args) => bench::step(&args),
             Bench::Kernels(args) => bench::kernels(&args),
         },
+        Command::Data(args) => data::run(&args, quiet),
+        #[cfg(feature = "train")]
+        Command::Train(args) => train::run(&args, quiet),
+        Command::Eval(args) => eval::run(&args, quiet),
         Command::Demo(args) => demo::run(&args, quiet),
         Command::Completions { shell } => completions(shell),
     }

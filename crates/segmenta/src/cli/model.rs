@@ -12,6 +12,7 @@ pub(crate) fn options(args: &ModelArgs) -> anyhow::Result<ModelOptions> {
     Ok(ModelOptions {
         architecture: args.model.clone(),
         encoder: args.encoder.clone(),
+        settings: args.set.clone(),
         weights: args.weights.clone(),
         classes: args.classes,
         outputs: Vec::new(),
@@ -47,6 +48,16 @@ pub(crate) fn open(options: &ModelOptions, quiet: bool) -> anyhow::Result<Model>
         ));
     }
     Ok(model)
+}
+
+/// A setting as it is given: NAME=VALUE. What it may be, the zoo says.
+pub(crate) fn setting(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() && !value.trim().is_empty() => {
+            Ok((name.trim().into(), value.trim().into()))
+        }
+        _ => Err("NAME=VALUE, as encoder_depth=4".into()),
+    }
 }
 
 pub(crate) fn isa() -> Result<Option<Isa>, Usage> {

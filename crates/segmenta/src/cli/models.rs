@@ -35,6 +35,8 @@ pub(crate) fn list(as_json: bool) -> anyhow::Result<()> {
                     "name": architecture.name, "description": architecture.description,
                     "parameters": parameters(architecture)?, "aux": architecture.has_aux,
                     "takes_encoder": architecture.has_encoder,
+                    "default_encoder": architecture.default_encoder(),
+                    "settings": architecture.settings(),
                     "weights": weights,
                 }))
             })
@@ -61,11 +63,12 @@ pub(crate) fn list(as_json: bool) -> anyhow::Result<()> {
         let _ = write!(
             text,
             "\n{FAINT}Published weights have {classes} classes, Pascal VOC's. mIoU in percent, as published:\n\
-             {protocol}. Parameters: {classes} classes, no auxiliary head; of unet with resnet34.\n\
+             {protocol}. Parameters: {classes} classes, no auxiliary head; of SMP's networks on their default\n\
+             encoder, which is resnet34, and a vision transformer for dpt.\n\
              here: downloaded. –: bring weights of your own.{FAINT:#}\n\n\
              segmenta models show NAME    its layers, shapes and costs\n\
              segmenta models pull NAME    its weights\n\
-             segmenta models encoders     what unet can stand on\n"
+             segmenta models encoders     what SMP's networks can stand on\n"
         );
     }
     result(&text)
@@ -77,24 +80,31 @@ fn parameters(architecture: &Architecture) -> anyhow::Result<usize> {
 }
 
 pub(crate) fn list_encoders(as_json: bool) -> anyhow::Result<()> {
+    const STRIDES: [usize; 5] = [2, 4, 8, 16, 32];
     let mut rows = Vec::new();
-    let strides = [2, 4, 8, 16, 32].map(|stride| format!(">at {stride}"));
+    let strides = STRIDES.map(|stride| format!(">at {stride}"));
     let mut headings = vec!["name", ">parameters"];
     headings.extend(strides.iter().map(String::as_str));
-    headings.push("what it is");
+    headings.push("family");
     let mut table = Table::new(&headings);
     for encoder in encoders() {
-        let stages = encoder.stages()?;
+        let (stages, family) = (encoder.stages()?, encoder.family());
         let parameters = encoder.parameters(&Scope::root(), 3)?;
         let trainable = parameters.iter().filter(|p| p.is_trainable());
         let count: usize = trainable.map(segmenta_graph::Parameter::len).sum();
+        let described = stages
+            .iter()
+            .map(|s| json!({"channels": s.channels, "stride": s.stride}));
         rows.push(json!({
-            "name": encoder.name, "description": encoder.description, "parameters": count,
-            "stages": stages.map(|s| json!({"channels": s.channels, "stride": s.stride})),
+            "name": encoder.name, "family": family.name, "dilates": family.dilates, "parameters": count,
+            "stages": described.collect::<Vec<_>>(),
         }));
         let mut cells = vec![encoder.name.to_string(), grouped(count as u64)];
-        cells.extend(stages.map(|s| s.channels.to_string()));
-        cells.push(encoder.description.into());
+        cells.extend(STRIDES.map(|stride| {
+            let stage = stages.iter().find(|stage| stage.stride == stride);
+            stage.map_or_else(|| "–".into(), |stage| stage.channels.to_string())
+        }));
+        cells.push(family.name.into());
         table.row(cells);
     }
     if as_json {
@@ -108,14 +118,18 @@ pub(crate) fn list_encoders(as_json: bool) -> anyhow::Result<()> {
 
 pub(crate) fn show(args: &Show) -> anyhow::Result<()> {
     let encoder = args.encoder.as_deref().map(find_encoder).transpose()?;
-    let options = Options {
+    let architecture = find(&args.name)?;
+    let mut options = Options {
         in_channels: args.input.channels,
         aux: args.aux,
         width: args.width,
         encoder,
         ..Options::new(args.classes)
     };
-    let architecture = find(&args.name)?;
+    for (name, value) in &args.set {
+        let set = options.set(name, value);
+        set.map_err(|problem| Usage(format!("{problem} · --set {name}={value}")))?;
+    }
     let graph = architecture.build(&options)?;
     let summary = graph
         .summary(args.input, &[])
@@ -142,7 +156,7 @@ pub(crate) fn show(args: &Show) -> anyhow::Result<()> {
         });
         let i = args.input;
         let value = json!({
-            "name": args.name, "encoder": encoder.map(|e| e.name), "classes": args.classes,
+            "name": args.name, "encoder": encoder.map(|e| e.name), "settings": options.named(), "classes": args.classes,
             "input": [i.batch, i.channels, i.height, i.width],
             "layers": layers.collect::<Vec<_>>(),
             "parameters": summary.parameters, "multiply_adds": summary.multiply_adds,
@@ -168,7 +182,7 @@ pub(crate) fn show(args: &Show) -> anyhow::Result<()> {
         "{STRONG}{}{STRONG:#} · {}{} · {} classes · input {}\n\n{}\n",
         args.name,
         architecture.description,
-        encoder.map_or_else(String::new, |e| format!(", here {}", e.description)),
+        encoder.map_or_else(String::new, |e| format!(", here on {}", e.name)),
         args.classes,
         args.input,
         table.render()

@@ -7,7 +7,7 @@ use crate::Room;
 #[test]
 fn the_demo_shows_a_network_that_has_learned() {
     let room = Room::new();
-    let answer = room.line("demo").succeeded();
+    let answer = room.line("demo --quick").succeeded();
     let miou = answer
         .stdout
         .split("mIoU ")

@@ -3,6 +3,7 @@
 //! Each test has a folder of its own, pictures made here, and a tiny network with random weights.
 //! Nothing is downloaded.
 
+mod data;
 mod demo;
 mod errors;
 mod files;
@@ -10,6 +11,8 @@ mod help;
 mod models;
 mod predict;
 mod tensors;
+#[cfg(feature = "train")]
+mod train;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

@@ -30,6 +30,31 @@ fn encoders_and_a_network_on_one() {
     assert_eq!(show["results"][0]["size"], "H×W");
     let last = show["layers"].as_array().unwrap().last().unwrap();
     assert_eq!(last["shape"], serde_json::json!([1, 1, 75, 101]));
+    let set =
+        "models show fpn --encoder mit_b0 --set decoder_merge_policy=cat --input 1x3x64x96 --json";
+    let set: Value = serde_json::from_str(&room.line(set).succeeded().stdout).unwrap();
+    assert_eq!(set["settings"]["decoder_merge_policy"], "cat");
+    let merge = set["layers"].as_array().unwrap().iter();
+    let merge: Vec<&Value> = merge.filter(|l| l["name"] == "decoder.merge").collect();
+    assert_eq!(
+        (merge.len(), &merge[0]["kind"]),
+        (1, &Value::from("concat"))
+    );
+    for (case, wrong) in [
+        ("setting-unknown", "fpn --set decoder_merge=cat"),
+        ("setting-wrong", "fpn --set decoder_merge_policy=mean"),
+        (
+            "setting-of-another",
+            "linknet --set decoder_merge_policy=cat",
+        ),
+        ("setting-not-one", "fpn --set decoder_merge_policy"),
+        (
+            "encoder-that-cannot-dilate",
+            "deeplabv3 --encoder densenet121",
+        ),
+    ] {
+        snapshot(case, &room.line(&format!("models show {wrong}")));
+    }
     let bench = "bench forward --model unet --encoder resnet18 --classes 1 --input 1x3x33x50 --runs 1 --json";
     let bench: Value = serde_json::from_str(&room.line(bench).succeeded().stdout).unwrap();
     assert_eq!(bench["encoder"], "resnet18");

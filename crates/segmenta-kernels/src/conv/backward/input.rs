@@ -91,21 +91,35 @@ impl InputGradient {
         }
     }
 
+    /// Whether a run can add what other readers of the input gave it.
+    pub fn adds(&self) -> bool {
+        matches!(self.way, Way::Convolution(..))
+    }
+
     /// `dx[c] = Σ dy[o] · weights[o, c, tap]` over output channels and taps, where `dy` is the gradient
-    /// of the convolution's output, before its non-linearity.
+    /// of the convolution's output, before its non-linearity; plus `others`, what other readers of the
+    /// input gave it.
     ///
     /// # Panics
-    /// If shapes do not fit, the scratch memory is too short, or there are more threads than were
-    /// planned for.
-    pub fn run(&mut self, dy: Map<'_>, weights: &[f32], dx: MapMut<'_>, scratch: &mut [f32]) {
+    /// If shapes do not fit, the scratch memory is too short, there are more threads than were
+    /// planned for, or there are `others` where it cannot add ([`InputGradient::adds`]).
+    pub fn run(
+        &mut self,
+        dy: Map<'_>,
+        weights: &[f32],
+        others: Option<Map<'_>>,
+        dx: MapMut<'_>,
+        scratch: &mut [f32],
+    ) {
         assert_eq!(weights.len(), self.weights_len, "kernel");
         assert_eq!(dx.shape(), self.input, "gradient of the input");
         match &mut self.way {
             Way::Convolution(conv, plan) => {
                 conv.repack_for_gradient(weights);
-                conv.run(plan, dy, dx, None, scratch);
+                conv.run(plan, dy, dx, others, scratch);
             }
             Way::Transposed(conv) => {
+                assert!(others.is_none(), "a strided gradient cannot add");
                 conv.repack(Kernel2d { weights, bias: &[] });
                 conv.run(dy, dx);
             }

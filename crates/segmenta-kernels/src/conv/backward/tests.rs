@@ -216,20 +216,23 @@ proptest! {
     }
 }
 
-/// The input's gradient; the plan has had other weights before.
-fn input_gradient(case: &Case, isa: Isa, threads: usize) -> Vec<f32> {
+/// The input's gradient, added to `others` where that goes; the plan has had other weights before.
+fn input_gradient(case: &Case, isa: Isa, threads: usize, others: Option<&[f32]>) -> Vec<f32> {
     let Case { spec, shape } = *case;
     let (out, weights) = (case.output(), case.weights());
     let dy = blocked(isa, out, &case.dy());
     let dy = Map::whole(isa, out, &dy);
     let mut plan = InputGradient::new(isa, spec, shape, threads);
     let mut scratch = vec![f32::NAN; plan.scratch_len()];
+    let others = others.filter(|_| plan.adds());
+    let others = others.map(|others| blocked(isa, shape, others));
+    let others = others.as_ref().map(|o| Map::whole(isa, shape, o));
     let mut dx = Buffer::zeros(shape.blocked_len(isa));
     Threads::new(threads).unwrap().run(|| {
         for weights in [&vec![1.0; weights.len()], &weights] {
             dx.fill(f32::NAN);
             let dx = MapMut::whole(isa, shape, &mut dx);
-            plan.run(dy, weights, dx, &mut scratch);
+            plan.run(dy, weights, others, dx, &mut scratch);
         }
     });
     assert!(dx.iter().all(|x| x.is_finite()), "{isa}: lanes left");
@@ -249,10 +252,17 @@ fn check_input(case: &Case, threads: usize) -> Result<(), TestCaseError> {
         TOLERANCE
     };
     for isa in Isa::available() {
-        let one = input_gradient(case, isa, 1);
+        let one = input_gradient(case, isa, 1, None);
         compare(&one, &expected.input, tolerance, &isa.to_string())?;
-        let many = input_gradient(case, isa, threads);
+        let many = input_gradient(case, isa, threads, None);
         prop_assert!(many == one, "{isa}: {threads} threads differ");
+        if InputGradient::new(isa, case.spec, case.shape, 1).adds() {
+            let others = case.x();
+            let sum = input_gradient(case, isa, 1, Some(&others));
+            let pairs = expected.input.iter().zip(&others);
+            let sums: Vec<f64> = pairs.map(|(a, &b)| a + f64::from(b)).collect();
+            compare(&sum, &sums, tolerance, &format!("{isa}, added"))?;
+        }
 
         let dy = blocked(isa, case.output(), &case.dy());
         let mut bias = vec![f32::NAN; case.spec.out_channels];

@@ -9,8 +9,8 @@ use segmenta_runtime::StepTime;
 use segmenta_zoo::{Options, VOC_CLASSES, find, find_encoder};
 use serde_json::json;
 
-use super::{median, milliseconds};
-use crate::cli::args::BenchForward;
+use super::args::BenchForward;
+use super::{median, milliseconds, peak_rss_mb};
 use crate::cli::message::{FAINT, STRONG, result};
 use crate::cli::model;
 use crate::cli::random::Random;
@@ -124,7 +124,9 @@ fn random_weights(parameter: &Parameter) -> Vec<f32> {
     let constant = |value: f32| vec![value; parameter.len()];
     match parameter.role {
         Role::Scale | Role::RunningVar => constant(1.0),
-        Role::Shift | Role::Bias | Role::RunningMean | Role::Counter => constant(0.0),
+        Role::Shift | Role::Bias | Role::RunningMean | Role::Counter | Role::Embedding => {
+            constant(0.0)
+        }
         Role::Kernel | Role::Matrix | Role::TransposedKernel => {
             // Of a transposed convolution the first extent goes in.
             let inputs = usize::from(parameter.role != Role::TransposedKernel);
@@ -210,14 +212,4 @@ fn profile(runs: &[Vec<StepTime>]) -> String {
         ]);
     }
     format!("{}\n{}", steps.render(), totals.render())
-}
-
-/// The most memory that this process has had, where the system says it (Linux does).
-fn peak_rss_mb() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kibibytes: f64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
-    Some(kibibytes / 1024.0)
 }

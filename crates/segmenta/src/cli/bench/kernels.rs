@@ -9,8 +9,8 @@ use segmenta_kernels::{
 };
 use serde_json::json;
 
+use super::args::BenchKernels;
 use super::{median, milliseconds};
-use crate::cli::args::BenchKernels;
 use crate::cli::message::{FAINT, STRONG, result};
 use crate::cli::model;
 use crate::cli::random::Random;

@@ -1,0 +1,315 @@
+//! What a check says, to people and to programs.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::{Kind, Split};
+
+/// So many files of a problem are named to people; programs get all.
+const NAMED: usize = 5;
+
+/// What is in a data set and what is wrong with it. `Display` is for people, serde for programs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    /// The layout.
+    pub kind: Kind,
+    /// The folder.
+    pub root: PathBuf,
+    /// Pictures that have (or need no) mask.
+    pub pictures: usize,
+    /// Pictures in each split.
+    pub splits: BTreeMap<Split, usize>,
+    /// `(width, height)` of the picture with the fewest pixels.
+    pub smallest: Option<(usize, usize)>,
+    /// `(width, height)` of the picture with the most.
+    pub largest: Option<(usize, usize)>,
+    /// Pixels of each class, in the order of ids.
+    pub classes: Vec<ClassCount>,
+    /// Pixels that no class counts.
+    pub ignored: u64,
+    /// What is to be said, the worst first.
+    pub findings: Vec<Finding>,
+}
+
+/// How much of a class there is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ClassCount {
+    /// Its id.
+    pub id: usize,
+    /// Its name.
+    pub name: String,
+    /// Its pixels.
+    pub pixels: u64,
+    /// All pixels that count in the pictures where it occurs.
+    #[serde(skip)]
+    pub of_pixels: u64,
+    /// Pictures in which it occurs.
+    pub pictures: usize,
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Training would fail or learn what is wrong.
+    Error,
+    /// Training would run; whether it should, is the user's to say.
+    Warning,
+    /// Worth knowing.
+    Note,
+}
+
+/// What can be found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Problem {
+    /// A picture has no mask.
+    MissingMask,
+    /// A mask has no picture.
+    MissingPicture,
+    /// A list names what is not there.
+    ListedWithoutFiles,
+    /// A picture cannot be read.
+    UnreadablePicture,
+    /// A mask cannot be read.
+    UnreadableMask,
+    /// A mask has colours where ids are wanted.
+    ColourMask,
+    /// A picture and its mask have two sizes.
+    SizesDiffer,
+    /// A mask has values that stand for no class.
+    IdsOutOfRange,
+    /// In a mask no pixel counts.
+    BlankMask,
+    /// One picture is in two splits, under whatever names.
+    InTwoSplits,
+    /// One picture is there more than once.
+    Copies,
+    /// A class has no pixel.
+    EmptyClass,
+    /// Masks of one class are 0 and 255.
+    WhiteOnBlack,
+    /// Masks lie as the photograph in its file and are turned with it.
+    Turned,
+    /// There are no masks at all.
+    NoMasks,
+}
+
+impl Problem {
+    fn severity(self) -> Severity {
+        match self {
+            Self::MissingMask
+            | Self::ListedWithoutFiles
+            | Self::UnreadablePicture
+            | Self::UnreadableMask
+            | Self::ColourMask
+            | Self::SizesDiffer
+            | Self::IdsOutOfRange
+            | Self::InTwoSplits => Severity::Error,
+            Self::MissingPicture | Self::BlankMask | Self::Copies | Self::EmptyClass => {
+                Severity::Warning
+            }
+            Self::WhiteOnBlack | Self::Turned | Self::NoMasks => Severity::Note,
+        }
+    }
+
+    /// The finding in words, for one and for several, and what to do.
+    fn words(self) -> [&'static str; 3] {
+        match self {
+            Self::MissingMask => [
+                "picture without a mask",
+                "pictures without a mask",
+                "add the masks, or move the pictures elsewhere",
+            ],
+            Self::MissingPicture => [
+                "mask without a picture",
+                "masks without a picture",
+                "add the pictures, or leave them: they are passed over",
+            ],
+            Self::ListedWithoutFiles => [
+                "name in a list without its files",
+                "names in lists without their files",
+                "add picture and mask, or take the name out of the list",
+            ],
+            Self::UnreadablePicture => [
+                "picture that cannot be read",
+                "pictures that cannot be read",
+                "copy or download it again, or take it out with its mask",
+            ],
+            Self::UnreadableMask => [
+                "mask that cannot be read",
+                "masks that cannot be read",
+                "save masks as PNG with class ids: palette or 8-bit grey",
+            ],
+            Self::ColourMask => [
+                "mask of colours where ids are wanted",
+                "masks of colours where ids are wanted",
+                "make masks of ids: segmenta data convert rgb DIR -o OUT",
+            ],
+            Self::SizesDiffer => [
+                "mask of another size than its picture",
+                "masks of another size than their pictures",
+                "make the mask at the picture's size (nearest pixel)",
+            ],
+            Self::IdsOutOfRange => [
+                "mask with ids out of range",
+                "masks with ids out of range",
+                "correct the masks, name all classes in classes.txt, or say --ignore ID",
+            ],
+            Self::BlankMask => [
+                "mask in which no pixel counts",
+                "masks in which no pixel counts",
+                "nothing is learned from them: draw them, or take them out",
+            ],
+            Self::InTwoSplits => [
+                "picture in two splits (the same bytes)",
+                "pictures in two splits (the same bytes)",
+                "keep it in one, or scores say what was learned by heart",
+            ],
+            Self::Copies => [
+                "picture that is there more than once",
+                "pictures that are there more than once",
+                "keep one, unless it is meant to count more",
+            ],
+            Self::EmptyClass => [
+                "class without a pixel",
+                "classes without a pixel",
+                "its score will be n/a; take it out of the classes, or add pictures that have it",
+            ],
+            Self::WhiteOnBlack => [
+                "mask of 0 and 255",
+                "masks of 0 and 255",
+                "taken as one class before a background: 255 is id 1",
+            ],
+            Self::Turned => [
+                "mask that lies as its photograph does in the file",
+                "masks that lie as their photographs do in the file",
+                "turned upright together (EXIF orientation)",
+            ],
+            Self::NoMasks => [
+                "picture, and no masks",
+                "pictures, and no masks",
+                "enough to predict; to learn, put masks of the same names into masks/ beside images/",
+            ],
+        }
+    }
+}
+
+/// One problem and where it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Which.
+    pub problem: Problem,
+    /// How bad.
+    pub severity: Severity,
+    /// How often.
+    pub count: usize,
+    /// More about all of them, or nothing.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+    /// What to do.
+    pub remedy: &'static str,
+    /// The files, as seen from the data set's folder, with what is wrong with each.
+    pub files: Vec<String>,
+}
+
+impl Finding {
+    pub(super) fn new(problem: Problem) -> Self {
+        Self {
+            problem,
+            severity: problem.severity(),
+            count: 0,
+            detail: String::new(),
+            remedy: problem.words()[2],
+            files: Vec::new(),
+        }
+    }
+
+    pub(super) fn add(&mut self, file: String) {
+        self.count += 1;
+        self.files.push(file);
+    }
+}
+
+impl Report {
+    /// How many findings are errors.
+    pub fn errors(&self) -> usize {
+        self.findings
+            .iter()
+            .filter(|finding| finding.severity == Severity::Error)
+            .count()
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Note => "note",
+        })
+    }
+}
+
+impl fmt::Display for Finding {
+    /// The count in words, the first files, the remedy.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [one, several, remedy] = self.problem.words();
+        let words = if self.count == 1 { one } else { several };
+        write!(f, "{}: {} {words}", self.severity, self.count)?;
+        if !self.detail.is_empty() {
+            write!(f, " ({})", self.detail)?;
+        }
+        for file in self.files.iter().take(NAMED) {
+            let line: String = file
+                .chars()
+                .map(|c| if c.is_control() { '?' } else { c })
+                .collect();
+            write!(f, "\n  {line}")?;
+        }
+        if self.files.len() > NAMED {
+            write!(f, "\n  and {} more", self.files.len() - NAMED)?;
+        }
+        write!(f, "\n  → {remedy}")
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let root = self.root.to_string_lossy().replace(char::is_control, "?");
+        write!(f, "{} in {root}: {} pictures", self.kind, self.pictures)?;
+        if !self.splits.is_empty() {
+            let splits: Vec<String> = self
+                .splits
+                .iter()
+                .map(|(split, n)| format!("{split} {n}"))
+                .collect();
+            write!(f, " ({})", splits.join(", "))?;
+        }
+        if let (Some((w, h)), Some((mw, mh))) = (self.smallest, self.largest) {
+            if (w, h) == (mw, mh) {
+                write!(f, " of {w}×{h}")?;
+            } else {
+                write!(f, " of {w}×{h} to {mw}×{mh}")?;
+            }
+        }
+        if !self.classes.is_empty() {
+            write!(f, ", {} classes", self.classes.len())?;
+        }
+        writeln!(f)?;
+        for finding in &self.findings {
+            writeln!(f, "\n{finding}")?;
+        }
+        if self
+            .findings
+            .iter()
+            .all(|finding| finding.severity == Severity::Note)
+        {
+            writeln!(f, "\nno problems")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,222 @@
+//! One pass over all files.
+
+use rayon::prelude::*;
+use segmenta_image::{ErrorKind, LabelMap, Picture, PictureError, VOID};
+use sha2::{Digest, Sha256};
+
+use super::ClassCount;
+use crate::dataset::{Mask, Source, Values};
+use crate::{DataError, Dataset, Item};
+
+/// What was found at one item.
+pub(super) struct Scan {
+    pub(super) picture: Result<Seen, String>,
+    /// `None` where there is no mask.
+    pub(super) mask: Option<Result<Marks, Unread>>,
+}
+
+/// A picture that could be read.
+pub(super) struct Seen {
+    pub(super) size: (usize, usize),
+    /// Of the file.
+    pub(super) hash: [u8; 16],
+}
+
+/// A mask that could be read.
+pub(super) struct Marks {
+    pub(super) size: (usize, usize),
+    /// Whether it was turned as its photograph was.
+    pub(super) turned: bool,
+    /// Pixels of each value, as in the file.
+    pub(super) values: [u64; 256],
+}
+
+/// Why a mask could not be read.
+pub(super) enum Unread {
+    /// It has colours instead of ids.
+    Colours,
+    Other(String),
+}
+
+pub(super) fn scan(dataset: &Dataset, advance: &(dyn Fn() + Sync)) -> Vec<Scan> {
+    let scanned = |item: &Item| {
+        let scan = item_scan(dataset, item);
+        advance();
+        scan
+    };
+    dataset.items().par_iter().map(scanned).collect()
+}
+
+fn item_scan(dataset: &Dataset, item: &Item) -> Scan {
+    let (path, mask) = match &item.source {
+        Source::Files { picture, mask } => (picture, mask),
+        Source::Memory(sample) => {
+            let hash = hash(sample.picture().pixels());
+            let (size, values) = (sample.size(), sample.labels().counts());
+            let marks = Marks {
+                size,
+                turned: false,
+                values,
+            };
+            return Scan {
+                picture: Ok(Seen { size, hash }),
+                mask: Some(Ok(marks)),
+            };
+        }
+    };
+    let bytes = std::fs::read(path).map_err(|cause| DataError::read(path, &cause).to_string());
+    let picture = bytes.and_then(|bytes| match Picture::decode(&bytes) {
+        Ok(picture) => Ok((picture, bytes)),
+        Err(error) => Err(what(&error)),
+    });
+    let mask = mask.as_ref().map(|mask| {
+        let mut map = read(dataset, mask)?;
+        let before = map.size();
+        if let Ok((picture, bytes)) = &picture {
+            map = crate::dataset::as_upright(map, picture, bytes);
+        }
+        let (size, values) = (map.size(), map.counts());
+        Ok(Marks {
+            size,
+            turned: size != before,
+            values,
+        })
+    });
+    let seen = |(picture, bytes): (Picture, Vec<u8>)| Seen {
+        size: picture.size(),
+        hash: hash(&bytes),
+    };
+    Scan {
+        picture: picture.map(seen),
+        mask,
+    }
+}
+
+fn read(dataset: &Dataset, mask: &Mask) -> Result<LabelMap, Unread> {
+    let path = match mask {
+        Mask::File(path) => path,
+        Mask::Drawn(index) => {
+            let drawn = dataset.annotations().map(|all| all.draw(*index));
+            return match drawn {
+                Some(Ok(map)) => Ok(map),
+                Some(Err(error)) => Err(Unread::Other(error.to_string())),
+                None => Err(Unread::Other("no annotations".into())),
+            };
+        }
+    };
+    LabelMap::open(path).map_err(|error| {
+        let text = what(&error);
+        if error.kind() == ErrorKind::Unsupported && text.contains("colours") {
+            Unread::Colours
+        } else {
+            Unread::Other(text)
+        }
+    })
+}
+
+/// What is wrong, without where and how to mend it: those are said once for all files.
+fn what(error: &PictureError) -> String {
+    let text = error.to_string();
+    text.split(" · ").next().unwrap_or_default().to_owned()
+}
+
+fn hash(bytes: &[u8]) -> [u8; 16] {
+    let digest = Sha256::digest(bytes);
+    std::array::from_fn(|i| digest[i])
+}
+
+/// Pixels and pictures of each class in the masks that can be read; other pictures are passed over. `advance` is
+/// called after each.
+pub fn count_classes(dataset: &Dataset, advance: &(dyn Fn() + Sync)) -> Counts {
+    let values = dataset.items().par_iter().filter_map(|item| {
+        let values = match &item.source {
+            Source::Memory(sample) => Some(sample.labels().counts()),
+            Source::Files {
+                mask: Some(mask), ..
+            } => read(dataset, mask).ok().map(|map| map.counts()),
+            Source::Files { mask: None, .. } => None,
+        };
+        advance();
+        values
+    });
+    let all: Vec<[u64; 256]> = values.collect();
+    Counts::of(dataset, dataset.values(), all.iter())
+}
+
+/// How the pixels of a data set's masks are shared out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Counts {
+    /// Of each class, in the order of ids.
+    pub classes: Vec<ClassCount>,
+    /// Pixels that no class counts.
+    pub ignored: u64,
+    /// Masks that were read.
+    pub masks: usize,
+}
+
+impl Counts {
+    pub(super) fn of<'a>(
+        dataset: &Dataset,
+        meaning: &Values,
+        masks: impl Iterator<Item = &'a [u64; 256]>,
+    ) -> Self {
+        let classes = dataset.classes();
+        let class = |id| ClassCount {
+            id,
+            name: classes.name(id),
+            pixels: 0,
+            of_pixels: 0,
+            pictures: 0,
+        };
+        let mut counts = Self {
+            classes: (0..classes.len()).map(class).collect(),
+            ignored: 0,
+            masks: 0,
+        };
+        for values in masks {
+            counts.masks += 1;
+            let mut ids = [0u64; 256];
+            for (value, &pixels) in values.iter().enumerate() {
+                if let Some(id) = meaning.id(value as u8) {
+                    ids[usize::from(id)] += pixels;
+                }
+            }
+            counts.ignored += ids[usize::from(VOID)];
+            let counted: u64 = ids[..usize::from(VOID)].iter().sum();
+            for class in &mut counts.classes {
+                if ids[class.id] > 0 {
+                    class.pixels += ids[class.id];
+                    class.of_pixels += counted;
+                    class.pictures += 1;
+                }
+            }
+        }
+        counts
+    }
+
+    /// All pixels of classes.
+    pub fn pixels(&self) -> u64 {
+        self.classes.iter().map(|class| class.pixels).sum()
+    }
+
+    /// Weights for a loss by median frequency balancing (Eigen & Fergus 2015, arXiv:1411.4734, as SegNet takes it):
+    /// a class's frequency is its pixels by all that count in the pictures where it occurs, its weight the median of
+    /// all frequencies by its own. `None` for a class without pixels.
+    pub fn weights(&self) -> Vec<Option<f64>> {
+        let frequency = |class: &ClassCount| {
+            (class.pixels > 0).then(|| class.pixels as f64 / class.of_pixels as f64)
+        };
+        let frequencies: Vec<Option<f64>> = self.classes.iter().map(frequency).collect();
+        let mut known: Vec<f64> = frequencies.iter().flatten().copied().collect();
+        known.sort_by(f64::total_cmp);
+        let median = match known.len() {
+            0 => return frequencies,
+            n if n % 2 == 1 => known[n / 2],
+            n => f64::midpoint(known[n / 2 - 1], known[n / 2]),
+        };
+        frequencies
+            .into_iter()
+            .map(|f| f.map(|f| median / f))
+            .collect()
+    }
+}

@@ -1,0 +1,105 @@
+//! Files below a folder, and lists of names.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use segmenta_image::looks_like_picture;
+use walkdir::{DirEntry, WalkDir};
+
+use crate::DataError;
+
+/// The pictures below a folder by their name: the path from the folder on, with `/`, without extension. Links are
+/// followed; one that leads back to itself is passed over, and so are hidden files.
+pub(crate) fn pictures_below(folder: &Path) -> Result<BTreeMap<String, PathBuf>, DataError> {
+    let mut pictures = BTreeMap::new();
+    for path in files_below(folder)? {
+        if looks_like_picture(&path) {
+            let relative = path.strip_prefix(folder).unwrap_or(&path);
+            pictures.insert(name_of(&relative.with_extension("")), path);
+        }
+    }
+    Ok(pictures)
+}
+
+/// All files below a folder but hidden ones, sorted by name.
+pub(crate) fn files_below(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let mut files = Vec::new();
+    let walk = WalkDir::new(folder).follow_links(true).sort_by_file_name();
+    let shown = |entry: &DirEntry| {
+        entry.depth() == 0 || !entry.file_name().as_encoded_bytes().starts_with(b".")
+    };
+    for entry in walk.into_iter().filter_entry(shown) {
+        match entry {
+            Ok(entry) if entry.file_type().is_file() => files.push(entry.into_path()),
+            Ok(_) => {}
+            // What the link leads to is found by its own name.
+            Err(error) if error.loop_ancestor().is_some() => {}
+            Err(error) => {
+                let path = error.path().unwrap_or(folder).to_path_buf();
+                let is_broken_link = path.symlink_metadata().is_ok_and(|m| m.is_symlink());
+                if let (false, Some(cause)) = (is_broken_link, error.io_error()) {
+                    return Err(DataError::read(&path, cause));
+                }
+            }
+        }
+    }
+    Ok(files)
+}
+
+/// The folders in a folder, sorted by name, without hidden ones.
+pub(crate) fn folders_in(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let paths = entries.flatten().map(|entry| entry.path());
+    let mut folders: Vec<PathBuf> = paths
+        .filter(|path| path.is_dir() && !file_name(path).starts_with('.'))
+        .collect();
+    folders.sort();
+    folders
+}
+
+/// The first of a folder's folders that has one of these names, whatever the case.
+pub(crate) fn folder_named(folder: &Path, names: &[&str]) -> Option<PathBuf> {
+    let folders = folders_in(folder);
+    let named = |name: &&str| {
+        let mut candidates = folders.iter();
+        candidates
+            .find(|path| file_name(path).eq_ignore_ascii_case(name))
+            .cloned()
+    };
+    names.iter().find_map(named)
+}
+
+/// The last part of a path.
+pub(crate) fn file_name(path: &Path) -> String {
+    path.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// A relative path as a name: parts joined by `/` on every system.
+pub(crate) fn name_of(path: &Path) -> String {
+    let parts = path.components().map(|c| c.as_os_str().to_string_lossy());
+    parts.collect::<Vec<_>>().join("/")
+}
+
+/// The first word of each line of a list, `#` lines and empty ones passed over.
+pub(crate) fn read_list(path: &Path) -> Result<Vec<String>, DataError> {
+    let words = read_lines(path)?.into_iter();
+    Ok(words
+        .filter_map(|line| Some(line.split_whitespace().next()?.to_owned()))
+        .collect())
+}
+
+/// The lines of a text, without what surrounds them, `#` lines and empty ones.
+pub(crate) fn read_lines(path: &Path) -> Result<Vec<String>, DataError> {
+    let bytes = std::fs::read(path).map_err(|cause| DataError::read(path, &cause))?;
+    let text = String::from_utf8_lossy(&bytes);
+    let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
+    Ok(lines
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(str::to_owned)
+        .collect())
+}

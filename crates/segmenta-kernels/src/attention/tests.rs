@@ -1,0 +1,159 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::buffer::Buffer;
+use crate::layout::{blocked, to_planar};
+use crate::reference;
+use crate::threads::Threads;
+
+fn values(len: usize, seed: u32, scale: f32) -> Vec<f32> {
+    let unit = |i: usize| (i as u32 ^ seed).wrapping_mul(0x9E37_79B9) as f32 / u32::MAX as f32;
+    (0..len).map(|i| (unit(i) - 0.5) * scale).collect()
+}
+
+/// What a kernel gives for planar maps, with scratch memory full of what was there before.
+fn run(
+    isa: Isa,
+    threads: usize,
+    shapes: [MapShape; 3],
+    maps: &[Vec<f32>; 3],
+    scratch: usize,
+    kernel: impl Fn([Map<'_>; 3], &mut MapMut<'_>, &mut [f32]) + Send + Sync,
+) -> Vec<f32> {
+    let [q, k, v] = [0, 1, 2].map(|i| blocked(isa, shapes[i], &maps[i]));
+    let shape = MapShape {
+        channels: shapes[2].channels,
+        ..shapes[0]
+    };
+    let mut output = Buffer::zeros(shape.blocked_len(isa));
+    output.fill(f32::NAN);
+    let mut scratch = vec![f32::NAN; scratch];
+    Threads::new(threads).unwrap().run(|| {
+        let maps = [
+            Map::whole(isa, shapes[0], &q),
+            Map::whole(isa, shapes[1], &k),
+            Map::whole(isa, shapes[2], &v),
+        ];
+        kernel(
+            maps,
+            &mut MapMut::whole(isa, shape, &mut output),
+            &mut scratch,
+        );
+    });
+    assert!(output.iter().all(|x| x.is_finite()), "{isa}");
+    let mut got = vec![0.0; shape.batch * shape.planar_len()];
+    to_planar(Map::whole(isa, shape, &output), &mut got);
+    got
+}
+
+fn assert_close(isa: Isa, got: &[f32], expected: &[f64], tolerance: f64) {
+    for (i, (&g, &e)) in got.iter().zip(expected).enumerate() {
+        assert!(
+            (f64::from(g) - e).abs() <= tolerance,
+            "{isa}, value {i}: {g}, expected {e}"
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn heads_of_any_shape(
+        batch in 1_usize..3,
+        heads in 1_usize..4,
+        [depth, width] in [1_usize..40, 1_usize..40],
+        queries in [1_usize..9, 1_usize..9],
+        keys in [1_usize..9, 1_usize..9],
+        scale in prop::sample::select(vec![1.0_f32, 20.0]),
+    ) {
+        let shapes = [
+            MapShape::new(batch, heads * depth, queries[0], queries[1]),
+            MapShape::new(batch, heads * depth, keys[0], keys[1]),
+            MapShape::new(batch, heads * width, keys[0], keys[1]),
+        ];
+        let maps = [0, 1, 2].map(|i| {
+            let shape = shapes[i];
+            values(batch * shape.planar_len(), i as u32 * 77, scale)
+        });
+        let mut expected = Vec::new();
+        for (image, head) in (0..batch).flat_map(|n| (0..heads).map(move |h| (n, h))) {
+            let of = |i: usize, channels: usize| {
+                let pixels = shapes[i].pixels();
+                let start = image * shapes[i].planar_len() + head * channels * pixels;
+                &maps[i][start..][..channels * pixels]
+            };
+            let each = 1.0 / (depth as f64).sqrt();
+            expected.extend(reference::attention([of(0, depth), of(1, depth), of(2, width)], depth, each, false));
+        }
+        for isa in Isa::available() {
+            let scratch = attention_scratch(isa, shapes, heads);
+            let run = |threads| run(isa, threads, shapes, &maps, scratch, |maps, to, scratch| {
+                attention(maps, heads, to, scratch);
+            });
+            let got = run(1);
+            prop_assert!(got == run(3), "{isa}");
+            assert_close(isa, &got, &expected, 1e-5 * f64::from(scale * scale));
+        }
+    }
+
+    #[test]
+    fn positions_of_any_shape(
+        batch in 1_usize..3,
+        [depth, width] in [1_usize..40, 1_usize..40],
+        size in [1_usize..9, 1_usize..9],
+    ) {
+        let compared = MapShape::new(batch, depth, size[0], size[1]);
+        let shapes = [compared, compared, MapShape { channels: width, ..compared }];
+        let maps = [0, 1, 2].map(|i| values(batch * shapes[i].planar_len(), i as u32 * 77, 3.0));
+        let mut expected = Vec::new();
+        for image in 0..batch {
+            let [q, k, v] = [0, 1, 2].map(|i| {
+                let len = shapes[i].planar_len();
+                &maps[i][image * len..][..len]
+            });
+            // [channel][pixel], which lies in memory as [pixel][channel] and is read as it was.
+            let mean = reference::attention([q, k, v], depth, 1.0, true);
+            let pixels = compared.pixels();
+            let by_pixel = (0..pixels).flat_map(|p| (0..width).map(move |c| c * pixels + p));
+            expected.extend(by_pixel.map(|i| mean[i]));
+        }
+        for isa in Isa::available() {
+            let scratch = position_attention_scratch(isa, shapes);
+            let run = |threads| run(isa, threads, shapes, &maps, scratch, position_attention);
+            let got = run(1);
+            prop_assert!(got == run(3), "{isa}");
+            assert_close(isa, &got, &expected, 1e-5);
+        }
+    }
+}
+
+/// One key that fits far better than all others leaves its value alone; a NaN is not swallowed.
+#[test]
+fn a_key_that_fits_wins_and_a_nan_reaches_what_comes_out() {
+    let shape = MapShape::new(1, 1, 1, 40);
+    let mut keys = vec![0.0; 40];
+    keys[33] = 1e4;
+    let values: Vec<f32> = (0..40).map(|i| i as f32).collect();
+    for isa in Isa::available() {
+        let mut maps = [vec![1.0; 40], keys.clone(), values.clone()];
+        let shapes = [shape; 3];
+        let scratch = attention_scratch(isa, shapes, 1);
+        let got = run(isa, 1, shapes, &maps, scratch, |m, to, s| {
+            attention(m, 1, to, s)
+        });
+        assert_eq!(got, vec![33.0; 40], "{isa}");
+        maps[0][7] = f32::NAN;
+        let blocked_maps = [0, 1, 2].map(|i| blocked(isa, shape, &maps[i]));
+        let [q, k, v] = [0, 1, 2].map(|i| Map::whole(isa, shape, &blocked_maps[i]));
+        let mut output = Buffer::zeros(shape.blocked_len(isa));
+        let mut scratch = vec![0.0; scratch];
+        attention(
+            [q, k, v],
+            1,
+            &mut MapMut::whole(isa, shape, &mut output),
+            &mut scratch,
+        );
+        assert!(output[7 * isa.lanes()].is_nan(), "{isa}");
+    }
+}

@@ -1,0 +1,191 @@
+//! Layer norm: each pixel's channels brought to mean 0 and variance 1, scaled and shifted.
+//!
+//! Contract: `y = (x − mean) / √(variance + eps) · scale + shift` over the channels of each pixel, the
+//! variance biased, as PyTorch's. Each value is read three times, from cache after the first. Sums run
+//! block by block in a vector's lanes, then across them; error at most `2⁻²³ · (channels / lanes + 8)` of the
+//! largest |x| over the deviation. Lanes that fill the last block up become 0.
+
+use std::ops::Range;
+
+use crate::buffer::Buffer;
+use crate::isa::{Isa, Kernel};
+use crate::map::{Map, MapMut, assert_same};
+use crate::shared::{in_parallel, part, parts};
+use crate::simd::Simd;
+
+/// Norm of each pixel's channels.
+///
+/// # Panics
+/// If the shapes differ or there are not as many scales and shifts as channels.
+pub fn layer_norm(x: Map<'_>, [scale, shift]: [&[f32]; 2], eps: f32, output: &mut MapMut<'_>) {
+    let (isa, shape, blocks) = (x.isa(), x.shape(), x.blocks());
+    assert_same(shape, output.shape());
+    assert_eq!(isa, output.isa(), "maps of two instruction sets");
+    let filled = |values: &[f32]| {
+        assert_eq!(values.len(), shape.channels, "one value a channel");
+        padded(isa, values)
+    };
+    let (scale, shift) = (filled(scale), filled(shift));
+    let counts = padded(isa, &vec![1.0; shape.channels]);
+    let cuts = parts(shape.pixels(), 64);
+    let (image_stride, plane) = (output.image_stride(), output.plane());
+    let shared = output.shared();
+    in_parallel(shape.batch * cuts, |task| {
+        let image = task / cuts;
+        isa.run(Pixels {
+            from: x.block(image, 0),
+            // SAFETY: pixels of a picture are written by the one task whose part they are in.
+            to: unsafe { shared.at(image * image_stride) },
+            blocks,
+            plane,
+            channels: shape.channels as f32,
+            counts: &counts,
+            affine: [&scale, &shift],
+            eps,
+            pixels: part(shape.pixels(), cuts, task % cuts),
+        });
+    });
+}
+
+/// Values with zeros up to a whole block.
+pub(crate) fn padded(isa: Isa, values: &[f32]) -> Buffer {
+    let mut padded = Buffer::zeros(values.len().next_multiple_of(isa.lanes()));
+    padded[..values.len()].copy_from_slice(values);
+    padded
+}
+
+/// Some pixels of one picture.
+struct Pixels<'a> {
+    from: *const f32,
+    to: *mut f32,
+    blocks: usize,
+    plane: usize,
+    channels: f32,
+    /// 1 for each channel, 0 for what fills the last block up.
+    counts: &'a [f32],
+    affine: [&'a [f32]; 2],
+    eps: f32,
+    pixels: Range<usize>,
+}
+
+impl Kernel for Pixels<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        // Pixels worked on together: as many sums in flight.
+        const STRIP: usize = 8;
+        let [scale, shift] = self.affine.map(<[f32]>::as_ptr);
+        for first in self.pixels.clone().step_by(STRIP) {
+            let count = STRIP.min(self.pixels.end - first);
+            let at = |block: usize, m: usize| block * self.plane + (first + m) * S::LANES;
+            let mut sums = [S::zero(); STRIP];
+            for block in 0..self.blocks {
+                let counts = S::load(self.counts.as_ptr().add(block * S::LANES));
+                for (m, sum) in sums.iter_mut().enumerate().take(count) {
+                    *sum = S::mul_add(S::load(self.from.add(at(block, m))), counts, *sum);
+                }
+            }
+            let mut means = [S::zero(); STRIP];
+            for (mean, sum) in means.iter_mut().zip(sums).take(count) {
+                *mean = S::splat(total::<S>(sum) / self.channels);
+            }
+            sums = [S::zero(); STRIP];
+            for block in 0..self.blocks {
+                let counts = S::load(self.counts.as_ptr().add(block * S::LANES));
+                for (m, sum) in sums.iter_mut().enumerate().take(count) {
+                    let apart = S::sub(S::load(self.from.add(at(block, m))), means[m]);
+                    let apart = S::mul(apart, counts);
+                    *sum = S::mul_add(apart, apart, *sum);
+                }
+            }
+            let mut inverse = [S::zero(); STRIP];
+            for (inverse, sum) in inverse.iter_mut().zip(sums).take(count) {
+                let variance = total::<S>(sum) / self.channels;
+                *inverse = S::splat(1.0 / (variance + self.eps).sqrt());
+            }
+            for block in 0..self.blocks {
+                let scale = S::load(scale.add(block * S::LANES));
+                let shift = S::load(shift.add(block * S::LANES));
+                for m in 0..count {
+                    let apart = S::sub(S::load(self.from.add(at(block, m))), means[m]);
+                    let y = S::mul_add(S::mul(apart, inverse[m]), scale, shift);
+                    S::store(self.to.add(at(block, m)), y);
+                }
+            }
+        }
+    }
+}
+
+/// The sum of all lanes, halves first.
+#[inline(always)]
+pub(crate) unsafe fn total<S: Simd>(x: S::V) -> f32 {
+    let mut lanes = [0.0; 16];
+    S::store(lanes.as_mut_ptr(), x);
+    let mut half = S::LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] += lanes[i + half];
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::layout::{blocked, to_planar};
+    use crate::map::MapShape;
+    use crate::reference;
+    use crate::threads::Threads;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn any_shape(
+            batch in 1_usize..3,
+            channels in 2_usize..70,
+            [height, width] in [1_usize..15, 1_usize..15],
+            offset in prop::sample::select(vec![0.0_f32, 5.0]),
+        ) {
+            let shape = MapShape::new(batch, channels, height, width);
+            let value = |i: usize| (i as u32).wrapping_mul(0x9E37_79B9) as f32 / u32::MAX as f32 + offset;
+            let x: Vec<f32> = (0..batch * shape.planar_len()).map(value).collect();
+            let affine = [1.5, -0.25].map(|at: f32| -> Vec<f32> {
+                (0..channels).map(|c| at + c as f32 * 0.01).collect()
+            });
+            let pixels = shape.pixels();
+            let channel = |i: usize| i / pixels % channels;
+            let expected = reference::normalise(
+                &x,
+                |i| i / pixels / channels * pixels + i % pixels,
+                1e-6,
+                |i| [affine[0][channel(i)], affine[1][channel(i)]],
+            );
+            for isa in Isa::available() {
+                let source = blocked(isa, shape, &x);
+                let run = |threads: usize| {
+                    let mut output = Buffer::zeros(shape.blocked_len(isa));
+                    output.fill(f32::NAN);
+                    let to = &mut MapMut::whole(isa, shape, &mut output);
+                    let from = Map::whole(isa, shape, &source);
+                    Threads::new(threads).unwrap().run(|| {
+                        layer_norm(from, [&affine[0], &affine[1]], 1e-6, to);
+                    });
+                    let mut got = vec![0.0; x.len()];
+                    to_planar(Map::whole(isa, shape, &output), &mut got);
+                    (got, output.iter().all(|x| x.is_finite()))
+                };
+                let (got, finite) = run(1);
+                prop_assert!(finite && got == run(3).0, "{isa}");
+                for (g, e) in got.iter().zip(&expected) {
+                    prop_assert!((g - e).abs() <= 1e-4, "{isa}: {g}, expected {e}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What has weights: packed for the forward pass, and how their gradients are computed.
+
+use segmenta_graph::Conv2d;
+use segmenta_kernels::{
+    Activation, ConvPlan, Convolution, InputGradient, Statistics, TransposedConvolution,
+    WeightGradient,
+};
+
+use super::program::Work;
+
+/// A convolution or linear layer. Parameters are indices into those of the graph.
+#[derive(Debug)]
+pub(super) struct ConvLayer {
+    pub(super) description: Conv2d,
+    pub(super) kernel: usize,
+    pub(super) bias: Option<usize>,
+    /// One that only clamps, after it.
+    pub(super) activation: Activation,
+    pub(super) forward: Convolution,
+    pub(super) plan: ConvPlan,
+    /// Unless the kernel is frozen.
+    pub(super) weight_gradient: Option<WeightGradient>,
+    /// Unless nothing before it learns.
+    pub(super) input_gradient: Option<InputGradient>,
+}
+
+/// A transposed convolution.
+#[derive(Debug)]
+pub(super) struct TransposedLayer {
+    pub(super) kernel: usize,
+    pub(super) bias: Option<usize>,
+    pub(super) forward: TransposedConvolution,
+    /// The gradient of its weights is that of a convolution that goes the other way.
+    pub(super) weight_gradient: Option<WeightGradient>,
+    /// And the gradient of its input is that convolution.
+    pub(super) input_gradient: Option<(Convolution, ConvPlan)>,
+}
+
+/// A batch norm with the non-linearity after it.
+#[derive(Debug)]
+pub(super) struct NormLayer {
+    pub(super) scale: usize,
+    pub(super) shift: usize,
+    pub(super) mean: usize,
+    pub(super) variance: usize,
+    pub(super) counter: usize,
+    pub(super) epsilon: f32,
+    pub(super) momentum: f32,
+    pub(super) activation: Activation,
+    /// A frozen one stays as in evaluation: by its running statistics, which stay too.
+    pub(super) frozen: bool,
+    /// Of the last forward pass.
+    pub(super) statistics: Statistics,
+}
+
+/// All layers of a network.
+#[derive(Debug, Default)]
+pub(super) struct Layers {
+    pub(super) convs: Vec<ConvLayer>,
+    pub(super) transposed: Vec<TransposedLayer>,
+    pub(super) norms: Vec<NormLayer>,
+}
+
+impl Layers {
+    /// The parameters whose gradients an instruction writes, where they learn.
+    pub(super) fn learned(&self, work: &Work) -> Vec<usize> {
+        match *work {
+            Work::ConvWeights(layer) | Work::ConvWeightsOnPicture(layer) => {
+                vec![self.convs[layer].kernel]
+            }
+            Work::ConvBias(layer) => self.convs[layer].bias.into_iter().collect(),
+            Work::TransposedWeights(layer) => vec![self.transposed[layer].kernel],
+            Work::TransposedBias(layer) => self.transposed[layer].bias.into_iter().collect(),
+            Work::NormGradient(layer) => {
+                let NormLayer { scale, shift, .. } = self.norms[layer];
+                vec![scale, shift]
+            }
+            _ => vec![],
+        }
+    }
+}

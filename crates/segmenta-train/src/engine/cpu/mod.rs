@@ -1,0 +1,251 @@
+//! The graph learns on this machine's processor.
+//!
+//! `compile` and `backward` turn the graph into instructions for one input size, once; `program` gives every
+//! value of both passes a place in one arena; `run` has the kernels do it. Nothing is allocated in a step
+//! but the logits, values live from their first use to their last, and every sum has an order of its own:
+//! results are the same bits for any number of threads.
+
+mod backward;
+mod compile;
+mod layers;
+mod program;
+mod run;
+
+use std::sync::Arc;
+
+use burn::tensor::{Device, Tensor};
+use segmenta_graph::{Graph, Node, Shape};
+use segmenta_kernels::{Arena, Isa, Threads};
+
+use self::compile::{Compiled, Purpose, compile};
+use self::program::Instruction;
+use self::run::{NotFinite, Pass, Surroundings, run};
+use super::{EngineError, Parameters, Phase, Timing};
+use crate::optim::Slice;
+
+/// How many input sizes are kept ready: whole batches, and the last one of an epoch.
+const SIZES: usize = 2;
+
+/// A network that learns on the processor.
+#[derive(Debug)]
+pub(super) struct Cpu {
+    graph: Arc<Graph>,
+    threads: Threads,
+    isa: Isa,
+    wanted: Vec<Node>,
+    trains: Vec<bool>,
+    drops: bool,
+    recomputes: bool,
+    check: bool,
+    /// The last used first.
+    ready: Vec<(Shape, Compiled)>,
+    arena: Arena,
+    /// One for each parameter that learns and that the results depend on; written anew by each step.
+    gradients: Vec<Option<Tensor<1>>>,
+    /// What the backward pass needs of the forward pass.
+    pending: Option<Pending>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    input: Vec<f32>,
+    seed: u64,
+}
+
+/// What the engine is made with.
+pub(super) struct Setup {
+    pub(super) threads: usize,
+    pub(super) isa: Option<Isa>,
+    pub(super) wanted: Vec<Node>,
+    pub(super) trains: Vec<bool>,
+    pub(super) drops: bool,
+    pub(super) recomputes: bool,
+    pub(super) check: bool,
+}
+
+impl Cpu {
+    pub(super) fn new(graph: Arc<Graph>, setup: Setup) -> Result<Self, EngineError> {
+        let Setup {
+            threads,
+            isa,
+            wanted,
+            trains,
+            drops,
+            recomputes,
+            check,
+        } = setup;
+        Ok(Self {
+            threads: Threads::new(threads).map_err(EngineError::Threads)?,
+            isa: isa.unwrap_or_else(Isa::fastest),
+            wanted,
+            drops,
+            recomputes,
+            check,
+            ready: Vec::new(),
+            arena: Arena::new(0)?,
+            gradients: vec![None; trains.len()],
+            trains,
+            pending: None,
+            graph,
+        })
+    }
+
+    pub(super) fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    pub(super) fn threads(&self) -> &Threads {
+        &self.threads
+    }
+
+    /// Bytes of the arena.
+    pub(super) fn arena_bytes(&self) -> usize {
+        self.arena.len() * size_of::<f32>()
+    }
+
+    /// The results for a batch, N×C×H×W each. Moves running statistics.
+    pub(super) fn forward(
+        &mut self,
+        parameters: &mut Parameters,
+        input: Vec<f32>,
+        shape: Shape,
+        seed: u64,
+        timed: impl FnMut(Timing) + Send,
+    ) -> Result<Vec<(Shape, Vec<f32>)>, EngineError> {
+        self.pending = None;
+        self.prepare(shape)?;
+        let (_, compiled) = &mut self.ready[0];
+        let mut results: Vec<Vec<f32>> = compiled
+            .results
+            .iter()
+            .map(|s| vec![0.0; s.len()])
+            .collect();
+        let slices = parameters.slices()?;
+        let around = Surroundings {
+            isa: self.isa,
+            parameters: &slices,
+            input: &input,
+            result_shapes: &compiled.results,
+            seed,
+        };
+        let pass = Pass::Forward {
+            results: &mut results,
+        };
+        let mut timed = timing(&self.graph, Phase::Forward, timed);
+        let (program, layers) = (&compiled.program, &mut compiled.layers);
+        let (arena, check) = (&mut self.arena, self.check);
+        let ran = self
+            .threads
+            .run(|| run(program, layers, arena, &around, pass, check, &mut timed));
+        ran.map_err(|wrong| not_finite(&self.graph, Phase::Forward, &wrong))?;
+        drop(slices);
+        for norm in &compiled.layers.norms {
+            if !norm.frozen {
+                let (at, momentum) = ([norm.mean, norm.variance, norm.counter], norm.momentum);
+                parameters.track(at, &norm.statistics, momentum)?;
+            }
+        }
+        self.pending = Some(Pending { input, seed });
+        Ok(compiled.results.iter().copied().zip(results).collect())
+    }
+
+    /// The gradients of all parameters that learn, from those of the results of the last forward pass.
+    pub(super) fn backward(
+        &mut self,
+        parameters: &Parameters,
+        results: &[&[f32]],
+        timed: impl FnMut(Timing) + Send,
+    ) -> Result<Vec<(usize, Tensor<1>)>, EngineError> {
+        let Some(Pending { input, seed }) = self.pending.take() else {
+            return Err(EngineError::NoForward);
+        };
+        let (_, compiled) = &mut self.ready[0];
+        let slices = parameters.slices()?;
+        let around = Surroundings {
+            isa: self.isa,
+            parameters: &slices,
+            input: &input,
+            result_shapes: &compiled.results,
+            seed,
+        };
+        let slice = |room: Option<Tensor<1>>| room.map(Slice::new).transpose();
+        let mut gradients = std::mem::take(&mut self.gradients)
+            .into_iter()
+            .map(slice)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(EngineError::Device)?;
+        let pass = Pass::Backward {
+            results,
+            gradients: &mut gradients,
+        };
+        let mut timed = timing(&self.graph, Phase::Backward, timed);
+        let (program, layers) = (&compiled.program, &mut compiled.layers);
+        let (arena, check) = (&mut self.arena, self.check);
+        let ran = self
+            .threads
+            .run(|| run(program, layers, arena, &around, pass, check, &mut timed));
+        let tensor = |slice: Option<Slice>| slice.map(Slice::into_tensor);
+        self.gradients = gradients.into_iter().map(tensor).collect();
+        ran.map_err(|wrong| not_finite(&self.graph, Phase::Backward, &wrong))?;
+        let all = self.gradients.iter().enumerate();
+        Ok(all.filter_map(|(at, g)| Some((at, g.clone()?))).collect())
+    }
+
+    /// Makes the program for a shape the first of those that are ready, and the arena large enough.
+    fn prepare(&mut self, shape: Shape) -> Result<(), EngineError> {
+        if let Some(at) = self.ready.iter().position(|(known, _)| *known == shape) {
+            let found = self.ready.remove(at);
+            self.ready.insert(0, found);
+        } else {
+            let purpose = Purpose {
+                isa: self.isa,
+                threads: self.threads.count(),
+                wanted: &self.wanted,
+                trains: &self.trains,
+                drops: self.drops,
+                recomputes: self.recomputes,
+            };
+            let compiled = compile(&self.graph, shape, purpose)?;
+            for instruction in &compiled.program.backward {
+                for at in compiled.layers.learned(&instruction.work) {
+                    if self.trains[at] && self.gradients[at].is_none() {
+                        let len = self.graph.parameters()[at].len();
+                        self.gradients[at] = Some(Tensor::zeros([len], &Device::flex()));
+                    }
+                }
+            }
+            self.ready.truncate(SIZES - 1);
+            self.ready.insert(0, (shape, compiled));
+        }
+        let needed = self.ready[0].1.program.arena_len;
+        if self.arena.len() < needed {
+            // The old one goes first, so that the two are never there together.
+            self.arena = Arena::new(0)?;
+            self.arena = Arena::new(needed)?;
+        }
+        Ok(())
+    }
+}
+
+fn timing(
+    graph: &Graph,
+    phase: Phase,
+    mut timed: impl FnMut(Timing) + Send,
+) -> impl FnMut(&Instruction, f64) + Send {
+    move |instruction, seconds| {
+        timed(Timing {
+            node: graph.nodes()[instruction.node].name.clone(),
+            phase,
+            kind: instruction.work.label(),
+            seconds,
+        });
+    }
+}
+
+fn not_finite(graph: &Graph, phase: Phase, wrong: &NotFinite) -> EngineError {
+    EngineError::NotFinite {
+        node: graph.nodes()[wrong.node].name.clone(),
+        phase,
+        value: wrong.value,
+    }
+}

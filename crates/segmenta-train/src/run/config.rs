@@ -1,0 +1,449 @@
+//! What a run is to do, as a TOML file says it. `explained.toml` beside this file documents every key.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use segmenta_data::augment::Augmentation;
+use segmenta_data::{Kind, Open, Shares, Split};
+use serde::{Deserialize, Serialize};
+
+use super::RunError;
+use crate::loss::LossSpec;
+use crate::optim::{Adam, Algorithm, Clip, Parts};
+use crate::schedule::ScheduleSpec;
+
+/// Every key with its meaning and default: what `segmenta train --explain` prints.
+pub const EXPLAINED: &str = include_str!("explained.toml");
+
+/// A run's configuration.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The data and its splits.
+    pub data: DataConfig,
+    /// The network and the weights it begins with.
+    pub model: ModelConfig,
+    /// How pictures become the network's input.
+    pub input: InputConfig,
+    /// How training pictures are changed.
+    #[serde(skip_serializing_if = "is_empty")]
+    pub augment: Augmentation,
+    /// The loss; cross entropy, or for one class binary cross entropy, if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<LossSpec>,
+    /// The optimiser and its learning rate.
+    pub optimizer: OptimizerConfig,
+    /// How the learning rate changes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<ScheduleConfig>,
+    /// How long, in what portions, by what score.
+    pub train: TrainConfig,
+}
+
+fn is_empty(augmentation: &Augmentation) -> bool {
+    augmentation.transforms().is_empty()
+}
+
+/// `[data]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataConfig {
+    /// The layout; recognised if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Kind>,
+    /// Where pictures lie, for the layout `folder`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub images: Option<String>,
+    /// Where masks lie.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub masks: Option<String>,
+    /// Names of the classes in the order of their ids.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub classes: Option<Vec<String>>,
+    /// Mask values that count as no class.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ignore: Vec<u8>,
+    /// A folder of `train.txt`, `val.txt`, `test.txt`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub splits: Option<PathBuf>,
+    /// What share learns where the data has no splits of its own.
+    pub train_share: f64,
+    /// Whether that share is drawn by `seed`, or the first by name.
+    pub draw: Draw,
+    /// What the share is drawn by.
+    pub seed: u64,
+    /// What is measured on after each epoch.
+    pub validate_on: Split,
+    /// Mebibytes of decoded pictures that may be kept for the next epoch.
+    pub cache_mb: usize,
+    /// Threads that prepare pictures.
+    pub workers: usize,
+}
+
+/// Which pictures are the first share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Draw {
+    /// Drawn by the seed.
+    Random,
+    /// The first in the order of their names.
+    First,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self {
+            kind: None,
+            images: None,
+            masks: None,
+            classes: None,
+            ignore: Vec::new(),
+            splits: None,
+            train_share: 0.8,
+            draw: Draw::Random,
+            seed: 42,
+            validate_on: Split::Val,
+            cache_mb: 1024,
+            workers: 1,
+        }
+    }
+}
+
+impl DataConfig {
+    /// How the data set is opened.
+    pub fn open(&self) -> Open {
+        Open {
+            kind: self.kind,
+            images: self.images.clone(),
+            masks: self.masks.clone(),
+            classes: self.classes.clone(),
+            ignore: self.ignore.clone(),
+            splits: self.splits.clone(),
+        }
+    }
+
+    pub(super) fn shares(&self) -> Result<Shares, RunError> {
+        Ok(Shares::new(self.train_share, None, None)?)
+    }
+}
+
+/// `[model]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelConfig {
+    /// The architecture, as `segmenta models` lists them.
+    pub arch: String,
+    /// The encoder, as `segmenta models encoders` lists them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoder: Option<String>,
+    /// Channels of the logits: the data's classes if not given; 1 tells the last class from the rest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub classes: Option<usize>,
+    /// A file that the whole network begins with; entries of other shapes begin fresh.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<PathBuf>,
+    /// A file that the encoder begins with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoder_weights: Option<PathBuf>,
+    /// What the auxiliary head's loss counts; 0 leaves the head out.
+    pub aux_weight: f64,
+    /// The architecture's own settings by name, as `segmenta models show` lists them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings: BTreeMap<String, toml::Value>,
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        Self {
+            arch: "unet".into(),
+            encoder: None,
+            classes: None,
+            weights: None,
+            encoder_weights: None,
+            aux_weight: 0.0,
+            settings: BTreeMap::new(),
+        }
+    }
+}
+
+/// `[input]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct InputConfig {
+    /// Width and height that pictures are resized to before all else; as they are if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<[usize; 2]>,
+    /// Subtracted from values in 0 to 1.
+    pub mean: [f32; 3],
+    /// What divides the rest.
+    pub std: [f32; 3],
+}
+
+impl Default for InputConfig {
+    fn default() -> Self {
+        Self {
+            size: None,
+            mean: segmenta_image::Preprocess::IMAGENET_MEAN,
+            std: segmenta_image::Preprocess::IMAGENET_STD,
+        }
+    }
+}
+
+/// `[optimizer]`: the settings of `torch.optim`'s namesake, and what holds for some parameters only.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OptimizerConfig {
+    /// The optimiser.
+    #[serde(flatten)]
+    pub algorithm: Algorithm,
+}
+
+impl Default for OptimizerConfig {
+    fn default() -> Self {
+        Self {
+            algorithm: Algorithm::Adam(Adam::default()),
+        }
+    }
+}
+
+/// `[schedule]`: one of `torch.optim.lr_scheduler`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScheduleConfig {
+    /// What its counts count.
+    #[serde(default)]
+    pub per: Per,
+    /// The schedule.
+    #[serde(flatten)]
+    pub spec: ScheduleSpec,
+}
+
+/// What a schedule counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Per {
+    /// Steps of the optimiser.
+    #[default]
+    Step,
+    /// Epochs.
+    Epoch,
+}
+
+/// `[train]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainConfig {
+    /// How often all training pictures are seen.
+    pub epochs: u32,
+    /// Pictures in a batch.
+    pub batch: usize,
+    /// Batches whose gradients make a step.
+    pub accumulate: usize,
+    /// What fresh weights, order, augmentation and dropout are drawn by.
+    pub seed: u64,
+    /// The score by which the best epoch is kept.
+    pub score: ScoreName,
+    /// Epochs without a better score after which the run ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub early_stop: Option<u32>,
+    /// Limits of gradients.
+    pub clip: Clip,
+    /// Decay of the moving average of weights, which then is measured and kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ema: Option<f64>,
+    /// Parts of the network that are frozen or learn at another pace.
+    #[serde(flatten)]
+    pub parts: Parts,
+    /// Whether what batch norms wrote is computed again, not kept: less memory, a little slower.
+    pub checkpointing: bool,
+    /// Whether a last batch with fewer pictures is left out.
+    pub drop_last: bool,
+    /// Validation pictures whose predictions are drawn after each epoch.
+    pub previews: usize,
+    /// Steps between checkpoints within an epoch; 0 for none but at its end.
+    pub checkpoint_steps: u64,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            epochs: 10,
+            batch: 8,
+            accumulate: 1,
+            seed: 0,
+            score: ScoreName::Miou,
+            early_stop: None,
+            clip: Clip::default(),
+            ema: None,
+            parts: Parts::default(),
+            checkpointing: false,
+            drop_last: false,
+            previews: 6,
+            checkpoint_steps: 0,
+        }
+    }
+}
+
+/// What tells the best epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScoreName {
+    /// Mean IoU of the classes.
+    Miou,
+    /// Mean Dice of the classes; for one class its own.
+    Dice,
+    /// Share of right pixels.
+    PixelAccuracy,
+    /// Mean recall of the classes.
+    ClassAccuracy,
+    /// IoU weighted by the classes' pixels.
+    FrequencyWeightedIou,
+}
+
+impl ScoreName {
+    /// All, in the order in which they are recorded.
+    pub const ALL: [Self; 5] = [
+        Self::Miou,
+        Self::Dice,
+        Self::PixelAccuracy,
+        Self::ClassAccuracy,
+        Self::FrequencyWeightedIou,
+    ];
+
+    /// As reports print it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Miou => "mIoU",
+            Self::Dice => "Dice",
+            Self::PixelAccuracy => "pixel accuracy",
+            Self::ClassAccuracy => "class accuracy",
+            Self::FrequencyWeightedIou => "fwIoU",
+        }
+    }
+}
+
+impl Config {
+    /// Reads a configuration; `settings` are `key.key=value` pairs that go before what it says.
+    ///
+    /// # Errors
+    /// Text that is no TOML, a key that there is not (with the nearest that there is), a value that cannot be.
+    pub fn parse(text: &str, settings: &[String], origin: &str) -> Result<Self, RunError> {
+        let wrong = |problem: String| RunError::Config {
+            origin: origin.into(),
+            problem,
+        };
+        let mut table: toml::Table = text
+            .parse()
+            .map_err(|e: toml::de::Error| wrong(message(&e)))?;
+        for setting in settings {
+            set(&mut table, setting).map_err(|problem| RunError::Config {
+                origin: format!("--set {setting}"),
+                problem,
+            })?;
+        }
+        // Through text again, so that an error shows its line.
+        let text = toml::to_string(&table).map_err(|e| wrong(e.to_string()))?;
+        let config: Self = toml::from_str(&text).map_err(|e| wrong(message(&e)))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The configuration as a file, all defaults spelled out.
+    ///
+    /// # Errors
+    /// None that a configuration which was read can give.
+    pub fn to_toml(&self) -> Result<String, RunError> {
+        toml::to_string_pretty(self).map_err(|e| RunError::Config {
+            origin: "the resolved configuration".into(),
+            problem: e.to_string(),
+        })
+    }
+
+    fn check(&self) -> Result<(), RunError> {
+        let wrong = |key: &str, problem: &str| {
+            Err(RunError::Config {
+                origin: key.into(),
+                problem: problem.into(),
+            })
+        };
+        let TrainConfig {
+            epochs,
+            batch,
+            accumulate,
+            ..
+        } = self.train;
+        if epochs == 0 || batch == 0 || accumulate == 0 {
+            return wrong("train", "epochs, batch and accumulate are 1 or more");
+        }
+        if self.input.size.is_some_and(|size| size.contains(&0)) {
+            return wrong("input.size", "width and height are 1 or more");
+        }
+        if self.input.std.contains(&0.0) {
+            return wrong("input.std", "nothing can be divided by 0");
+        }
+        self.augment.check()?;
+        self.optimizer.algorithm.check()?;
+        self.train.clip.check()?;
+        Ok(())
+    }
+}
+
+/// Sets `a.b.c=value`; a value that is no TOML is a text.
+fn set(table: &mut toml::Table, setting: &str) -> Result<(), String> {
+    let (path, value) = setting
+        .split_once('=')
+        .ok_or("give key=value, such as train.epochs=20")?;
+    let parsed = format!("value = {value}").parse::<toml::Table>();
+    let value = match parsed {
+        Ok(mut parsed) => parsed.remove("value").unwrap_or_default_text(value),
+        Err(_) => toml::Value::String(value.into()),
+    };
+    let mut keys: Vec<&str> = path.trim().split('.').collect();
+    let Some(last) = keys.pop().filter(|key| !key.is_empty()) else {
+        return Err("a key is missing before =".into());
+    };
+    let mut table = table;
+    for key in keys {
+        let inner = table
+            .entry(key)
+            .or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        table = inner
+            .as_table_mut()
+            .ok_or_else(|| format!("`{key}` is a value, not a section"))?;
+    }
+    table.insert(last.into(), value);
+    Ok(())
+}
+
+/// A value, or the text that it was read from.
+trait OrText {
+    fn unwrap_or_default_text(self, text: &str) -> toml::Value;
+}
+
+impl OrText for Option<toml::Value> {
+    fn unwrap_or_default_text(self, text: &str) -> toml::Value {
+        self.unwrap_or_else(|| toml::Value::String(text.into()))
+    }
+}
+
+/// What is wrong, in a line, with the nearest key to one that is not known.
+fn message(error: &toml::de::Error) -> String {
+    let text = error.message().to_string();
+    let quoted = |text: &str| -> Vec<String> {
+        text.split('`').skip(1).step_by(2).map(Into::into).collect()
+    };
+    let names = quoted(&text);
+    if let [unknown, known @ ..] = &names[..]
+        && text.starts_with("unknown field")
+    {
+        let nearest = known.iter().max_by(|a, b| {
+            let likeness = |name: &str| strsim::jaro_winkler(unknown, name);
+            likeness(a).total_cmp(&likeness(b))
+        });
+        if let Some(nearest) = nearest {
+            return format!(
+                "there is no key `{unknown}`; did you mean `{nearest}`? `segmenta train --explain` lists all"
+            );
+        }
+    }
+    text.replace('\n', " ")
+}

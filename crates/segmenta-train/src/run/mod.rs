@@ -1,0 +1,24 @@
+//! A run: a network learns from a data set, is measured after each epoch, and leaves a folder.
+//!
+//! *In*: a [`Config`], a data set, a folder. *Out*: the folder: `model.safetensors` (the best epoch, which
+//! `predict` reads), `last.safetensors` (to go on from), metrics, pictures, `report.html`.
+//!
+//! A run that is stopped at any moment and resumed does what it would have done: order, augmentation, dropout,
+//! optimiser, schedule and averages are functions of the configuration and of the checkpoint, and on the processor
+//! every sum has its order, so that the weights are the same bits.
+
+mod begin;
+mod checkpoint;
+mod config;
+mod error;
+mod measure;
+mod session;
+
+pub use begin::Taken;
+pub use config::{
+    Config, DataConfig, Draw, EXPLAINED, InputConfig, ModelConfig, OptimizerConfig, Per,
+    ScheduleConfig, ScoreName, TrainConfig,
+};
+pub use error::RunError;
+pub use measure::{Measured, measure, predictions};
+pub use session::{Ended, Outcome, Session, Settings, verify};

@@ -1,0 +1,854 @@
+//! The loop.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use segmenta_data::augment::{Augmentation, Draw as Chance, Transform};
+use segmenta_data::{Batch, Dataset, Loader, LoaderOptions, Split};
+use segmenta_graph::{Graph, Shape};
+use segmenta_image::{LabelMap, Preprocess, Resize};
+use segmenta_report::{
+    Classes, Epoch, Example, Facts, Progress as Shown, Recorded, RunFolder, RunLog, RunRecord,
+    Summary,
+};
+use segmenta_runtime::{Engine as Evaluator, EngineOptions as EvaluatorOptions};
+use segmenta_weights::{self as card, ModelCard, StateDict};
+use segmenta_zoo::{Options, find, find_encoder};
+
+use super::RunError;
+use super::begin::{Taken, take};
+use super::checkpoint::{Kept, Progress};
+use super::config::{Config, Draw, Per, ScoreName};
+use super::measure::{Measured, measure, predictions, target, truth};
+use crate::engine::{DeviceSpec, Engine, EngineOptions, Parameters, evaluator};
+use crate::loss::{BceWithLogits, CrossEntropy, Loss, LossSpec, Mode};
+use crate::optim::{Accumulation, Ema, Optimizer};
+use crate::schedule::Schedule;
+
+/// What is said beside the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Where the network learns.
+    pub device: DeviceSpec,
+    /// Threads; 0 takes one a core.
+    pub threads: usize,
+    /// Whether to go on from the folder's checkpoint.
+    pub resume: bool,
+    /// Whether nothing is shown.
+    pub quiet: bool,
+    /// Whether every value is looked at.
+    pub debug_numerics: bool,
+    /// Steps after which the run stops, to be gone on with.
+    pub most_steps: Option<u64>,
+    /// Ends the run after the step that is being taken, when it becomes true.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// All epochs are done.
+    Done,
+    /// No epoch was better for as long as the configuration says.
+    Early,
+    /// It was asked to.
+    Stopped,
+}
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// How it ended.
+    pub ended: Ended,
+    /// The name and value of the score that tells the best epoch, and the epoch.
+    pub best: Option<(&'static str, f64, u32)>,
+    /// The page.
+    pub report: PathBuf,
+}
+
+/// A run that is about to begin, or to go on.
+pub struct Session {
+    config: Config,
+    settings: Settings,
+    device: Device,
+    folder: RunFolder,
+    graph: Graph,
+    classes: usize,
+    names: Classes,
+    train: Loader,
+    validation: Loader,
+    whole: Augmentation,
+    loss: LossSpec,
+    engine: Engine,
+    optimizer: Optimizer,
+    schedule: Option<Schedule>,
+    ema: Option<Ema>,
+    record: RunRecord,
+    log: RunLog,
+    progress: Progress,
+    /// Steps that were taken before.
+    begun_at: u64,
+    taken: Vec<(PathBuf, Taken)>,
+}
+
+/// Whether a run can be what a configuration says, as far as is known before a folder is made.
+///
+/// # Errors
+/// A network, loss, optimiser, schedule or augmentation that cannot be, weights that are not there.
+pub fn verify(config: &Config, dataset: &Dataset) -> Result<(), RunError> {
+    let classes = classes(config, dataset)?;
+    let graph = graph(config, classes)?;
+    let loss = config.loss.clone().unwrap_or_else(|| default_loss(classes));
+    let mode = if classes == 1 {
+        Mode::Binary
+    } else {
+        Mode::Multiclass
+    };
+    loss.check(mode, classes)?;
+    let entries = graph.parameters().iter().filter(|p| p.is_trainable());
+    config.train.parts.check(entries.map(|p| p.name.as_str()))?;
+    if let Some(schedule) = &config.schedule {
+        schedule.spec.check()?;
+    }
+    let files = [&config.model.encoder_weights, &config.model.weights];
+    for file in files.into_iter().flatten() {
+        StateDict::open(file)?;
+    }
+    loaders(config, dataset)?;
+    Ok(())
+}
+
+/// Channels of the logits.
+fn classes(config: &Config, dataset: &Dataset) -> Result<usize, RunError> {
+    let of_data = dataset.classes().len();
+    let classes = config.model.classes.unwrap_or(of_data);
+    if classes != 1 && classes < of_data || of_data == 0 {
+        return Err(RunError::Config {
+            origin: "model.classes".into(),
+            problem: format!("{classes} classes for data of {of_data}"),
+        });
+    }
+    Ok(classes)
+}
+
+impl Session {
+    /// Makes everything ready: whatever can be wrong is found here, before the first step.
+    ///
+    /// # Errors
+    /// A configuration, data or weights that cannot be; a folder that cannot be written.
+    pub fn new(
+        config: Config,
+        dataset: &Dataset,
+        folder: RunFolder,
+        settings: Settings,
+    ) -> Result<Self, RunError> {
+        let of_data = dataset.classes();
+        let classes = classes(&config, dataset)?;
+        let names = if classes == 1 && of_data.len() == 1 {
+            Classes::new(["background", &of_data.name(0)], of_data.palette().clone())
+        } else {
+            let all = 0..classes.max(of_data.len());
+            Classes::new(all.map(|id| of_data.name(id)), of_data.palette().clone())
+        };
+        let graph = graph(&config, classes)?;
+        let device = settings.device.device()?;
+        let mut parameters = Parameters::initial(&graph, config.train.seed, &device);
+        let mut taken = Vec::new();
+        let files = [
+            (&config.model.encoder_weights, "encoder."),
+            (&config.model.weights, ""),
+        ];
+        for (file, prefix) in files.into_iter().filter(|_| !settings.resume) {
+            if let Some(file) = file {
+                let found = take(&mut parameters, &graph, file, prefix)?;
+                taken.push((file.clone(), found));
+            }
+        }
+        let (train, validation, whole) = loaders(&config, dataset)?;
+        let loss = config.loss.clone().unwrap_or_else(|| default_loss(classes));
+        let entries = graph.parameters().iter().filter(|p| p.is_trainable());
+        let entries = entries.map(|p| (p.name.as_str(), &p.shape[..]));
+        let parts = &config.train.parts;
+        let algorithm = config.optimizer.algorithm.clone();
+        let optimizer = Optimizer::new(algorithm, config.train.clip, parts, entries)?;
+        let steps = train.batches().div_ceil(config.train.accumulate) as u64;
+        let epochs = u64::from(config.train.epochs);
+        let schedule = config.schedule.as_ref().map(|schedule| {
+            let run = match schedule.per {
+                Per::Step => steps * epochs,
+                Per::Epoch => epochs,
+            };
+            let lr = config.optimizer.algorithm.lr();
+            Schedule::new(schedule.spec.clone(), lr, run)
+        });
+        let schedule = schedule.transpose()?;
+        let ema = config.train.ema.map(Ema::new).transpose()?;
+        let options = EngineOptions {
+            device: settings.device,
+            threads: settings.threads,
+            parts: parts.clone(),
+            seed: config.train.seed,
+            checkpointing: config.train.checkpointing,
+            debug_numerics: settings.debug_numerics,
+            ..EngineOptions::default()
+        };
+        let engine = Engine::new(graph.clone(), parameters, options)?;
+        let best_by = ScoreName::ALL.iter().position(|s| *s == config.train.score);
+        let recorded = Recorded {
+            classes: names.clone(),
+            scores: ScoreName::ALL
+                .map(|score| score.label().to_string())
+                .to_vec(),
+            best_by: best_by.unwrap_or(0),
+        };
+        let mut session = Self {
+            record: if settings.resume {
+                // Truncated below, when the checkpoint has told where it is.
+                RunRecord::resume(&folder, recorded.clone(), u64::MAX)?
+            } else {
+                RunRecord::create(&folder, recorded.clone())?
+            },
+            log: RunLog::open(&folder)?,
+            progress: Progress::default(),
+            begun_at: 0,
+            config,
+            settings,
+            device,
+            folder,
+            graph,
+            classes,
+            names,
+            train,
+            validation,
+            whole,
+            loss,
+            engine,
+            optimizer,
+            schedule,
+            ema,
+            taken,
+        };
+        if session.settings.resume && session.folder.last().exists() {
+            let path = session.folder.last();
+            session.progress = session.kept().restore(&path)?;
+            session.engine.set_steps(session.progress.passes);
+            session.begun_at = session.progress.steps;
+            let (folder, steps) = (session.folder.clone(), session.progress.steps);
+            session.record = RunRecord::resume(&folder, recorded, steps)?;
+        }
+        Ok(session)
+    }
+
+    /// What was taken from weight files.
+    pub fn taken(&self) -> &[(PathBuf, Taken)] {
+        &self.taken
+    }
+
+    /// Training and validation pictures.
+    pub fn pictures(&self) -> [usize; 2] {
+        [self.train.dataset().len(), self.validation.dataset().len()]
+    }
+
+    /// The network.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// Epochs that are done already.
+    pub fn epochs_done(&self) -> u32 {
+        self.progress.epochs
+    }
+
+    /// Learns until it is done, or told to stop.
+    ///
+    /// # Errors
+    /// Data that cannot be read after all, a loss that is no number, a folder that can no longer be written; what
+    /// was written before stays whole.
+    pub fn run(mut self) -> Result<Outcome, RunError> {
+        let epochs = self.config.train.epochs;
+        let steps = self.train.batches() as u64;
+        let done = u64::from(self.progress.epochs) * steps + self.progress.batches as u64;
+        let mut shown = Shown::new(epochs, steps, done, self.settings.quiet);
+        let line = format!(
+            "{} · {} parameters · {} training and {} validation pictures",
+            self.config.model.arch,
+            self.graph.trainable_count(),
+            self.pictures()[0],
+            self.pictures()[1],
+        );
+        self.log.line(&line)?;
+        let mut ended = Ended::Done;
+        if self.record.history().epochs().is_empty() {
+            shown.stage("measuring before training");
+            if self.measure_epoch(0, &mut shown)?.is_none() {
+                ended = Ended::Stopped;
+            }
+        }
+        while ended == Ended::Done && self.progress.epochs < epochs {
+            if !self.epoch(&mut shown)? {
+                ended = Ended::Stopped;
+                break;
+            }
+            let patience = self.config.train.early_stop;
+            if patience.is_some_and(|patience| self.progress.since_best >= patience) {
+                ended = Ended::Early;
+                break;
+            }
+        }
+        shown.finish();
+        let report = self.report(ended)?;
+        let best = self.record.best().and_then(|best| {
+            let at = ScoreName::ALL
+                .iter()
+                .position(|s| *s == self.config.train.score)?;
+            Some((
+                self.config.train.score.label(),
+                best.scores[at]?,
+                best.epoch,
+            ))
+        });
+        Ok(Outcome {
+            ended,
+            best,
+            report,
+        })
+    }
+
+    /// The rest of an epoch and its measurement; false if it was told to stop.
+    fn epoch(&mut self, shown: &mut Shown) -> Result<bool, RunError> {
+        let number = self.progress.epochs + 1;
+        let accumulate = self.config.train.accumulate;
+        let mut sum = Accumulation::new(accumulate);
+        let mut batches = self
+            .train
+            .epoch(u64::from(self.progress.epochs), self.progress.batches)?;
+        let (start, mut waited) = (Instant::now(), 0.0);
+        let mut spent = 0.0;
+        let total = self.train.batches();
+        while let Some(batch) = batches.next() {
+            let batch = batch?;
+            let loss = self.learn(&batch, &mut sum)?;
+            self.progress.batches += 1;
+            let is_last = self.progress.batches == total;
+            self.progress.loss += f64::from(loss) * batch.len() as f64;
+            self.progress.pictures += batch.len() as u64;
+            shown.step(f64::from(loss), batch.len());
+            if !(sum.is_full() || is_last) {
+                continue;
+            }
+            let lr = self.step(&mut sum)?;
+            self.record.step(self.progress.steps, f64::from(loss), lr)?;
+            self.progress.seconds[0] += start.elapsed().as_secs_f64() - spent;
+            self.progress.seconds[1] += batches.waited().as_secs_f64() - waited;
+            (spent, waited) = (
+                start.elapsed().as_secs_f64(),
+                batches.waited().as_secs_f64(),
+            );
+            let every = self.config.train.checkpoint_steps;
+            let stop = self.is_to_stop();
+            let due = every > 0 && self.progress.steps.is_multiple_of(every);
+            if (stop || due) && !is_last {
+                self.save()?;
+            }
+            if stop && !is_last {
+                return Ok(false);
+            }
+        }
+        drop(batches);
+        shown.stage("validating");
+        let Some(score) = self.measure_epoch(number, shown)? else {
+            return Ok(false);
+        };
+        if let (Some(schedule), Some(score)) = (&mut self.schedule, score) {
+            schedule.observe(score);
+        }
+        let Progress {
+            steps,
+            passes,
+            best,
+            since_best,
+            ..
+        } = self.progress;
+        self.progress = Progress {
+            epochs: number,
+            steps,
+            passes,
+            best,
+            since_best,
+            ..Progress::default()
+        };
+        self.save()?;
+        Ok(!self.is_to_stop() || self.progress.epochs == self.config.train.epochs)
+    }
+
+    fn is_to_stop(&self) -> bool {
+        let taken = self.progress.steps - self.begun_at;
+        let enough = self.settings.most_steps.is_some_and(|most| taken >= most);
+        enough || self.settings.stop.load(Ordering::Relaxed)
+    }
+
+    /// Forward, loss, backward of one batch, whose gradients are added up; its loss.
+    fn learn(&mut self, batch: &Batch, sum: &mut Accumulation) -> Result<f32, RunError> {
+        let of_data = self.train.dataset().classes().len();
+        let shape = Shape::new(batch.len(), 3, batch.height, batch.width);
+        let truth = truth(batch, self.classes, of_data);
+        let target = target(truth, batch, self.classes, &self.device)?;
+        let logits = self.engine.forward(batch.pictures.clone(), shape)?;
+        self.progress.passes = self.engine.steps();
+        let (mut total, mut gradients) = (0.0, Vec::new());
+        for (output, logits) in logits.iter().enumerate() {
+            let factor = if output == 0 {
+                1.0
+            } else {
+                self.config.model.aux_weight as f32
+            };
+            let (value, gradient) = self.engine.loss(&self.loss, logits, &target, factor)?;
+            total += factor * value;
+            gradients.push(gradient);
+        }
+        if !total.is_finite() {
+            return Err(RunError::NotFinite {
+                loss: total,
+                step: self.progress.steps + 1,
+                epoch: self.progress.epochs + 1,
+            });
+        }
+        drop(logits);
+        sum.add(self.engine.backward(gradients)?);
+        Ok(total)
+    }
+
+    /// Moves the parameters; the learning rate that it went by.
+    fn step(&mut self, sum: &mut Accumulation) -> Result<f64, RunError> {
+        let count = match self.config.schedule.as_ref().map(|schedule| schedule.per) {
+            Some(Per::Epoch) => u64::from(self.progress.epochs),
+            _ => self.progress.steps,
+        };
+        let base = self.config.optimizer.algorithm.lr();
+        let lr = self
+            .schedule
+            .as_ref()
+            .map_or(base, |schedule| schedule.lr(count));
+        if let Some(momentum) = self.schedule.as_ref().and_then(|s| s.momentum(count)) {
+            self.optimizer.set_momentum(momentum);
+        }
+        let (gradients, scale) = sum.take();
+        self.engine
+            .update(&mut self.optimizer, lr, scale, false, gradients)?;
+        self.progress.steps += 1;
+        if let Some(ema) = &mut self.ema {
+            let parameters = self.engine.parameters();
+            let entries = parameters.entries().iter().enumerate();
+            let learned = entries.filter(|(_, entry)| entry.is_trainable());
+            ema.update(learned.map(|(at, entry)| (&*entry.name, parameters.tensor(at))))?;
+        }
+        Ok(lr)
+    }
+
+    /// The parameters that are measured and kept.
+    fn measured_parameters(&self) -> Parameters {
+        let now = self.engine.parameters();
+        match &self.ema {
+            Some(ema) => now.averaged(ema),
+            None => now.clone(),
+        }
+    }
+
+    /// Measures the network, records the epoch, and keeps the weights if they are the best; its score. `None` if it
+    /// was told to stop meanwhile.
+    fn measure_epoch(
+        &mut self,
+        number: u32,
+        shown: &mut Shown,
+    ) -> Result<Option<Option<f64>>, RunError> {
+        let parameters = self.measured_parameters();
+        let options = EvaluatorOptions {
+            threads: self.engine.threads().count(),
+            ..EvaluatorOptions::default()
+        };
+        let network = evaluator(&self.graph, &parameters, &options)?;
+        let (engine, loss, stop) = (&self.engine, &self.loss, &self.settings.stop);
+        let of_batch = |logits: &[f32], shape: Shape, target: &crate::loss::Target| {
+            let extents = [shape.batch, shape.channels, shape.height, shape.width];
+            let logits = TensorData::new(logits.to_vec(), extents);
+            let logits = Tensor::from_data(logits, &Device::flex());
+            Ok(Some(f64::from(engine.loss(loss, &logits, target, 1.0)?.0)))
+        };
+        let goes_on = |_| !stop.load(Ordering::Relaxed);
+        let measured = measure(&network, &self.validation, self.classes, of_batch, goes_on)?;
+        let Some(measured) = measured else {
+            return Ok(None);
+        };
+        let score = self.note(number, &measured, shown)?;
+        self.preview(&network)?;
+        let better = match (score, self.progress.best) {
+            (Some(score), Some(best)) => score > best,
+            (score, None) => score.is_some(),
+            (None, _) => false,
+        };
+        if number == 0 {
+            return Ok(Some(score));
+        }
+        if better {
+            (self.progress.best, self.progress.since_best) = (score, 0);
+            self.keep(&parameters, &measured, number)?;
+        } else {
+            self.progress.since_best += 1;
+            if !self.folder.model().exists() {
+                self.keep(&parameters, &measured, number)?;
+            }
+        }
+        Ok(Some(score))
+    }
+
+    /// Records what was measured; the score that tells the best epoch.
+    fn note(
+        &mut self,
+        number: u32,
+        measured: &Measured,
+        shown: &mut Shown,
+    ) -> Result<Option<f64>, RunError> {
+        let scores = ScoreName::ALL.map(|name| measured.score(name).value);
+        let Progress {
+            loss,
+            pictures,
+            seconds,
+            steps,
+            ..
+        } = self.progress;
+        let trained = number > 0 && pictures > 0;
+        let epoch = Epoch {
+            epoch: number,
+            step: steps,
+            learning_rate: trained.then(|| self.learning_rate()),
+            train_loss: trained.then(|| loss / pictures as f64),
+            validation_loss: measured.loss,
+            scores: scores.to_vec(),
+            pictures_per_second: trained.then(|| pictures as f64 / seconds[0].max(1e-9)),
+            waiting: trained.then(|| seconds[1] / seconds[0].max(1e-9)),
+        };
+        let by = self.config.train.score;
+        let score = measured.score(by).value;
+        let number_of = |value: Option<f64>| value.map_or("n/a".into(), |v| format!("{v:.4}"));
+        let mut parts = Vec::new();
+        if let Some(loss) = epoch.train_loss {
+            parts.push(format!("loss {loss:.4}"));
+        }
+        parts.push(format!("validation {}", number_of(epoch.validation_loss)));
+        for (name, value) in ScoreName::ALL.iter().zip(&scores).take(3) {
+            parts.push(format!("{} {}", name.label(), number_of(*value)));
+        }
+        if let (Some(speed), Some(waiting)) = (epoch.pictures_per_second, epoch.waiting) {
+            parts.push(format!("{speed:.1} pictures/s"));
+            parts.push(format!("waited {:.1} % for data", waiting * 100.0));
+        }
+        let line = parts.join(" · ");
+        self.record.epoch(epoch, Some(&measured.confusion))?;
+        let best = format!("{} {}", by.label(), number_of(score));
+        shown.epoch(&line, Some(&best));
+        self.log.line(&format!("epoch {number} · {line}"))?;
+        Ok(score)
+    }
+
+    fn learning_rate(&self) -> f64 {
+        let base = self.config.optimizer.algorithm.lr();
+        let count = match self.config.schedule.as_ref().map(|schedule| schedule.per) {
+            Some(Per::Epoch) => u64::from(self.progress.epochs),
+            _ => self.progress.steps.saturating_sub(1),
+        };
+        self.schedule
+            .as_ref()
+            .map_or(base, |schedule| schedule.lr(count))
+    }
+
+    /// Draws what the network says of some validation pictures.
+    fn preview(&mut self, network: &Evaluator) -> Result<(), RunError> {
+        let dataset = self.validation.dataset();
+        let count = self.config.train.previews.min(dataset.len());
+        let normalise = Preprocess {
+            resize: Resize::None,
+            center_crop: None,
+            mean: self.config.input.mean,
+            std: self.config.input.std,
+            pad: None,
+        };
+        let mut examples = Vec::new();
+        for index in (0..count).map(|i| i * dataset.len() / count) {
+            let chance = Chance {
+                seed: 0,
+                epoch: 0,
+                item: index,
+            };
+            let sample = self.whole.apply(dataset.sample(index)?, chance);
+            let (width, height) = sample.size();
+            let input = normalise.apply(sample.picture()).tensor;
+            let shape = Shape::new(1, 3, height, width);
+            let result = network.forward(&input, shape)?.remove(0);
+            let ids = predictions(&result.data, result.shape);
+            let of_data = dataset.classes().len();
+            let name = dataset.items()[index].name().to_string();
+            let (picture, labels) = sample.into_parts();
+            let batch = Batch {
+                pictures: Vec::new(),
+                labels: labels.into_ids(),
+                width,
+                height,
+                items: vec![index],
+            };
+            examples.push(Example {
+                name,
+                picture,
+                truth: LabelMap::new(width, height, truth(&batch, self.classes, of_data))?,
+                prediction: LabelMap::new(width, height, ids)?,
+            });
+        }
+        self.record.preview(&examples)?;
+        Ok(())
+    }
+
+    /// Writes `model.safetensors`.
+    fn keep(
+        &self,
+        parameters: &Parameters,
+        measured: &Measured,
+        epoch: u32,
+    ) -> Result<(), RunError> {
+        let scores = ScoreName::ALL.iter().filter_map(|&name| {
+            let score = measured.score(name);
+            Some((
+                name.label(),
+                serde_json::json!({
+                    "value": score.value?, "protocol": score.protocol.to_string(),
+                }),
+            ))
+        });
+        let scores: std::collections::BTreeMap<_, _> = scores.collect();
+        let input = &self.config.input;
+        let card = ModelCard {
+            format_version: card::CARD_VERSION,
+            architecture: self.config.model.arch.clone(),
+            encoder: find(&self.config.model.arch)?
+                .has_encoder
+                .then(|| self.config.model.encoder.clone())
+                .flatten(),
+            options: options(&self.config, self.classes)?.named(),
+            // One name means binary: that class where the logit is positive.
+            classes: self.names.names()[usize::from(self.classes == 1)..].to_vec(),
+            palette: (self.classes > 1).then(|| {
+                let color = |id| self.names.palette().color(id as u8);
+                (0..self.names.len()).map(color).collect()
+            }),
+            in_channels: 3,
+            preprocessing: card::Preprocessing {
+                resize: match input.size {
+                    Some([width, height]) => card::Resize::Exact { width, height },
+                    None => card::Resize::None,
+                },
+                filter: card::Filter::default(),
+                center_crop: None,
+                mean: input.mean.to_vec(),
+                std: input.std.to_vec(),
+                pad: None,
+            },
+            training: Some(serde_json::json!({
+                "epoch": epoch, "steps": self.progress.steps, "scores": scores,
+                "config": &self.config,
+            })),
+            source: None,
+            licence: None,
+        };
+        let metadata = card.to_metadata().map_err(|e| RunError::Checkpoint {
+            problem: e.to_string(),
+            path: self.folder.model().display().to_string(),
+            remedy: "report it: this should not happen",
+        })?;
+        let entries = parameters.entries().iter().enumerate();
+        let values: Result<Vec<_>, _> = entries.map(|(at, _)| parameters.values(at)).collect();
+        let values = values?;
+        let all = parameters.entries().iter().zip(&values);
+        let views: Vec<_> = all.map(|(e, v)| (&*e.name, &e.shape[..], &v[..])).collect();
+        segmenta_weights::save(&self.folder.model(), &views, &metadata)?;
+        Ok(())
+    }
+
+    fn kept(&mut self) -> Kept<'_> {
+        Kept {
+            parameters: self.engine.parameters_mut(),
+            optimizer: &mut self.optimizer,
+            schedule: self.schedule.as_mut(),
+            ema: self.ema.as_mut(),
+            device: &self.device,
+        }
+    }
+
+    fn save(&mut self) -> Result<(), RunError> {
+        let (path, progress) = (self.folder.last(), self.progress.clone());
+        self.kept().save(&path, progress)
+    }
+
+    fn report(&mut self, ended: Ended) -> Result<PathBuf, RunError> {
+        let Progress { epochs, .. } = self.progress;
+        let ended = match ended {
+            Ended::Done => format!("All {epochs} epochs are done."),
+            Ended::Early => format!(
+                "Ended early after {epochs} epochs: the last {} were not better.",
+                self.progress.since_best
+            ),
+            Ended::Stopped => format!(
+                "Stopped after {epochs} of {} epochs; `--resume` goes on.",
+                self.config.train.epochs
+            ),
+        };
+        let dataset = self.train.dataset();
+        let [train, validation] = self.pictures();
+        let encoder = self
+            .config
+            .model
+            .encoder
+            .clone()
+            .unwrap_or_else(|| "none".into());
+        let facts = vec![
+            Facts::new(
+                "Data",
+                [
+                    ("layout", dataset.kind().to_string()),
+                    ("folder", dataset.root().display().to_string()),
+                    ("training pictures", train.to_string()),
+                    ("validation pictures", validation.to_string()),
+                    ("classes", self.names.names().join(", ")),
+                ],
+            ),
+            Facts::new(
+                "Network",
+                [
+                    ("architecture", self.config.model.arch.clone()),
+                    ("encoder", encoder),
+                    ("parameters", self.graph.trainable_count().to_string()),
+                ],
+            ),
+            Facts::environment(
+                &match self.settings.device {
+                    DeviceSpec::Cpu => format!("the processor ({})", self.engine.isa()),
+                    other => other.to_string(),
+                },
+                self.engine.threads().count(),
+            ),
+        ];
+        let summary = Summary {
+            ended,
+            headlines: Vec::new(),
+            facts,
+        };
+        Ok(self.record.report(&summary)?)
+    }
+}
+
+fn graph(config: &Config, classes: usize) -> Result<Graph, RunError> {
+    Ok(find(&config.model.arch)?.build(&options(config, classes)?)?)
+}
+
+/// What the network is built with.
+fn options(config: &Config, classes: usize) -> Result<Options, RunError> {
+    let encoder = config.model.encoder.as_deref().map(find_encoder);
+    let mut options = Options {
+        aux: config.model.aux_weight > 0.0,
+        encoder: encoder.transpose()?,
+        ..Options::new(classes)
+    };
+    for (name, value) in &config.model.settings {
+        let text = match value {
+            toml::Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        options
+            .set(name, &text)
+            .map_err(|problem| RunError::Config {
+                origin: "model.settings".into(),
+                problem,
+            })?;
+    }
+    Ok(options)
+}
+
+/// Cross entropy, or for one class binary cross entropy.
+fn default_loss(classes: usize) -> LossSpec {
+    if classes == 1 {
+        Loss::BceWithLogits(BceWithLogits::default()).into()
+    } else {
+        Loss::CrossEntropy(CrossEntropy::default()).into()
+    }
+}
+
+/// The splits, what they are read by, and what a validation picture goes through.
+fn loaders(config: &Config, dataset: &Dataset) -> Result<(Loader, Loader, Augmentation), RunError> {
+    let of_split = |split| dataset.only(split);
+    let wanted = config.data.validate_on;
+    let (train, validation) = if dataset.has(Split::Train) && dataset.has(wanted) {
+        (of_split(Split::Train), of_split(wanted))
+    } else if dataset.has(Split::Train) && dataset.has(Split::Test) {
+        (of_split(Split::Train), of_split(Split::Test))
+    } else {
+        let all = if dataset.has(Split::Train) {
+            of_split(Split::Train)
+        } else {
+            dataset.clone()
+        };
+        match config.data.draw {
+            Draw::Random => {
+                let dealt = all.split(config.data.shares()?, config.data.seed);
+                (dealt.only(Split::Train), dealt.only(Split::Val))
+            }
+            Draw::First => {
+                let count = (config.data.train_share * all.len() as f64).round() as usize;
+                let names: Vec<&str> = all.items().iter().map(|item| item.name()).collect();
+                let first = |name: &str| names[..count.min(names.len())].contains(&name);
+                (
+                    all.filtered(|item| first(item.name())),
+                    all.filtered(|item| !first(item.name())),
+                )
+            }
+        }
+    };
+    let resize = config.input.size.map(|[width, height]| {
+        let table = format!("name = \"resize\"\nsize = \"{width}x{height}\"");
+        toml::from_str::<Transform>(&table)
+    });
+    let resize = resize.transpose().map_err(|e| RunError::Config {
+        origin: "input.size".into(),
+        problem: e.message().to_string(),
+    })?;
+    let whole = Augmentation::new(resize.iter().cloned().collect())?;
+    let changed = resize
+        .into_iter()
+        .chain(config.augment.transforms().iter().cloned());
+    let changed = Augmentation::new(changed.collect())?;
+    let options = LoaderOptions {
+        batch: config.train.batch,
+        shuffle: true,
+        seed: config.train.seed,
+        drop_last: config.train.drop_last,
+        workers: config.data.workers,
+        cache_bytes: config.data.cache_mb << 20,
+        mean: config.input.mean,
+        std: config.input.std,
+        ..LoaderOptions::default()
+    };
+    // Pictures of many sizes cannot lie in one batch.
+    let together = if whole.size().is_some() {
+        config.train.batch
+    } else {
+        1
+    };
+    let measured = LoaderOptions {
+        batch: together,
+        shuffle: false,
+        drop_last: false,
+        cache_bytes: options.cache_bytes / 2,
+        ..options.clone()
+    };
+    let validation = Loader::new(validation, whole.clone(), measured)?;
+    Ok((Loader::new(train, changed, options)?, validation, whole))
+}

@@ -1,0 +1,76 @@
+use super::*;
+
+/// Channels as SMP's tables have them.
+#[test]
+fn stages_halve_and_have_the_channels_of_the_papers() {
+    let channels = |name: &str| -> Vec<usize> {
+        let stages = find_encoder(name).unwrap().stages().unwrap();
+        stages.iter().map(|s| s.channels).collect()
+    };
+    assert_eq!(channels("resnet18"), [64, 64, 128, 256, 512]);
+    assert_eq!(channels("resnext101_32x48d"), [64, 256, 512, 1024, 2048]);
+    assert_eq!(channels("senet154"), [128, 256, 512, 1024, 2048]);
+    assert_eq!(channels("dpn107"), [128, 376, 1152, 2432, 2688]);
+    assert_eq!(channels("densenet161"), [96, 384, 768, 2112, 2208]);
+    assert_eq!(channels("vgg19_bn"), [128, 256, 512, 512, 512]);
+    assert_eq!(channels("inceptionv4"), [64, 192, 384, 1024, 1536]);
+    assert_eq!(channels("inceptionresnetv2"), [64, 192, 320, 1088, 1536]);
+    assert_eq!(channels("xception"), [64, 128, 256, 728, 2048]);
+    assert_eq!(channels("mobilenet_v2"), [16, 24, 32, 96, 1280]);
+    assert_eq!(channels("mobilenet_v3_large"), [16, 24, 40, 112, 960]);
+    assert_eq!(channels("mobileone_s4"), [64, 192, 448, 896, 2048]);
+    assert_eq!(channels("efficientnet-b7"), [64, 48, 80, 224, 640]);
+    assert_eq!(channels("timm-efficientnet-l2"), [136, 104, 176, 480, 1376]);
+    assert_eq!(
+        channels("timm-tf_efficientnet_lite4"),
+        [32, 32, 56, 160, 448]
+    );
+    assert_eq!(channels("mit_b5"), [64, 128, 320, 512]);
+    for encoder in encoders() {
+        let strides: Vec<usize> = encoder.stages().unwrap().iter().map(|s| s.stride).collect();
+        let all: &[usize] = if strides.len() == 1 {
+            &[16]
+        } else {
+            &[2, 4, 8, 16, 32]
+        };
+        assert_eq!(
+            strides,
+            all[all.len() - strides.len()..],
+            "{}",
+            encoder.name
+        );
+    }
+}
+
+#[test]
+fn an_encoder_is_known_by_its_entries() {
+    for encoder in encoders() {
+        let name = &Scope::root() / "encoder";
+        let grey = encoder.parameters(&name, 1).unwrap();
+        let shape_of = |entry: &str| {
+            let found = grey.iter().find(|p| p.name == entry);
+            found.map(|p| p.shape.clone())
+        };
+        assert_eq!(recognise(&name, &shape_of), Some(encoder));
+    }
+    assert_eq!(recognise(&Scope::root(), &|_| None), None);
+}
+
+#[test]
+fn names_are_given_once_and_families_are_not_empty() {
+    let names: Vec<&str> = encoders().map(|e| e.name).collect();
+    let once: std::collections::HashSet<_> = names.iter().collect();
+    assert_eq!(once.len(), names.len());
+    for family in families() {
+        assert!(!family.encoders.is_empty() && !family.name.is_empty());
+        for encoder in family.encoders {
+            assert_eq!(encoder.family().name, family.name);
+            let parameters = encoder.parameters(&Scope::root(), 3).unwrap();
+            assert!(
+                parameters.iter().any(|p| p.name == family.entry),
+                "{}",
+                encoder.name
+            );
+        }
+    }
+}

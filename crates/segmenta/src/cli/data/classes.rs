@@ -1,0 +1,62 @@
+//! `segmenta data classes`: how much of each class there is.
+
+use segmenta_data::check::{Counts, count_classes};
+use serde_json::json;
+
+use super::super::message::{FAINT, Usage, count, result, shown};
+use super::super::table::{Table, grouped};
+use super::args::ClassesArgs;
+use super::{open, with_progress};
+
+pub(super) fn run(args: &ClassesArgs, quiet: bool) -> anyhow::Result<()> {
+    let dataset = open(&args.source, args.split)?;
+    let counts = with_progress(dataset.len(), "masks", quiet, |advance| {
+        count_classes(&dataset, advance)
+    });
+    if counts.masks == 0 {
+        let folder = shown(&args.source.folder);
+        let what = format!("no mask can be read · {folder} · see why: segmenta data check");
+        return Err(Usage(what).into());
+    }
+    if args.json {
+        let value = json!({
+            "kind": dataset.kind(), "masks": counts.masks, "ignored_pixels": counts.ignored,
+            "weight_formula": "median frequency / frequency (arXiv:1411.4734)",
+            "classes": rows(&counts).map(|(class, share, weight)| json!({
+                "id": class.id, "name": class.name, "pixels": class.pixels, "share": share,
+                "pictures": class.pictures, "weight": weight,
+            })).collect::<Vec<_>>(),
+        });
+        return result(&serde_json::to_string_pretty(&value)?);
+    }
+    let mut table = Table::new(&[">id", "class", ">pixels", ">share", ">pictures", ">weight"]);
+    for (class, share, weight) in rows(&counts) {
+        table.row([
+            class.id.to_string(),
+            class.name.clone(),
+            grouped(class.pixels),
+            format!("{:.2} %", share * 100.0),
+            grouped(class.pictures as u64),
+            weight.map_or_else(|| "–".into(), |weight| format!("{weight:.3}")),
+        ]);
+    }
+    let all = counts.pixels() + counts.ignored;
+    let ignored = counts.ignored as f64 / all.max(1) as f64 * 100.0;
+    result(&format!(
+        "{}\n{FAINT}{}, {} pixels that count, {} ({ignored:.2} %) that no class counts.\n\
+         weight: by median frequency balancing, the median of all classes' frequencies by its own.{FAINT:#}\n",
+        table.render(),
+        count(counts.masks, "mask"),
+        grouped(counts.pixels()),
+        grouped(counts.ignored),
+    ))
+}
+
+/// Each class with its share of all pixels that count, and its weight.
+fn rows(
+    counts: &Counts,
+) -> impl Iterator<Item = (&segmenta_data::check::ClassCount, f64, Option<f64>)> {
+    let all = counts.pixels().max(1) as f64;
+    let classes = counts.classes.iter().zip(counts.weights());
+    classes.map(move |(class, weight)| (class, class.pixels as f64 / all, weight))
+}

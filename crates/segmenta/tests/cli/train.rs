@@ -1,0 +1,113 @@
+//! `segmenta train` and `eval`: a run from a folder of pictures to a model that predicts, and what can be wrong.
+
+use std::fs;
+
+use segmenta_image::{LabelMap, Palette};
+
+use crate::{Room, snapshot};
+
+const RECIPE: &str = "\
+[model]
+encoder = \"resnet18\"
+classes = 1
+[input]
+size = [32, 32]
+[train]
+epochs = 1
+batch = 2
+score = \"dice\"
+previews = 1
+";
+
+/// Six pictures, the left half of each being a thing.
+fn with_data() -> Room {
+    let room = Room::new();
+    for n in 0..6 {
+        room.picture(format!("set/images/{n}.png"), 48, 32);
+        let id = |i: usize| u8::from(i % 48 < 20 + n) * 255;
+        let map = LabelMap::new(48, 32, (0..48 * 32).map(id).collect()).unwrap();
+        room.write(format!("set/masks/{n}.png"), map.to_png(&Palette::voc()));
+    }
+    room.write("my.toml", RECIPE);
+    room
+}
+
+#[test]
+fn a_recipe_and_a_folder_become_a_model() {
+    let room = with_data();
+    let answer = room.line("train my.toml --data set -o run").succeeded();
+    assert!(answer.stdout.contains("Dice") && answer.stdout.contains("model.safetensors"));
+    assert!(room.exists("run/report.html") && room.exists("run/metrics.csv"));
+
+    // The same run is not written over, but goes on.
+    let again = room.line("train my.toml --data set -o run");
+    assert_eq!(again.code, Some(1), "{}", again.transcript());
+    assert!(again.stderr.contains("--resume") || again.stderr.contains("--overwrite"));
+    let more = "train my.toml --data set -o run --resume --set train.epochs=2";
+    room.line(more).succeeded();
+    let metrics = fs::read_to_string(room.path("run/metrics.csv")).unwrap();
+    assert_eq!(metrics.lines().count(), 4, "{metrics}");
+
+    // The model file is enough to predict and to be measured.
+    let predict = "predict set/images/0.png --weights run/model.safetensors -o out";
+    room.line(predict).succeeded();
+    let mask = LabelMap::open(room.path("out/0.mask.png")).unwrap();
+    assert_eq!(mask.size(), (48, 32));
+    assert!(mask.ids().iter().all(|&id| id <= 1));
+    let eval = "eval --weights run/model.safetensors --data set --json";
+    let answer = room.line(eval).succeeded();
+    let scores: serde_json::Value = serde_json::from_str(&answer.stdout).unwrap();
+    assert_eq!(scores["pictures"], 6);
+    assert!(
+        scores["scores"]["mIoU"]["protocol"]
+            .as_str()
+            .unwrap()
+            .contains("ignored")
+    );
+    let folders =
+        "eval --weights run/model.safetensors --images set/images --masks set/masks --json";
+    let answer = room.line(folders).succeeded();
+    let same: serde_json::Value = serde_json::from_str(&answer.stdout).unwrap();
+    assert_eq!(same["scores"], scores["scores"]);
+}
+
+#[test]
+fn what_is_wrong_is_said_before_a_folder_is_made() {
+    let room = with_data();
+    let fails = |line: &str, code: i32, name: &str| {
+        let answer = room.line(line);
+        assert_eq!(answer.code, Some(code), "{}", answer.transcript());
+        snapshot(name, &answer);
+        assert!(!room.exists("run"), "{line}");
+    };
+    fails("train no-such-recipe --data set -o run", 2, "train-recipe");
+    fails("train my.toml -o run", 2, "train-no-data");
+    fails(
+        "train my.toml --data set -o run --set train.epoch=3",
+        2,
+        "train-key",
+    );
+    fails(
+        "train my.toml --data set -o run --set model.encoder=resnet19",
+        2,
+        "train-encoder",
+    );
+    fails("train my.toml --data nowhere -o run", 1, "train-nowhere");
+    fails(
+        "train voc -m segformer --data set -o run",
+        2,
+        "train-tutorial",
+    );
+    // A mask with an id that no class has.
+    let ids = vec![200; 48 * 32];
+    let map = LabelMap::new(48, 32, ids).unwrap();
+    room.write("set/masks/3.png", map.to_png(&Palette::voc()));
+    room.write("set/classes.txt", "ground\nthing\n");
+    let answer = room.line("train my.toml --data set -o run");
+    assert_eq!(answer.code, Some(1), "{}", answer.transcript());
+    assert!(
+        answer.stderr.contains("200") && !room.exists("run"),
+        "{}",
+        answer.transcript()
+    );
+}
