@@ -576,6 +576,7 @@ fn splits_are_dealt_the_same_every_time() {
 }
 
 /// The workplace's real samples, which are no part of the project.
+#[expect(clippy::print_stdout, reason = "who skips says so")]
 fn shared(name: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../../shared/data")

@@ -69,11 +69,10 @@ impl InitRule {
             Self::PyTorch => Init::Uniform {
                 bound: 1.0 / fan_in.sqrt(),
             },
-            Self::KaimingNormal => normal(fan_out),
             Self::KaimingNormalIn => normal(fan_in),
             Self::Transformer if kernel.len() == 2 => Init::Normal { std: 0.02 },
             Self::Transformer if kernel[1] == 1 => normal(taps as f32),
-            Self::Transformer => normal(fan_out),
+            Self::KaimingNormal | Self::Transformer => normal(fan_out),
             Self::KaimingUniform => Init::Uniform {
                 bound: (6.0 / fan_in).sqrt(),
             },

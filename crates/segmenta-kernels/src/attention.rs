@@ -195,7 +195,7 @@ pub fn position_attention(maps: [Map<'_>; 3], output: &mut MapMut<'_>, scratch: 
             };
             // SAFETY: a block of a picture is written by the one task that has its index.
             unsafe {
-                *shared.at(image * image_stride + block * plane + pixel * lanes + lane) = value
+                *shared.at(image * image_stride + block * plane + pixel * lanes + lane) = value;
             }
         }
     });
@@ -233,7 +233,7 @@ fn pack([_, keys, values]: [Map<'_>; 3], heads: usize, extents: Extents, scratch
 }
 
 /// A channel's values, pixel by pixel.
-fn channel_of<'m>(map: Map<'m>, image: usize, channel: usize) -> impl Iterator<Item = &'m f32> {
+fn channel_of(map: Map<'_>, image: usize, channel: usize) -> impl Iterator<Item = &f32> {
     let lanes = map.isa().lanes();
     let block = map.block_slice(image, channel / lanes);
     block.iter().skip(channel % lanes).step_by(lanes)

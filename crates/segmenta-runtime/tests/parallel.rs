@@ -33,6 +33,10 @@ fn network(groups: usize, stride: usize, apart: bool) -> Graph {
     g.finish().unwrap()
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the signature that engines ask for"
+)]
 fn weights(parameter: &Parameter) -> Result<Vec<f32>, RuntimeError> {
     let seed = parameter
         .name

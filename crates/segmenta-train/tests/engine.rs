@@ -6,6 +6,7 @@ mod formula;
 use burn::tensor::{Device, Tensor, TensorData};
 use segmenta_graph::{Graph, Role, Shape};
 use segmenta_kernels::Isa;
+use segmenta_runtime::EngineOptions as EvaluatorOptions;
 use segmenta_train::engine::{Engine, EngineError, EngineOptions, Parameters};
 use segmenta_train::optim::{Part, Parts};
 use segmenta_zoo::{Options, find, find_encoder};
@@ -136,8 +137,14 @@ fn gradients_are_derivatives() {
         ),
         (graph("fcn8s_resnet34", &Options::new(5)), [2, 3, 65, 97]),
     ];
-    for (graph, shape) in cases {
-        for isa in Isa::available() {
+    for (index, (graph, shape)) in cases.into_iter().enumerate() {
+        // Each instruction set once: plain Rust is slow.
+        let isas = if index == 0 {
+            Isa::available()
+        } else {
+            vec![Isa::fastest()]
+        };
+        for isa in isas {
             check_derivative(&graph, shape.into(), isa);
         }
     }
@@ -203,7 +210,7 @@ fn a_frozen_network_is_what_evaluation_is() {
     let mut engine = Engine::new(graph.clone(), parameters(&graph), options).unwrap();
     let trained = engine.forward(input.clone(), shape).unwrap().remove(0);
     let trained = trained.try_into_vec_as::<f32>().unwrap();
-    let evaluated = engine.evaluator(&Default::default()).unwrap();
+    let evaluated = engine.evaluator(&EvaluatorOptions::default()).unwrap();
     let evaluated = evaluated.forward(&input, shape).unwrap().remove(0).data;
     let largest = evaluated.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
     let pairs = trained.iter().zip(&evaluated);
@@ -347,10 +354,27 @@ fn what_is_computed_again_is_what_was_not_kept() {
     };
     let ((more, kept), (less, again)) = (run(false), run(true));
     assert!(less * 10 < more * 9, "{less} bytes, {more} without");
+    let norm = |values: &[f32]| {
+        values
+            .iter()
+            .map(|&v| f64::from(v).powi(2))
+            .sum::<f64>()
+            .sqrt()
+    };
+    let whole = kept
+        .iter()
+        .map(|(_, g)| norm(g).powi(2))
+        .sum::<f64>()
+        .sqrt();
     for ((name, kept), (_, again)) in kept.iter().zip(&again) {
-        let largest = kept.iter().fold(1e-6_f32, |m, g| m.max(g.abs()));
-        let pairs = kept.iter().zip(again);
-        let apart = pairs.fold(0.0_f32, |m, (a, b)| m.max((a - b).abs()));
-        assert!(apart < 1e-3 * largest, "{name}: {apart} of {largest}");
+        let apart: Vec<f32> = kept.iter().zip(again).map(|(a, b)| a - b).collect();
+        // A bias before a norm has a gradient of rounding alone.
+        let bound = 1e-3 * norm(kept) + 1e-5 * whole;
+        assert!(
+            norm(&apart) < bound,
+            "{name}: {} of {}",
+            norm(&apart),
+            norm(kept)
+        );
     }
 }

@@ -41,10 +41,12 @@ impl Aspp {
     }
 
     /// Convolution, batch norm and ReLU, the first under number `first`.
+    #[expect(clippy::unused_self, reason = "called beside those that do use it")]
     fn branch(&self, g: &mut Builder, name: &Scope, x: Node, conv: Conv2d, first: usize) -> Node {
         g.conv_bn_relu(x, &(name / first), &(name / (first + 1)), conv)
     }
 
+    #[expect(clippy::unused_self, reason = "called beside those that do use it")]
     fn separable(&self, g: &mut Builder, name: &Scope, x: Node, spread: Conv2d) -> Node {
         let y = separable(g, &(name / 0), x, spread);
         let y = g.batch_norm(y, &(name / 1));

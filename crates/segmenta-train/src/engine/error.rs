@@ -18,7 +18,7 @@ pub enum EngineError {
     Weights(#[from] WeightsError),
     /// A batch norm that has to find a variance among one value a channel.
     #[error(
-        "`{node}` is a batch norm of one value a channel ({channels} channels of 1×1 pixels, a batch of one): its variance is 0, so all would become the same · train with two pictures a batch or more, with larger pictures, or freeze the part that `{node}` is in"
+        "`{node}` is a batch norm of one value a channel ({channels} channels of 1×1 pixels, a batch of one): its variance is 0, so all would become the same · train with two pictures a batch or more (train.drop_last = true leaves a last batch of one out), with larger pictures, or freeze the part that `{node}` is in"
     )]
     OneValue {
         /// The batch norm.

@@ -48,6 +48,28 @@ pub(super) struct Progress {
     pub(super) averaged: u64,
 }
 
+impl Progress {
+    /// Where the run of a checkpoint is.
+    pub(super) fn read(path: &Path) -> Result<Self, RunError> {
+        Self::of(&StateDict::open(path)?, path)
+    }
+
+    fn of(dict: &StateDict, path: &Path) -> Result<Self, RunError> {
+        let json = dict.metadata().get(KEY);
+        let json = json.ok_or_else(|| wrong("no checkpoint of a run".into(), path))?;
+        let other = |e| wrong(format!("a checkpoint of another version ({e})"), path);
+        serde_json::from_str(json).map_err(other)
+    }
+}
+
+fn wrong(problem: String, path: &Path) -> RunError {
+    RunError::Checkpoint {
+        problem,
+        path: path.display().to_string(),
+        remedy: "begin anew with --overwrite",
+    }
+}
+
 /// What is saved and restored.
 pub(super) struct Kept<'a> {
     pub(super) parameters: &'a mut Parameters,
@@ -91,16 +113,9 @@ impl Kept<'_> {
 
     /// Takes up what was saved.
     pub(super) fn restore(&mut self, path: &Path) -> Result<Progress, RunError> {
-        let wrong = |problem: String| RunError::Checkpoint {
-            problem,
-            path: path.display().to_string(),
-            remedy: "begin anew with --overwrite",
-        };
+        let wrong = |problem| wrong(problem, path);
         let dict = StateDict::open(path)?;
-        let json = dict.metadata().get(KEY);
-        let json = json.ok_or_else(|| wrong("no checkpoint of a run".into()))?;
-        let progress: Progress = serde_json::from_str(json)
-            .map_err(|e| wrong(format!("a checkpoint of another version ({e})")))?;
+        let progress = Progress::of(&dict, path)?;
         for at in 0..self.parameters.entries().len() {
             let entry = &self.parameters.entries()[at];
             let found = dict.get(&entry.name).map(|info| &info.shape);

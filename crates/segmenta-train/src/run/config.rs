@@ -340,6 +340,10 @@ impl Config {
                 problem,
             })?;
         }
+        if let Some(toml::Value::Table(optimizer)) = table.get_mut("optimizer") {
+            let adam = || toml::Value::String("adam".into());
+            optimizer.entry("name").or_insert_with(adam);
+        }
         // Through text again, so that an error shows its line.
         let text = toml::to_string(&table).map_err(|e| wrong(e.to_string()))?;
         let config: Self = toml::from_str(&text).map_err(|e| wrong(message(&e)))?;
@@ -435,10 +439,16 @@ fn message(error: &toml::de::Error) -> String {
     if let [unknown, known @ ..] = &names[..]
         && text.starts_with("unknown field")
     {
-        let nearest = known.iter().max_by(|a, b| {
-            let likeness = |name: &str| strsim::jaro_winkler(unknown, name);
-            likeness(a).total_cmp(&likeness(b))
+        // Sections with parts of their own do not list their keys.
+        let explained = EXPLAINED.lines().filter_map(|line| {
+            let key = line.trim_start_matches("# ").split_once(" = ")?.0;
+            key.chars()
+                .all(|c| c.is_ascii_lowercase() || c == '_')
+                .then(|| key.to_string())
         });
+        let all = known.iter().cloned().chain(explained);
+        let likeness = |name: &String| strsim::jaro_winkler(unknown, name);
+        let nearest = all.max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
         if let Some(nearest) = nearest {
             return format!(
                 "there is no key `{unknown}`; did you mean `{nearest}`? `segmenta train --explain` lists all"

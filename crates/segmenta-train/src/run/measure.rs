@@ -97,6 +97,9 @@ pub(super) fn target(
 
 /// Measures a network on all pictures of a loader. `loss` is asked for each batch's loss; `advance` hears of each
 /// batch and says whether to go on.
+///
+/// # Errors
+/// Pictures that cannot be read, or of ids that are no class; an input that does not fit the network.
 pub fn measure(
     evaluator: &Evaluator,
     loader: &Loader,

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use segmenta_data::augment::{Augmentation, Draw as Chance, Transform};
-use segmenta_data::{Batch, Dataset, Loader, LoaderOptions, Split};
+use segmenta_data::{Batch, Dataset, Item, Loader, LoaderOptions, Split};
 use segmenta_graph::{Graph, Shape};
 use segmenta_image::{LabelMap, Preprocess, Resize};
 use segmenta_report::{
@@ -204,13 +204,19 @@ impl Session {
                 .to_vec(),
             best_by: best_by.unwrap_or(0),
         };
+        let checkpoint = Some(folder.last()).filter(|path| settings.resume && path.exists());
+        let record = if settings.resume {
+            let steps = checkpoint.as_deref().map(Progress::read).transpose()?;
+            RunRecord::resume(
+                &folder,
+                recorded,
+                steps.map_or(0, |progress| progress.steps),
+            )?
+        } else {
+            RunRecord::create(&folder, recorded)?
+        };
         let mut session = Self {
-            record: if settings.resume {
-                // Truncated below, when the checkpoint has told where it is.
-                RunRecord::resume(&folder, recorded.clone(), u64::MAX)?
-            } else {
-                RunRecord::create(&folder, recorded.clone())?
-            },
+            record,
             log: RunLog::open(&folder)?,
             progress: Progress::default(),
             begun_at: 0,
@@ -231,13 +237,10 @@ impl Session {
             ema,
             taken,
         };
-        if session.settings.resume && session.folder.last().exists() {
-            let path = session.folder.last();
+        if let Some(path) = checkpoint {
             session.progress = session.kept().restore(&path)?;
             session.engine.set_steps(session.progress.passes);
             session.begun_at = session.progress.steps;
-            let (folder, steps) = (session.folder.clone(), session.progress.steps);
-            session.record = RunRecord::resume(&folder, recorded, steps)?;
         }
         Ok(session)
     }
@@ -459,6 +462,10 @@ impl Session {
 
     /// Measures the network, records the epoch, and keeps the weights if they are the best; its score. `None` if it
     /// was told to stop meanwhile.
+    #[expect(
+        clippy::option_option,
+        reason = "told to stop, and nothing to measure, are two things"
+    )]
     fn measure_epoch(
         &mut self,
         number: u32,
@@ -803,7 +810,7 @@ fn loaders(config: &Config, dataset: &Dataset) -> Result<(Loader, Loader, Augmen
             }
             Draw::First => {
                 let count = (config.data.train_share * all.len() as f64).round() as usize;
-                let names: Vec<&str> = all.items().iter().map(|item| item.name()).collect();
+                let names: Vec<&str> = all.items().iter().map(Item::name).collect();
                 let first = |name: &str| names[..count.min(names.len())].contains(&name);
                 (
                     all.filtered(|item| first(item.name())),

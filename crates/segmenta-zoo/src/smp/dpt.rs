@@ -119,6 +119,10 @@ fn build(g: &mut Builder, name: &Scope, plan: &Plan<'_>) -> Node {
 }
 
 /// A block's map with what its class token says.
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "as its neighbours take it"
+)]
 fn with_token(g: &mut Builder, name: &Scope, block: &TransformerBlock, readout: Readout) -> Node {
     let map = block.patches;
     if readout == Readout::Ignore {

@@ -207,15 +207,11 @@ pub(crate) fn build(
         depth,
     };
     if plan.features.blocks.is_empty() == decoder.on_transformer {
-        let (name, kind) = match decoder.on_transformer {
-            true => (
-                encoder.name,
-                "a plain transformer, such as `tu-vit_small_patch16_224`",
-            ),
-            false => (
-                encoder.name,
-                "an encoder whose maps halve, such as `resnet34`",
-            ),
+        let name = encoder.name;
+        let kind = if decoder.on_transformer {
+            "a plain transformer, such as `tu-vit_small_patch16_224`"
+        } else {
+            "an encoder whose maps halve, such as `resnet34`"
         };
         return Err(format!("takes {kind}; `{name}` is none").into());
     }

@@ -28,6 +28,7 @@ fn mask(room: &Room, name: &str, width: usize, height: usize, ids: &[u8]) {
 }
 
 #[track_caller]
+#[expect(clippy::needless_pass_by_value, reason = "an answer is judged once")]
 fn fails(answer: Answer, code: i32, name: &str) {
     assert_eq!(answer.code, Some(code), "{}", answer.transcript());
     snapshot(name, &answer);

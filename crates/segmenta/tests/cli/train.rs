@@ -11,7 +11,7 @@ const RECIPE: &str = "\
 encoder = \"resnet18\"
 classes = 1
 [input]
-size = [32, 32]
+size = [64, 64]
 [train]
 epochs = 1
 batch = 2

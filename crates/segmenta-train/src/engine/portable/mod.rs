@@ -23,6 +23,9 @@ use super::cpu::Setup;
 use super::executor::extents;
 use super::{DeviceSpec, EngineError, Parameters, Phase, Timing};
 
+/// Results, the tape's pieces, and what batch norms measured.
+type Walked = (Vec<Tensor<4>>, Vec<Piece>, Vec<Measured>);
+
 /// A network that learns on a device of Burn's.
 #[derive(Debug)]
 pub(super) struct Portable {
@@ -142,7 +145,7 @@ impl Portable {
         parameters: &Parameters,
         input: Tensor<4>,
         timings: &mut Option<Vec<Timing>>,
-    ) -> Result<(Vec<Tensor<4>>, Vec<Piece>, Vec<Measured>), EngineError> {
+    ) -> Result<Walked, EngineError> {
         // One tape for the whole network; or, where each node is to be looked at or timed, one for each.
         let cut = self.check || timings.is_some();
         let mut values = self.values(input);

@@ -216,12 +216,12 @@ fn profile(runs: &[(Vec<Timing>, f64, f64)]) -> String {
         .map(|((phase, kind), ms)| (phase.to_string(), kind, ms))
         .collect();
     rows.push((
-        "".into(),
+        String::new(),
         LOSS,
         middle(runs.iter().map(|run| run.1).collect()),
     ));
     rows.push((
-        "".into(),
+        String::new(),
         OPTIMIZER,
         middle(runs.iter().map(|run| run.2).collect()),
     ));

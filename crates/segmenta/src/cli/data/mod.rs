@@ -54,7 +54,7 @@ pub(super) fn with_progress<T>(
         progress
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .advance()
+            .advance();
     });
     progress
         .into_inner()

@@ -8,6 +8,7 @@ use super::super::args::number;
 use clap::{Args, ValueHint};
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct Train {
     /// A recipe: a TOML file, or the name of one that comes with Segmenta (see below)
     #[arg(value_name = "RECIPE", required_unless_present = "explain", value_hint = ValueHint::FilePath)]

@@ -1,0 +1,390 @@
+//! Burn's operations give what our kernels give, node by node: results, gradients, running statistics, and what
+//! is dropped. On Burn's own processor backend, or on the device that `SEGMENTA_DEVICE` names.
+
+#[path = "../../../conformance/formula.rs"]
+mod formula;
+
+use burn::tensor::{Tensor, TensorData};
+use segmenta_graph::{
+    Activation, Builder, Conv2d, ConvTranspose2d, Filter, Graph, Node, Pool2d, Role, Scope, Shape,
+};
+use segmenta_train::engine::{DeviceSpec, Engine, EngineError, EngineOptions, Parameters, Phase};
+use segmenta_train::optim::{Part, Parts};
+
+/// Largest difference, relative to the root mean square of what is compared.
+const TOLERANCE: f32 = 1e-4;
+
+fn device() -> DeviceSpec {
+    let named = std::env::var("SEGMENTA_DEVICE").ok();
+    let named = named.map(|name| name.parse().unwrap());
+    named
+        .filter(|&spec| spec != DeviceSpec::Cpu)
+        .unwrap_or(DeviceSpec::Flex)
+}
+
+fn graph(channels: usize, build: impl Fn(&mut Builder, Node) -> Node) -> Graph {
+    let (mut g, x) = Builder::new(channels);
+    let out = build(&mut g, x);
+    g.output("out", out);
+    g.finish().unwrap()
+}
+
+fn name(text: &str) -> Scope {
+    Scope::root() / text
+}
+
+fn engine(graph: &Graph, options: EngineOptions) -> Engine {
+    let parameters = Parameters::from_values(graph, &options.device.device().unwrap(), |p| {
+        formula::weight(&p.name, &p.shape, p.role == Role::TransposedKernel)
+    });
+    Engine::new(graph.clone(), parameters, options).unwrap()
+}
+
+/// Everything that two steps give, by name.
+fn steps(graph: &Graph, shape: Shape, options: EngineOptions) -> Vec<(String, Vec<f32>)> {
+    let mut engine = engine(graph, options);
+    let mut all = Vec::new();
+    for step in 0..2 {
+        let input = formula::image(&format!("step {step}"), shape.len());
+        let results = engine.forward(input, shape).unwrap();
+        let gradients = results.iter().enumerate().map(|(output, result)| {
+            all.push((format!("result {output} of step {step}"), values(result)));
+            let extents = result.dims();
+            let probe = formula::unit(&format!("probe {output}"), extents.iter().product());
+            let probe = probe.into_iter().map(|u| u - 0.5).collect();
+            Tensor::from_data(TensorData::new(probe, extents), engine.device())
+        });
+        let gradients = gradients.collect();
+        for (name, gradient) in engine.backward(gradients).unwrap() {
+            all.push((
+                format!("gradient of {name} in step {step}"),
+                values(&gradient),
+            ));
+        }
+    }
+    for (at, entry) in graph.parameters().iter().enumerate() {
+        all.push((entry.name.clone(), engine.parameters().values(at).unwrap()));
+    }
+    all
+}
+
+fn values<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
+    tensor.clone().try_into_vec_as::<f32>().unwrap()
+}
+
+/// Our kernels and the device's operations agree on two steps of this network.
+#[expect(clippy::needless_pass_by_value, reason = "parts are made for the call")]
+fn agree(what: &str, shape: [usize; 4], parts: Parts, build: impl Fn(&mut Builder, Node) -> Node) {
+    let graph = graph(shape[1], build);
+    let options = |device| EngineOptions {
+        device,
+        parts: parts.clone(),
+        seed: 3,
+        ..EngineOptions::default()
+    };
+    let ours = steps(&graph, shape.into(), options(DeviceSpec::Cpu));
+    let theirs = steps(&graph, shape.into(), options(device()));
+    let names = |all: &[(String, Vec<f32>)]| -> Vec<String> {
+        all.iter().map(|(name, _)| name.clone()).collect()
+    };
+    assert_eq!(names(&ours), names(&theirs), "{what}");
+    let gradients = names(&ours)
+        .iter()
+        .filter(|n| n.starts_with("gradient"))
+        .count();
+    assert!(gradients > 0, "{what}: nothing learns");
+    for ((name, ours), (_, theirs)) in ours.iter().zip(&theirs) {
+        assert_eq!(ours.len(), theirs.len(), "{what}: {name}");
+        let squares: f32 = ours.iter().map(|v| v * v).sum();
+        let scale = (squares / ours.len() as f32).sqrt().max(1e-3);
+        for (i, (a, b)) in ours.iter().zip(theirs).enumerate() {
+            let off = (a - b).abs() / scale;
+            assert!(off <= TOLERANCE, "{what}: {name}[{i}] is {a}, there {b}");
+        }
+    }
+}
+
+/// A convolution to learn before the operation, and one after it.
+fn between(what: &str, shape: [usize; 4], build: impl Fn(&mut Builder, Node) -> Node) {
+    agree(what, shape, Parts::default(), |g, x| {
+        let before = Conv2d::square(3, 6).with_bias();
+        let x = g.conv(x, &name("before"), before);
+        let y = build(g, x);
+        g.conv(y, &name("after"), Conv2d::pointwise(4).with_bias())
+    });
+}
+
+#[test]
+fn convolutions() {
+    let shape = [2, 3, 13, 18];
+    let kinds = [
+        ("plain", Conv2d::square(3, 8)),
+        (
+            "biased, strided",
+            Conv2d::square(5, 8).stride(2).with_bias(),
+        ),
+        ("pointwise, strided", Conv2d::pointwise(7).stride(2)),
+        ("dilated", Conv2d::square(3, 8).dilation(3)),
+        ("in groups", Conv2d::square(3, 8).groups(2)),
+        ("depthwise", Conv2d::square(3, 6).stride(2).depthwise(6)),
+        (
+            "padded as TensorFlow",
+            Conv2d::square(3, 8).stride(2).same_for(224),
+        ),
+        (
+            "depthwise, padded as TensorFlow",
+            Conv2d::square(5, 6).depthwise(6).stride(2).same_for(64),
+        ),
+    ];
+    for (what, conv) in kinds {
+        between(what, shape, |g, x| g.conv(x, &name("conv"), conv));
+    }
+    between("linear", shape, |g, x| g.linear(x, &name("linear"), 9));
+}
+
+#[test]
+fn transposed_convolutions() {
+    let odd = ConvTranspose2d {
+        kernel: [3, 4],
+        stride: [2, 3],
+        padding: [1, 0],
+        output_padding: [1, 2],
+        dilation: [2, 1],
+        groups: 2,
+        ..ConvTranspose2d::tiles(3, 8).with_bias()
+    };
+    let kinds = [
+        ("tiles", ConvTranspose2d::tiles(2, 5)),
+        ("upsampling", ConvTranspose2d::upsample(4, 5).with_bias()),
+        ("everything at once", odd),
+    ];
+    for (what, conv) in kinds {
+        between(what, [2, 3, 6, 7], |g, x| {
+            g.conv_transpose(x, &name("up"), conv)
+        });
+    }
+}
+
+#[test]
+fn activations() {
+    for activation in [
+        Activation::Relu,
+        Activation::Relu6,
+        Activation::Hardswish,
+        Activation::Hardsigmoid,
+        Activation::Sigmoid,
+        Activation::Silu,
+    ] {
+        // Wide enough a range for both clamps.
+        between(&format!("{activation:?}"), [2, 3, 9, 10], |g, x| {
+            let wide = g.add(x, x, &name("twice"));
+            let wide = g.add(wide, wide, &name("fourfold"));
+            g.activation(wide, activation)
+        });
+    }
+}
+
+#[test]
+fn maps_brought_together() {
+    let shape = [3, 3, 8, 9];
+    between("squeeze and excite", shape, |g, x| {
+        let gate = g.global_avg_pool(x, &name("pool"));
+        let gate = g.activation(gate, Activation::Sigmoid);
+        g.mul(x, gate, &name("scaled"))
+    });
+    between("a gate of one channel", shape, |g, x| {
+        let gate = g.conv(x, &name("gate"), Conv2d::pointwise(1));
+        g.mul(x, gate, &name("gated"))
+    });
+    between("a product of maps", shape, |g, x| {
+        let other = g.conv(x, &name("other"), Conv2d::pointwise(6));
+        g.mul(x, other, &name("product"))
+    });
+    between("parts of odd widths", shape, |g, x| {
+        let narrow = g.conv(x, &name("narrow"), Conv2d::pointwise(3));
+        let whole = g.concat(&[narrow, x, narrow], &name("whole"));
+        g.relu(whole)
+    });
+}
+
+#[test]
+fn pools() {
+    let shape = [2, 3, 11, 14];
+    let pool = |ceil: bool| {
+        let pool = Pool2d::square(3).stride(2).padding(1);
+        if ceil { pool.ceil_mode() } else { pool }
+    };
+    for ceil in [false, true] {
+        between("maxima", shape, |g, x| {
+            g.max_pool(x, &name("pool"), pool(ceil))
+        });
+        for pads in [false, true] {
+            between("means", shape, |g, x| {
+                g.avg_pool(x, &name("pool"), pool(ceil), pads)
+            });
+        }
+    }
+    between("unpooled", shape, |g, x| {
+        let pool = g.max_pool(x, &name("pool"), Pool2d::square(2));
+        let y = g.conv(pool, &name("inner"), Conv2d::square(3, 6));
+        g.max_unpool(y, pool, &name("unpool"))
+    });
+    between("adaptive means", shape, |g, x| {
+        g.adaptive_avg_pool(x, &name("pool"), [3, 4])
+    });
+}
+
+#[test]
+fn resizes_and_fits() {
+    let filters = [Filter::Nearest, Filter::BILINEAR, Filter::ALIGNED];
+    for filter in filters {
+        between(
+            &format!("{filter:?} twice as large"),
+            [2, 3, 5, 7],
+            |g, x| g.upsample(x, 2, filter, &name("up")),
+        );
+        between(&format!("{filter:?} as another"), [2, 3, 10, 13], |g, x| {
+            let small = g.conv(x, &name("small"), Conv2d::square(3, 6).stride(3));
+            let y = g.resize_like(small, x, filter, &name("large"));
+            let down = g.resize_like(y, small, filter, &name("down"));
+            g.add(down, small, &name("sum"))
+        });
+    }
+    between("filled up and cut off", [2, 3, 9, 11], |g, x| {
+        let small = g.max_pool(x, &name("pool"), Pool2d::square(2));
+        let filled = g.fit_like(small, x, &name("filled"));
+        let sum = g.add(filled, x, &name("sum"));
+        g.fit_like(sum, small, &name("cut"))
+    });
+}
+
+#[test]
+fn norms_measure_the_batch_unless_frozen() {
+    let build = |g: &mut Builder, x: Node| {
+        let y = g.conv_bn_relu(x, &name("a"), &name("a_norm"), Conv2d::square(3, 6));
+        g.conv_bn(y, &name("b"), &name("b_norm"), Conv2d::square(3, 5))
+    };
+    agree("norms", [3, 3, 7, 8], Parts::default(), build);
+    let frozen = |prefix: &str| Part {
+        frozen: true,
+        ..Part::new(prefix)
+    };
+    let parts = Parts {
+        parts: vec![frozen("a"), frozen("a_norm")],
+        ..Parts::default()
+    };
+    agree("frozen", [3, 3, 7, 8], parts, build);
+}
+
+#[test]
+fn the_same_is_dropped() {
+    between("dropout", [2, 3, 8, 9], |g, x| {
+        g.dropout(x, 0.4, &name("drop"))
+    });
+    between("stochastic depth", [16, 3, 4, 4], |g, x| {
+        let y = g.conv(x, &name("branch"), Conv2d::square(3, 6));
+        let y = g.stochastic_depth(y, 0.5, &name("depth"));
+        g.add(x, y, &name("sum"))
+    });
+}
+
+/// A network with a norm in its middle, on the device.
+fn small(options: EngineOptions) -> (Graph, Engine) {
+    let graph = graph(3, |g, x| {
+        let conv = Conv2d::square(3, 4).with_bias();
+        let x = g.conv_bn_relu(x, &name("first"), &name("norm"), conv);
+        g.conv(x, &name("last"), conv)
+    });
+    let engine = engine(&graph, options);
+    (graph, engine)
+}
+
+fn options() -> EngineOptions {
+    EngineOptions {
+        device: device(),
+        ..EngineOptions::default()
+    }
+}
+
+#[test]
+fn a_norm_of_one_value_is_refused() {
+    let (_, mut engine) = small(options());
+    let error = engine.forward(vec![0.5; 3], Shape::new(1, 3, 1, 1));
+    let EngineError::OneValue { node, channels } = error.unwrap_err() else {
+        panic!("another error");
+    };
+    assert_eq!((&*node, channels), ("norm", 4));
+}
+
+#[test]
+fn a_backward_pass_follows_each_forward_pass() {
+    let (_, mut engine) = small(options());
+    let shape = Shape::new(2, 3, 4, 5);
+    let results = engine.forward(vec![0.5; shape.len()], shape).unwrap();
+    let gradients = vec![results[0].ones_like()];
+    assert_eq!(engine.backward(gradients.clone()).unwrap().len(), 6);
+    let again = engine.backward(gradients);
+    assert!(matches!(again.unwrap_err(), EngineError::NoForward));
+}
+
+#[test]
+fn the_first_node_that_made_a_nan_is_named() {
+    let options = EngineOptions {
+        debug_numerics: true,
+        ..options()
+    };
+    let shape = Shape::new(2, 3, 4, 5);
+    let input = || formula::image("picture", shape.len());
+    let found = |error: EngineError| match error {
+        EngineError::NotFinite { node, phase, .. } => (node, phase),
+        other => panic!("{other}"),
+    };
+
+    let (_, mut engine) = small(options.clone());
+    let results = engine.forward(input(), shape).unwrap();
+    let nan = results[0].full_like(f32::NAN);
+    let error = engine.backward(vec![nan]).unwrap_err();
+    assert_eq!(found(error), ("last".into(), Phase::Backward));
+
+    let (graph, mut engine) = small(options);
+    let at = engine.parameters().position("norm.weight").unwrap();
+    let values = vec![f32::INFINITY; graph.parameters()[at].len()];
+    engine.parameters_mut().set(at, values);
+    let error = engine.forward(input(), shape).unwrap_err();
+    assert_eq!(found(error), ("norm".into(), Phase::Forward));
+}
+
+#[test]
+fn a_step_that_is_timed_gives_the_same() {
+    let shape = Shape::new(2, 3, 6, 5);
+    let step = |timed: bool| {
+        let (_, mut engine) = small(options());
+        if timed {
+            engine.time();
+        }
+        let results = engine
+            .forward(formula::image("picture", shape.len()), shape)
+            .unwrap();
+        let gradients = engine.backward(vec![results[0].ones_like()]).unwrap();
+        let gradients: Vec<_> = gradients
+            .iter()
+            .map(|(n, g)| (n.clone(), values(g)))
+            .collect();
+        (values(&results[0]), gradients, engine.take_timings())
+    };
+    let (results, gradients, none) = step(false);
+    assert!(none.is_empty());
+    let (timed_results, timed_gradients, timings) = step(true);
+    assert_eq!(results, timed_results);
+    for ((name, a), (timed_name, b)) in gradients.iter().zip(&timed_gradients) {
+        assert_eq!(name, timed_name);
+        let near = a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-5);
+        assert!(near, "{name}: {a:?}, timed {b:?}");
+    }
+    for phase in [Phase::Forward, Phase::Backward] {
+        for node in ["first", "norm", "last"] {
+            let found = timings.iter().any(|t| t.phase == phase && t.node == node);
+            assert!(found, "{phase} of {node}");
+        }
+    }
+}
