@@ -168,7 +168,7 @@ SETTINGS = [
         "vgg11",
         {
             "encoder_depth": 4,
-            "decoder_channels": [64, 32, 16, 8],
+            "decoder_channels": [64, 32, 16, 16],
             "decoder_attention_type": "scse",
             "activation": "logsoftmax",
         },

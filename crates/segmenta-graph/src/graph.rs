@@ -80,16 +80,23 @@ impl Graph {
         &self.parameters[id.index()]
     }
 
-    /// Names of the entries of the layers that read the network's input: those whose shapes depend on how
-    /// many channels come in.
+    /// Names of the entries of the layers that read the network's input, padded, pooled or as it is: those
+    /// whose shapes depend on how many channels come in.
     pub fn input_parameters(&self) -> Vec<String> {
-        let on_input = |data: &&NodeData| data.inputs.contains(&Node(0));
-        let entries = self
-            .nodes
-            .iter()
-            .filter(on_input)
-            .flat_map(|data| &data.parameters);
-        entries.map(|&id| self.parameter(id).name.clone()).collect()
+        let mut carries = vec![false; self.nodes.len()];
+        let mut entries = Vec::new();
+        for (node, data) in self.iter() {
+            let reads_it = !data.inputs.is_empty() && data.inputs.iter().all(|i| carries[i.index()]);
+            carries[node.index()] = match data.op {
+                Op::Input => true,
+                _ => reads_it && data.parameters.is_empty(),
+            };
+            if reads_it {
+                entries.extend(&data.parameters);
+            }
+        }
+        let names = entries.iter().map(|&id| self.parameter(id).name.clone());
+        names.collect()
     }
 
     /// Number of values that training changes: what PyTorch counts as parameters.

@@ -11,7 +11,7 @@ use segmenta_image::PictureError;
 pub enum ReportError {
     /// A run would be overwritten.
     #[error(
-        "a run is already there · {} · give the new run another name, resume the old one, or say that it may be replaced",
+        "a run is already there · {} · give the new run another name (-o), go on with the old one (--resume), or replace it (--overwrite)",
         .0.display()
     )]
     Exists(PathBuf),

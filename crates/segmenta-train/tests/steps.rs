@@ -327,6 +327,20 @@ fn steps_agree_with_pytorch() {
     }
 }
 
+/// So that what runs on GPUs is tried where there is none.
+#[test]
+fn small_steps_agree_by_burns_operations() {
+    let small = ["tutorial-segnet-train", "smp-unet-resnet18-train"];
+    let mut tried = 0;
+    for (case, graph) in cases() {
+        if small.contains(&&*case.name) {
+            case.check(&graph, &ways(DeviceSpec::Flex));
+            tried += 1;
+        }
+    }
+    assert_eq!(tried, small.len(), "the project's own files are there");
+}
+
 #[test]
 fn threads_do_not_change_a_bit() {
     for (case, graph) in cases() {

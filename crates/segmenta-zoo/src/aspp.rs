@@ -19,43 +19,54 @@ impl Aspp {
     /// One 1×1 branch, one branch a rate, one of the whole picture; side by side, then projected.
     pub(crate) fn build(&self, g: &mut Builder, name: &Scope, x: Node) -> Node {
         let convs = name / "convs";
-        let mut parts = vec![self.branch(g, &(&convs / 0), x, Conv2d::pointwise(self.width), 0)];
+        let mut parts = vec![branch(
+            g,
+            &(&convs / 0),
+            x,
+            Conv2d::pointwise(self.width),
+            0,
+        )];
         for (rate, i) in self.rates.into_iter().zip(1..) {
             let module = &convs / i;
             let spread = Conv2d::square(3, self.width).dilation(rate);
             parts.push(if self.separable {
-                self.separable(g, &module, x, spread)
+                separable_relu(g, &module, x, spread, 0)
             } else {
-                self.branch(g, &module, x, spread, 0)
+                branch(g, &module, x, spread, 0)
             });
         }
         let pooling = &convs / 4;
         let mean = g.global_avg_pool(x, &(&pooling / 0));
-        let mean = self.branch(g, &pooling, mean, Conv2d::pointwise(self.width), 1);
+        let mean = branch(g, &pooling, mean, Conv2d::pointwise(self.width), 1);
         parts.push(g.resize_like(mean, x, Filter::BILINEAR, &pooling));
 
         let y = g.concat(&parts, &convs);
         let project = name / "project";
-        let y = self.branch(g, &project, y, Conv2d::pointwise(self.width), 0);
+        let y = branch(g, &project, y, Conv2d::pointwise(self.width), 0);
         g.dropout(y, self.dropout, &(&project / 3))
-    }
-
-    /// Convolution, batch norm and ReLU, the first under number `first`.
-    #[expect(clippy::unused_self, reason = "called beside those that do use it")]
-    fn branch(&self, g: &mut Builder, name: &Scope, x: Node, conv: Conv2d, first: usize) -> Node {
-        g.conv_bn_relu(x, &(name / first), &(name / (first + 1)), conv)
-    }
-
-    #[expect(clippy::unused_self, reason = "called beside those that do use it")]
-    fn separable(&self, g: &mut Builder, name: &Scope, x: Node, spread: Conv2d) -> Node {
-        let y = separable(g, &(name / 0), x, spread);
-        let y = g.batch_norm(y, &(name / 1));
-        g.relu(y)
     }
 }
 
+/// Convolution, batch norm and ReLU, the first under number `first`.
+fn branch(g: &mut Builder, name: &Scope, x: Node, conv: Conv2d, first: usize) -> Node {
+    g.conv_bn_relu(x, &(name / first), &(name / (first + 1)), conv)
+}
+
+/// Depthwise and pointwise convolution, batch norm and ReLU, the first two under number `first`.
+pub(crate) fn separable_relu(
+    g: &mut Builder,
+    name: &Scope,
+    x: Node,
+    conv: Conv2d,
+    first: usize,
+) -> Node {
+    let y = separable(g, &(name / first), x, conv);
+    let y = g.batch_norm(y, &(name / (first + 1)));
+    g.relu(y)
+}
+
 /// Depthwise and pointwise convolution without biases.
-pub(crate) fn separable(g: &mut Builder, name: &Scope, x: Node, conv: Conv2d) -> Node {
+fn separable(g: &mut Builder, name: &Scope, x: Node, conv: Conv2d) -> Node {
     let channels = g.channels(x);
     let depthwise = Conv2d {
         out_channels: channels,

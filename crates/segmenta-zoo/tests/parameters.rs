@@ -27,6 +27,7 @@ fn table() -> BTreeMap<(String, String), (usize, u64)> {
 /// 64-bit FNV-1a over a line an entry, its name and its shape.
 fn digest(graph: &Graph) -> u64 {
     let entries = graph.parameters().iter();
+    #[expect(clippy::format_collect, reason = "a few hundred lines, once")]
     let text: String = entries
         .map(|p| format!("{} {:?}\n", p.name, p.shape))
         .collect();

@@ -140,7 +140,7 @@ fn a_key_that_fits_wins_and_a_nan_reaches_what_comes_out() {
         let shapes = [shape; 3];
         let scratch = attention_scratch(isa, shapes, 1);
         let got = run(isa, 1, shapes, &maps, scratch, |m, to, s| {
-            attention(m, 1, to, s)
+            attention(m, 1, to, s);
         });
         assert_eq!(got, vec![33.0; 40], "{isa}");
         maps[0][7] = f32::NAN;

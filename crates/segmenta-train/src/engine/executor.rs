@@ -107,6 +107,12 @@ impl Executor {
     }
 }
 
+/// Waits until a device has done all that it was given.
+pub(super) fn sync(device: &Device) -> Result<(), EngineError> {
+    let synced = device.sync();
+    synced.map_err(|e| EngineError::Device(e.to_string()))
+}
+
 /// A shape as Burn has it.
 pub(super) fn extents(shape: Shape) -> [usize; 4] {
     [shape.batch, shape.channels, shape.height, shape.width]

@@ -2,7 +2,7 @@
 //!
 //! *In*: a [`Graph`], its [`Parameters`], batches as NCHW numbers. *Out*: logits as Burn tensors, from which
 //! any loss follows, and for the loss's gradients those of every parameter, which an
-//! [`Optimizer`](crate::optim::Optimizer) takes.
+//! [`Optimizer`] takes.
 //!
 //! On this machine's processor both passes are one program over kernels of our own (`cpu`): it sees the whole
 //! graph, so values have places in one arena, norms and non-linearities are fused, and gradients of sums and
@@ -192,6 +192,14 @@ impl Engine {
     /// Where it learns: targets are to be there, as are the tensors that an optimiser is loaded with.
     pub fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// Waits until the device has done all that it was given.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn sync(&self) -> Result<(), EngineError> {
+        executor::sync(&self.device)
     }
 
     /// The instruction set in use.

@@ -4,7 +4,7 @@
 use segmenta_graph::{Builder, Conv2d, Filter, InitRule, Node, Scope};
 
 use super::{Decoder, Head, Plan, Settings, ShapeOf, extent};
-use crate::aspp::{Aspp, separable};
+use crate::aspp::{Aspp, separable_relu};
 use crate::settings::Channels;
 
 pub(crate) static DEEPLABV3: Decoder = Decoder {
@@ -59,12 +59,7 @@ fn build_plus(g: &mut Builder, name: &Scope, plan: &Plan<'_>) -> Node {
     let module = name / "aspp";
     let x = aspp.build(g, &(&module / 0), plan.last());
     let conv = Conv2d::square(3, aspp.width);
-    let mut separable_relu = |x: Node, module: &Scope, first: usize| {
-        let y = separable(g, &(module / first), x, conv);
-        let y = g.batch_norm(y, &(module / (first + 1)));
-        g.relu(y)
-    };
-    let x = separable_relu(x, &module, 1);
+    let x = separable_relu(g, &module, x, conv, 1);
     // Stride 4, which every encoder gives.
     let finer = plan.features.level(2).unwrap_or(plan.input);
     let x = g.resize_like(x, finer, Filter::ALIGNED, &(name / "up"));
@@ -76,12 +71,7 @@ fn build_plus(g: &mut Builder, name: &Scope, plan: &Plan<'_>) -> Node {
         Conv2d::pointwise(FINER),
     );
     let both = g.concat(&[x, finer], name);
-    let mut separable_relu = |x: Node, module: &Scope, first: usize| {
-        let y = separable(g, &(module / first), x, conv);
-        let y = g.batch_norm(y, &(module / (first + 1)));
-        g.relu(y)
-    };
-    separable_relu(both, &(name / "block2"), 0)
+    separable_relu(g, &(name / "block2"), both, conv, 0)
 }
 
 /// Rates and output stride leave no trace in a state dict.

@@ -87,7 +87,7 @@ fn build(g: &mut Builder, name: &Scope, plan: &Plan<'_>) -> Node {
     let projected: Vec<Node> = blocks
         .iter()
         .enumerate()
-        .map(|(i, block)| with_token(g, &(name / "projection_blocks" / i), block, readout))
+        .map(|(i, &block)| with_token(g, &(name / "projection_blocks" / i), block, readout))
         .collect();
     let mut maps = Vec::new();
     for (i, (&map, &channels)) in projected.iter().zip(channels).enumerate() {
@@ -119,11 +119,7 @@ fn build(g: &mut Builder, name: &Scope, plan: &Plan<'_>) -> Node {
 }
 
 /// A block's map with what its class token says.
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "as its neighbours take it"
-)]
-fn with_token(g: &mut Builder, name: &Scope, block: &TransformerBlock, readout: Readout) -> Node {
+fn with_token(g: &mut Builder, name: &Scope, block: TransformerBlock, readout: Readout) -> Node {
     let map = block.patches;
     if readout == Readout::Ignore {
         return map;

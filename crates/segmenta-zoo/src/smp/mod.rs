@@ -207,12 +207,12 @@ pub(crate) fn build(
         depth,
     };
     if plan.features.blocks.is_empty() == decoder.on_transformer {
-        let name = encoder.name;
         let kind = if decoder.on_transformer {
             "a plain transformer, such as `tu-vit_small_patch16_224`"
         } else {
             "an encoder whose maps halve, such as `resnet34`"
         };
+        let name = encoder.name;
         return Err(format!("takes {kind}; `{name}` is none").into());
     }
     if let Some(reason) = (decoder.refuses)(&plan) {

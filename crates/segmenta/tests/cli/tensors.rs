@@ -98,6 +98,33 @@ fn a_bench_answers_in_one_line_of_json() {
 }
 
 #[test]
+#[cfg(feature = "train")]
+fn a_step_is_timed_on_the_device_that_is_named() {
+    let room = Room::new();
+    let line = "bench step --model segnet --classes 2 --input 2x3x32x32 --runs 1 --warmup 0";
+    for device in ["cpu", "flex"] {
+        let answer = room.line(&format!("{line} --device {device} --profile --json"));
+        let answer = answer.succeeded();
+        let value: Value = serde_json::from_str(&answer.stdout).unwrap();
+        assert_eq!(value["device"], device);
+        assert!(value["median_ms"].as_f64().unwrap() > 0.0);
+        for column in ["forward ms", "backward ms", "optimizer"] {
+            assert!(answer.stderr.contains(column), "{}", answer.stderr);
+        }
+    }
+    let answer = room.line(&format!("{line} --device gpu"));
+    assert_eq!(answer.code, Some(2));
+    let said = "no device is called `gpu` · there are cpu, cuda";
+    assert!(answer.stderr.contains(said), "{}", answer.stderr);
+    if cfg!(not(feature = "cuda")) {
+        let answer = room.line(&format!("{line} --device cuda:1"));
+        assert_eq!(answer.code, Some(1));
+        let said = "`cuda:1`: built without feature `cuda` · cargo build --release --features cuda";
+        assert!(answer.stderr.contains(said), "{}", answer.stderr);
+    }
+}
+
+#[test]
 fn kernels_beside_the_peak_of_this_machine() {
     let room = Room::new();
     let answer = room

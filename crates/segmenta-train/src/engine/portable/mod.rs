@@ -20,7 +20,7 @@ use self::layers::{Layers, Measured, can_learn};
 use self::sides::Sides;
 use self::tape::{Gradients, Piece, first_not_finite};
 use super::cpu::Setup;
-use super::executor::extents;
+use super::executor::{extents, sync};
 use super::{DeviceSpec, EngineError, Parameters, Phase, Timing};
 
 /// Results, the tape's pieces, and what batch norms measured.
@@ -172,7 +172,7 @@ impl Portable {
             let own: Vec<Tensor<1>> = own.collect();
             let mut y = layers.compute(at, data, inputs, &own);
             if cut {
-                self.sync()?;
+                sync(&self.device)?;
                 self.timed(timings, at, Phase::Forward, start);
                 self.check(at, Phase::Forward, &y)?;
                 let without_tape = y.clone().inner().autodiff();
@@ -220,7 +220,7 @@ impl Portable {
             let (start, node) = (Instant::now(), piece.node());
             let made = piece.backward(&mut gradients);
             let Some(at) = node else { continue };
-            self.sync()?;
+            sync(&self.device)?;
             self.timed(timings, at, Phase::Backward, start);
             for gradient in &made.inputs {
                 self.check(at, Phase::Backward, gradient)?;
@@ -256,11 +256,6 @@ impl Portable {
         let mut values = vec![None; readers.len()];
         values[0] = Some(input.autodiff());
         Values { values, readers }
-    }
-
-    fn sync(&self) -> Result<(), EngineError> {
-        let synced = self.device.sync();
-        synced.map_err(|e| EngineError::Device(e.to_string()))
     }
 
     fn timed(&self, timings: &mut Option<Vec<Timing>>, at: usize, phase: Phase, start: Instant) {

@@ -91,6 +91,10 @@ pub(crate) struct BenchStep {
     /// The optimiser: sgd (with momentum 0.9), adam, adamw or rmsprop
     #[arg(long, default_value = "adam", value_name = "NAME")]
     pub(crate) optimizer: String,
+    /// Where to compute: cpu, cuda, cuda:N, wgpu, wgpu:N (GPUs need a build with the feature), flex (as on GPUs, on
+    /// the processor)
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub(crate) device: segmenta_train::engine::DeviceSpec,
     /// Threads to compute with [default: one a core]
     #[arg(long, value_name = "N", value_parser = number(1..=1024))]
     pub(crate) threads: Option<usize>,

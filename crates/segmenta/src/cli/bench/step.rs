@@ -5,7 +5,6 @@ use std::fmt::Write;
 use std::time::Instant;
 
 use anyhow::{Context, anyhow};
-use burn::tensor::Device;
 use segmenta_train::engine::{Engine, EngineOptions, Parameters, Phase, Timing};
 use segmenta_train::loss::{LossSpec, Target};
 use segmenta_train::optim::{self, Algorithm, Clip, Optimizer, Parts};
@@ -40,9 +39,10 @@ impl Bench {
             ..Options::new(args.classes)
         };
         let graph = find(&args.model)?.build(&options)?;
-        let device = Device::flex();
+        let device = args.device.device()?;
         let parameters = Parameters::initial(&graph, 0, &device);
         let options = EngineOptions {
+            device: args.device,
             threads: args.threads.unwrap_or(0),
             checkpointing: args.checkpointing,
             outputs: vec![graph.outputs()[0].name.clone()],
@@ -108,6 +108,8 @@ impl Bench {
         let update = Instant::now();
         self.engine
             .update(&mut self.optimizer, 1e-3, 1.0, false, gradients)?;
+        // A GPU is still at work on what it was given.
+        self.engine.sync()?;
         let times = [milliseconds(start), loss, milliseconds(update)];
         if value.is_finite() {
             return Ok(times);
@@ -150,7 +152,8 @@ pub(crate) fn step(args: &BenchStep) -> anyhow::Result<()> {
         text += &json!({
             "model": args.model, "encoder": args.encoder,
             "input": [shape.batch, shape.channels, shape.height, shape.width],
-            "threads": engine.threads().count(), "isa": engine.isa().to_string(), "runs": args.runs,
+            "device": args.device.to_string(), "threads": engine.threads().count(),
+            "isa": engine.isa().to_string(), "runs": args.runs,
             "median_ms": median, "min_ms": times[0], "arena_mb": arena, "peak_rss_mb": peak_rss_mb(),
         })
         .to_string();
@@ -158,8 +161,9 @@ pub(crate) fn step(args: &BenchStep) -> anyhow::Result<()> {
     }
     let _ = writeln!(
         text,
-        "{} · {shape} · {} · {} threads",
+        "{} · {shape} · {} · {} · {} threads",
         args.model,
+        args.device,
         engine.isa(),
         engine.threads().count()
     );
