@@ -86,7 +86,8 @@ impl Graph {
         let mut carries = vec![false; self.nodes.len()];
         let mut entries = Vec::new();
         for (node, data) in self.iter() {
-            let reads_it = !data.inputs.is_empty() && data.inputs.iter().all(|i| carries[i.index()]);
+            let reads_it =
+                !data.inputs.is_empty() && data.inputs.iter().all(|i| carries[i.index()]);
             carries[node.index()] = match data.op {
                 Op::Input => true,
                 _ => reads_it && data.parameters.is_empty(),
