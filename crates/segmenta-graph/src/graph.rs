@@ -148,6 +148,13 @@ impl Graph {
         needed
     }
 
+    /// Whether a node's map has one pixel for every input: a mean over all pixels and what is made of it.
+    pub fn is_one_pixel(&self, node: Node) -> bool {
+        let data = self.node(node);
+        let is_one = |side| self.sides.fixed_pixels(side) == Some(1);
+        is_one(data.height) && is_one(data.width)
+    }
+
     /// The symbolic height and width of a node, such as `⌈H/8⌉×⌈W/8⌉`.
     pub fn symbolic_size(&self, node: Node) -> String {
         let data = self.node(node);

@@ -153,6 +153,14 @@ impl Sides {
         values
     }
 
+    /// The pixels of a side that is the same for every input.
+    pub(crate) fn fixed_pixels(&self, side: Side) -> Option<usize> {
+        match self.0[side.index()] {
+            Expr::Fixed(pixels) => Some(pixels),
+            _ => None,
+        }
+    }
+
     /// The side in words: `H`, `⌈W/8⌉`, `⌊(H+3)/2⌋`.
     pub fn display(&self, side: Side) -> String {
         match self.0[side.0 as usize] {

@@ -188,6 +188,8 @@ impl<'a> Draft<'a> {
                 self.push_ready(node, data, Work::Apply(kernel_activation(activation)));
             }
             Op::Add => self.pointwise(node, data, |a| DraftWork::Ready(Work::Add(a))),
+            // Goes into the weights of the convolution after it.
+            Op::Mul if self.scaled(node).is_some() => {}
             Op::Mul => self.pointwise(node, data, |a| DraftWork::Ready(Work::Mul(a))),
             Op::Concat => self.concat(node, data),
             Op::MaxPool2d(pool) => self.max_pool(node, data, pool),
@@ -224,7 +226,8 @@ impl<'a> Draft<'a> {
             return;
         };
         let mut tail = node;
-        let mut inputs = vec![input];
+        let scaled = self.scaled(input);
+        let mut inputs = scaled.map_or(vec![input], Vec::from);
         let norm = self.absorb_norm(&mut tail);
         let (conv, parallel) = self.absorb_parallel(&mut tail, input, conv);
         let on_picture = input.index() == 0
@@ -251,6 +254,7 @@ impl<'a> Draft<'a> {
             scale,
             activation,
             on_picture,
+            scaled: scaled.is_some(),
         };
         if on_picture {
             inputs.clear();
@@ -271,8 +275,25 @@ impl<'a> Draft<'a> {
             scale: 1.0,
             activation,
             on_picture: false,
+            scaled: false,
         };
         self.push_as(node, tail, DraftWork::Conv(draft), &data.inputs);
+    }
+
+    /// The map and the factors of a product with one factor a channel (squeeze-and-excitation), if all that
+    /// reads it is a convolution that takes the factors into its weights.
+    fn scaled(&self, product: Node) -> Option<[Node; 2]> {
+        let data = self.graph.node(product);
+        let reader = match data.op {
+            Op::Mul => self.only_reader(product, |op| as_convolution(op).is_some())?,
+            _ => return None,
+        };
+        let conv = as_convolution(&self.graph.node(reader).op)?;
+        let [x, factors] = [0, 1].map(|i| see_through(self.graph, data.inputs[i]));
+        let a_channel =
+            self.graph.is_one_pixel(factors) && self.graph.node(factors).channels == data.channels;
+        let takes_it = Convolution::supports_scale(&conv_spec(&conv, data.channels));
+        (a_channel && takes_it).then_some([x, factors])
     }
 
     /// A max pool, which leaves its indices if it is undone later.

@@ -232,7 +232,10 @@ impl Engine {
                 Shape::new(s.batch, s.channels, s.height, s.width)
             });
             let multiply_adds = match (&step.work, shape) {
-                (Work::Conv(conv) | Work::ConvOnPicture(conv), Some(shape)) => {
+                (
+                    Work::Conv(conv) | Work::ScaledConv(conv) | Work::ConvOnPicture(conv),
+                    Some(shape),
+                ) => {
                     let spec = conv.spec();
                     (spec.weights_len() * shape.batch * shape.pixels()) as u64
                 }

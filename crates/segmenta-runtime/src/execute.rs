@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use segmenta_graph::Filter;
 use segmenta_kernels as kernels;
-use segmenta_kernels::{Arena, ArenaViews, ConvPlan, Isa, Map, MapMut, PoolWindow};
+use segmenta_kernels::{Arena, ArenaViews, ConvPlan, Convolution, Isa, Map, MapMut, PoolWindow};
 
 use crate::plan::Plan;
 use crate::program::{Program, Step, Value, Work};
@@ -64,6 +64,7 @@ impl Run<'_> {
                     conv.run(plan, x, self.map_mut(output, to), None, scratch);
                 }
             }
+            Work::ScaledConv(conv) => self.scaled(conv, self.convolution(index), arena),
             Work::ConvOnPicture(conv) => {
                 let value = self.output();
                 let scratch = self.plan.scratch[index].clone();
@@ -213,6 +214,24 @@ impl Run<'_> {
                     align_corners,
                 );
             }
+        }
+    }
+
+    fn scaled(&self, conv: &Convolution, plan: &ConvPlan, arena: &mut Arena) {
+        let output = self.output();
+        let writes = [self.plan.place(output)];
+        if let &[x, scale, sum] = &self.step.inputs[..] {
+            let reads = [x, scale, sum];
+            let views = arena.views(reads.map(|value| self.plan.place(value)), writes);
+            let [to] = views.writes;
+            let [x, scale, sum] = [0, 1, 2].map(|i| self.map(reads[i], views.reads[i]));
+            conv.run_scaled(plan, x, scale, self.map_mut(output, to), Some(sum));
+        } else {
+            let reads = [0, 1].map(|i| self.step.inputs[i]);
+            let views = arena.views(reads.map(|value| self.plan.place(value)), writes);
+            let [to] = views.writes;
+            let [x, scale] = [0, 1].map(|i| self.map(reads[i], views.reads[i]));
+            conv.run_scaled(plan, x, scale, self.map_mut(output, to), None);
         }
     }
 

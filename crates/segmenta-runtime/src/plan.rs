@@ -72,7 +72,7 @@ impl Plan {
             }
         };
         let plan = |step: &Step| match &step.work {
-            Work::Conv(conv) => {
+            Work::Conv(conv) | Work::ScaledConv(conv) => {
                 let input = step.inputs[0];
                 let shape = MapShape {
                     channels: input.channels,

@@ -37,6 +37,8 @@ pub(crate) struct Value {
 pub(crate) enum Work {
     /// Convolution of a map; a second operand is added before the non-linearity.
     Conv(Box<Convolution>),
+    /// Convolution of the first operand times the second, a factor a channel; a third is added as above.
+    ScaledConv(Box<Convolution>),
     /// Convolution of the network's input as it came.
     ConvOnPicture(Box<Convolution>),
     Transposed(Box<TransposedConvolution>),
@@ -148,7 +150,9 @@ impl Work {
     /// Bytes of its weights, in all forms.
     pub(crate) fn weight_bytes(&self) -> usize {
         match self {
-            Self::Conv(conv) | Self::ConvOnPicture(conv) => conv.weight_bytes(),
+            Self::Conv(conv) | Self::ScaledConv(conv) | Self::ConvOnPicture(conv) => {
+                conv.weight_bytes()
+            }
             Self::Transposed(conv) => conv.weight_bytes(),
             Self::Affine { scale, shift, .. } => size_of_val(&scale[..]) + size_of_val(&shift[..]),
             Self::LayerNorm { affine, .. }
@@ -164,7 +168,7 @@ impl Work {
     /// Its convolution, if it is one.
     pub(crate) fn convolution(&self) -> Option<&Convolution> {
         match self {
-            Self::Conv(conv) | Self::ConvOnPicture(conv) => Some(conv),
+            Self::Conv(conv) | Self::ScaledConv(conv) | Self::ConvOnPicture(conv) => Some(conv),
             _ => None,
         }
     }
@@ -172,7 +176,7 @@ impl Work {
     /// The kind of step, for profiles.
     pub(crate) fn label(&self) -> &'static str {
         match self {
-            Self::Conv(_) | Self::ConvOnPicture(_) => "convolution",
+            Self::Conv(_) | Self::ScaledConv(_) | Self::ConvOnPicture(_) => "convolution",
             Self::Transposed(conv) => conv.algorithm(),
             Self::Block => "to blocks",
             Self::MaxPool(_) | Self::GlobalMaxPool => "max pool",

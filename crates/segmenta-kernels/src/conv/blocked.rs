@@ -26,6 +26,12 @@ const PIXELS: usize = 336;
 /// What a pointer outside the map points at.
 pub(super) static ZEROS: [f32; 16] = [0.0; 16];
 
+/// Whether pixels are read where they lie, all of them by all panels.
+pub(super) fn is_dense(spec: &ConvSpec) -> bool {
+    let in_place = spec.kernel == [1, 1] && spec.stride == [1, 1] && spec.padding == [0, 0];
+    in_place && spec.groups == 1
+}
+
 #[derive(Debug)]
 pub(crate) struct Packed {
     panels: Panels,
@@ -44,10 +50,9 @@ impl Packed {
             let (tap, channel) = (row / channels, panel.first_input * lanes + row % channels);
             (channel < spec.in_channels).then_some((channel, tap))
         };
-        let in_place = taps.len() == 1 && spec.stride == [1, 1] && spec.padding == [0, 0];
         Self {
             panels: Panels::new(isa, spec, kernel, rows, row),
-            dense: in_place && spec.groups == 1,
+            dense: is_dense(spec),
             taps,
             in_blocks: spec.in_channels.div_ceil(lanes),
         }
@@ -89,6 +94,7 @@ impl Packed {
         &self,
         spec: &ConvSpec,
         input: Map<'_>,
+        scale: Option<Map<'_>>,
         output: &mut MapMut<'_>,
         residual: Option<Map<'_>>,
         activation: Activation,
@@ -108,6 +114,7 @@ impl Packed {
                 packed: self,
                 spec,
                 input,
+                scale,
                 residual,
                 activation,
                 image,
@@ -127,6 +134,7 @@ struct Task<'a> {
     packed: &'a Packed,
     spec: &'a ConvSpec,
     input: Map<'a>,
+    scale: Option<Map<'a>>,
     residual: Option<Map<'a>>,
     activation: Activation,
     image: usize,
@@ -168,6 +176,9 @@ impl Kernel for Task<'_> {
                 panels,
                 pixels: self.pixels.clone(),
                 target,
+                scale: self
+                    .scale
+                    .map_or(std::ptr::null(), |scale| scale.block(self.image, 0)),
             };
             return product.run::<S>();
         }

@@ -2,7 +2,9 @@
 //! pixel is `taps` multiply-adds of whole vectors.
 //!
 //! Bound by memory, not arithmetic: each row is read once from the cache per row of taps, eight
-//! output pixels share a row of weights, and edges run through a slower path that checks.
+//! output pixels share a row of weights, and edges run through a slower path that checks. Leading rows and
+//! columns of a window that hold nothing but zeros are left out: a padding that is larger below and right
+//! comes as such a window.
 
 use std::ops::Range;
 
@@ -22,22 +24,40 @@ const PIXELS: usize = 8;
 pub(crate) struct Packed {
     weights: Buffer,
     bias: Buffer,
+    /// Leading rows and columns of the window that are left out.
+    skipped: [usize; 2],
+    /// Rows and columns that are there.
+    window: [usize; 2],
 }
 
 impl Packed {
     pub(crate) fn new(isa: Isa, spec: &ConvSpec, kernel: &Kernel2d<'_>) -> Self {
         let lanes = isa.lanes();
         let blocks = spec.out_channels.div_ceil(lanes);
-        let taps = spec.kernel[0] * spec.kernel[1];
+        let skipped = leading_zeros(spec, kernel.weights);
+        let window = [0, 1].map(|axis| spec.kernel[axis] - skipped[axis]);
+        let taps = window[0] * window[1];
         let mut weights = Buffer::zeros(blocks * taps * lanes);
-        for (channel, values) in kernel.weights.chunks_exact(taps).enumerate() {
-            for (tap, &value) in values.iter().enumerate() {
+        let [_, columns] = spec.kernel;
+        for (channel, values) in kernel
+            .weights
+            .chunks_exact(spec.kernel[0] * columns)
+            .enumerate()
+        {
+            let rows = values.chunks_exact(columns).skip(skipped[0]);
+            let there = rows.flat_map(|row| &row[skipped[1]..]);
+            for (tap, &value) in there.enumerate() {
                 weights[(channel / lanes * taps + tap) * lanes + channel % lanes] = value;
             }
         }
         let mut bias = Buffer::zeros(blocks * lanes);
         bias[..kernel.bias.len()].copy_from_slice(kernel.bias);
-        Self { weights, bias }
+        Self {
+            weights,
+            bias,
+            skipped,
+            window,
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -81,6 +101,23 @@ impl Packed {
     }
 }
 
+/// Leading rows and columns of the window in which no channel has a weight; one of each stays.
+fn leading_zeros(spec: &ConvSpec, weights: &[f32]) -> [usize; 2] {
+    let [rows, columns] = spec.kernel;
+    let is_zero = |row: Range<usize>, column: Range<usize>| {
+        let mut windows = weights.chunks_exact(rows * columns);
+        windows.all(|window| {
+            let mut taps = row
+                .clone()
+                .flat_map(|y| column.clone().map(move |x| (y, x)));
+            taps.all(|(y, x)| window[y * columns + x] == 0.0)
+        })
+    };
+    let above = (0..rows - 1).take_while(|&y| is_zero(y..y + 1, 0..columns));
+    let left = (0..columns - 1).take_while(|&x| is_zero(0..rows, x..x + 1));
+    [above.count(), left.count()]
+}
+
 /// Some rows of one block of one picture.
 struct Rows<'a> {
     packed: &'a Packed,
@@ -101,7 +138,7 @@ impl Kernel for Rows<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        match self.spec.kernel[1] {
+        match self.packed.window[1] {
             3 => self.rows::<S, 3>(),
             5 => self.rows::<S, 5>(),
             _ => self.rows::<S, 0>(),
@@ -114,15 +151,20 @@ impl Rows<'_> {
     #[inline(always)]
     unsafe fn rows<S: Simd, const KW: usize>(&self) {
         let spec = self.spec;
-        let kernel_width = if KW == 0 { spec.kernel[1] } else { KW };
-        let taps = spec.kernel[0] * kernel_width;
+        let [kernel_height, packed_width] = self.packed.window;
+        let kernel_width = if KW == 0 { packed_width } else { KW };
+        let taps = kernel_height * kernel_width;
         let (height, width) = (
             self.input.shape().height as isize,
             self.input.shape().width as isize,
         );
         let [stride_y, stride_x] = spec.stride.map(|s| s as isize);
         let [dilation_y, dilation_x] = spec.dilation.map(|d| d as isize);
-        let [padding_y, padding_x] = spec.padding.map(|p| p as isize);
+        // Fewer than none where a window begins inside the map.
+        let [padding_y, padding_x] = [0, 1].map(|axis| {
+            let skipped = self.packed.skipped[axis] * spec.dilation[axis];
+            spec.padding[axis] as isize - skipped as isize
+        });
         let weights = self
             .packed
             .weights
@@ -135,13 +177,13 @@ impl Rows<'_> {
         // Output columns whose whole window lies inside the map.
         let reach = dilation_x * (kernel_width as isize - 1);
         let columns = self.width as isize;
-        let first = ((padding_x + stride_x - 1) / stride_x).min(columns);
+        let first = ((padding_x.max(0) + stride_x - 1) / stride_x).min(columns);
         let last = (width - 1 + padding_x - reach).div_euclid(stride_x) + 1;
         let inside = first..last.clamp(first, columns);
 
         for row in self.rows.clone() {
             let top = row as isize * stride_y - padding_y;
-            let live = (0..spec.kernel[0])
+            let live = (0..kernel_height)
                 .filter(|&ky| (0..height).contains(&(top + ky as isize * dilation_y)));
             let (ky0, ky1) =
                 live.fold((usize::MAX, 0), |(lo, hi), ky| (lo.min(ky), hi.max(ky + 1)));
@@ -150,8 +192,13 @@ impl Rows<'_> {
 
             let mut x = 0;
             while x < columns {
+                let in_group = inside.contains(&x) && inside.end - inside.start >= PIXELS as isize;
+                if in_group {
+                    // The last pixels are computed again where they fill no group.
+                    x = x.min(inside.end - PIXELS as isize);
+                }
                 let left = x * stride_x - padding_x;
-                if inside.contains(&x) && x + PIXELS as isize <= inside.end {
+                if in_group {
                     let mut sums = [bias; PIXELS];
                     for ky in ky0..ky1 {
                         let y = top + ky as isize * dilation_y;

@@ -4,6 +4,7 @@
 //! pixels pass by, and the pixels of that part stay in the second while the panels pass by. While
 //! a panel is used the next one is fetched.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::panel::Panel;
@@ -103,6 +104,15 @@ pub(crate) struct Product<'a> {
     pub(crate) panels: &'a [Panel],
     pub(crate) pixels: Range<usize>,
     pub(crate) target: Target,
+    /// A factor for each input channel; null for none. It goes into the weights, a part of a panel at a
+    /// time: they are fewer than the pixels' values, and the part stays in the first caches.
+    pub(crate) scale: *const f32,
+}
+
+/// Room for a part of the widest panel.
+#[repr(align(64))]
+struct ScaledPart {
+    _values: [f32; REDUCTION * 4 * 16],
 }
 
 impl Product<'_> {
@@ -110,6 +120,8 @@ impl Product<'_> {
     /// The processor has the instruction set of `S`; the pointers reach as far as the extents say.
     #[inline(always)]
     pub(crate) unsafe fn run<S: Simd>(&self) {
+        let mut room = MaybeUninit::<ScaledPart>::uninit();
+        let room = room.as_mut_ptr().cast::<f32>();
         for part in reduction_parts::<S>(self.blocks) {
             for (index, panel) in self.panels.iter().enumerate() {
                 let from = part_of::<S>(self.weights, panel, part.blocks.start);
@@ -120,6 +132,14 @@ impl Product<'_> {
                         part_of::<S>(self.weights, &self.panels[0], part.blocks.end)
                     }
                     None => from,
+                };
+                let from = if self.scale.is_null() {
+                    from
+                } else {
+                    let channels = part.blocks.len() * S::LANES;
+                    let scale = self.scale.add(part.blocks.start * S::LANES);
+                    scale_rows::<S>(from, scale, [channels, panel.vectors], room);
+                    room.cast_const()
                 };
                 // What fits the registers: sums, one row of weights, one broadcast value.
                 match (S::REGISTERS, panel.vectors) {
@@ -179,6 +199,23 @@ impl Product<'_> {
                 }
             }
             store::<S, P, V>(&sums, &place);
+        }
+    }
+}
+
+/// Rows of weights, `vectors` wide, each times its channel's factor.
+#[inline(always)]
+unsafe fn scale_rows<S: Simd>(
+    from: *const f32,
+    scale: *const f32,
+    [rows, vectors]: [usize; 2],
+    to: *mut f32,
+) {
+    for row in 0..rows {
+        let factor = S::broadcast(scale.add(row));
+        for vector in row * vectors..(row + 1) * vectors {
+            let weights = S::load(from.add(vector * S::LANES));
+            S::store(to.add(vector * S::LANES), S::mul(weights, factor));
         }
     }
 }

@@ -289,6 +289,11 @@ impl Convolution {
         }
     }
 
+    /// Whether [`Convolution::run_scaled`] has a kernel for it: 1×1, stride 1, one group, no padding.
+    pub fn supports_scale(spec: &ConvSpec) -> bool {
+        blocked::is_dense(spec)
+    }
+
     /// `output = activation(convolution(input) + bias + residual)`, all blocked.
     ///
     /// # Panics
@@ -298,10 +303,51 @@ impl Convolution {
         &self,
         plan: &ConvPlan,
         input: Map<'_>,
+        output: MapMut<'_>,
+        residual: Option<Map<'_>>,
+        scratch: &mut [f32],
+    ) {
+        self.run_with(plan, input, None, output, residual, scratch);
+    }
+
+    /// As [`Convolution::run`] with `input · scale` in place of `input`, without a pass over memory for the
+    /// product; `scale` is one pixel, a factor a channel and picture, as squeeze-and-excitation has it.
+    ///
+    /// # Panics
+    /// As [`Convolution::run`], if `scale` is of another shape, or where
+    /// [`Convolution::supports_scale`] says no.
+    pub fn run_scaled(
+        &self,
+        plan: &ConvPlan,
+        input: Map<'_>,
+        scale: Map<'_>,
+        output: MapMut<'_>,
+        residual: Option<Map<'_>>,
+    ) {
+        let expected = MapShape {
+            height: 1,
+            width: 1,
+            ..input.shape()
+        };
+        crate::map::assert_same(expected, scale.shape());
+        assert_eq!(self.isa, scale.isa(), "a scale for another instruction set");
+        self.run_with(plan, input, Some(scale), output, residual, &mut []);
+    }
+
+    fn run_with(
+        &self,
+        plan: &ConvPlan,
+        input: Map<'_>,
+        scale: Option<Map<'_>>,
         mut output: MapMut<'_>,
         residual: Option<Map<'_>>,
         scratch: &mut [f32],
     ) {
+        assert!(
+            scale.is_none() || Self::supports_scale(&self.spec),
+            "a scale before {:?}",
+            self.spec
+        );
         assert_eq!(plan.input, input.shape(), "planned for another input");
         self.check_output(input.shape(), &output, residual);
         let activation = self.activation;
@@ -318,7 +364,7 @@ impl Convolution {
                 );
             }
             (Packed::Blocked(p), None) => {
-                p.run(&self.spec, input, &mut output, residual, activation);
+                p.run(&self.spec, input, scale, &mut output, residual, activation);
             }
             (Packed::Depthwise(p), _) => {
                 p.run(&self.spec, input, &mut output, residual, activation);

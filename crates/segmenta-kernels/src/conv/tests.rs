@@ -257,6 +257,82 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn with_a_factor_a_channel(case in cases(1..90, false)) {
+        let mut case = case;
+        case.spec = ConvSpec {
+            kernel: [1, 1], stride: [1, 1], padding: [0, 0], dilation: [1, 1], ..case.spec
+        };
+        let Case { spec, shape, activation, threads, .. } = case;
+        prop_assert!(Convolution::supports_scale(&spec));
+        let input = values(shape.batch * shape.planar_len(), 1);
+        let factors = values(shape.batch * shape.channels, 5);
+        let mut product = input.clone();
+        for (plane, factor) in product.chunks_exact_mut(shape.pixels()).zip(&factors) {
+            plane.iter_mut().for_each(|x| *x *= factor);
+        }
+        let (weights, bias) = numbers(&spec);
+        let kernel = Kernel2d { weights: &weights, bias: &bias };
+        let (mut expected, out) = reference::convolution(&spec, kernel, &product, shape);
+        let residual = values(expected.len(), 9);
+        for (e, r) in expected.iter_mut().zip(&residual) {
+            *e = activation.scalar(if case.residual { *e + r } else { *e });
+        }
+        let one_pixel = MapShape { height: 1, width: 1, ..shape };
+        for isa in Isa::available() {
+            let conv = Convolution::new(isa, spec, kernel, activation);
+            let plan = conv.plan(shape, threads, WeightMemory::Ample);
+            let (x, by) = (blocked(isa, shape, &input), blocked(isa, one_pixel, &factors));
+            let residual = blocked(isa, out, &residual);
+            let residual = case.residual.then(|| Map::whole(isa, out, &residual));
+            let (x, by) = (Map::whole(isa, shape, &x), Map::whole(isa, one_pixel, &by));
+            let mut output = Buffer::zeros(out.blocked_len(isa));
+            output.fill(f32::NAN);
+            let to = MapMut::whole(isa, out, &mut output);
+            Threads::new(threads).unwrap().run(|| conv.run_scaled(&plan, x, by, to, residual));
+            let mut got = vec![0.0; expected.len()];
+            to_planar(Map::whole(isa, out, &output), &mut got);
+            compare(&got, &expected, TOLERANCE, &isa.to_string())?;
+        }
+    }
+
+    #[test]
+    fn depthwise_windows_that_begin_with_zeros(
+        case in cases(1..2, false), channels in 2_usize..50, zeros in [0_usize..4, 0_usize..4],
+    ) {
+        let spec = ConvSpec {
+            in_channels: channels, out_channels: channels, groups: channels, ..case.spec
+        };
+        let shape = MapShape { channels, ..case.shape };
+        prop_assume!(spec.output(shape).is_some());
+        let (mut weights, bias) = numbers(&spec);
+        let [rows, columns] = spec.kernel;
+        for (tap, weight) in (0..rows * columns).cycle().zip(&mut weights) {
+            if tap / columns < zeros[0] || tap % columns < zeros[1] {
+                *weight = 0.0;
+            }
+        }
+        let input = values(shape.batch * shape.planar_len(), 1);
+        let kernel = Kernel2d { weights: &weights, bias: &bias };
+        let (expected, out) = reference::convolution(&spec, kernel, &input, shape);
+        for isa in Isa::available() {
+            let conv = Convolution::new(isa, spec, kernel, Activation::None);
+            let plan = conv.plan(shape, case.threads, WeightMemory::Ample);
+            let x = blocked(isa, shape, &input);
+            let mut output = Buffer::zeros(out.blocked_len(isa));
+            output.fill(f32::NAN);
+            let to = MapMut::whole(isa, out, &mut output);
+            conv.run(&plan, Map::whole(isa, shape, &x), to, None, &mut []);
+            let mut got = vec![0.0; expected.len()];
+            to_planar(Map::whole(isa, out, &output), &mut got);
+            compare(&got, &expected, TOLERANCE, &isa.to_string())?;
+        }
+    }
+}
+
 /// Both ways through the memory, in several chunks, against direct summation.
 #[test]
 fn tiles_of_many_channels() {

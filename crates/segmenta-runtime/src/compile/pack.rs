@@ -23,6 +23,8 @@ pub(super) struct DraftConv {
     pub(super) activation: Activation,
     /// Whether it reads the network's input as it came.
     pub(super) on_picture: bool,
+    /// Whether its second operand is a factor for each channel of the first.
+    pub(super) scaled: bool,
 }
 
 /// Kernel and bias in f32, the batch norm folded in.
@@ -89,7 +91,11 @@ impl DraftConv {
             return Ok(Work::ConvOnPicture(Box::new(packed)));
         }
         let packed = Convolution::new(isa, spec, weights.as_kernel(), self.activation);
-        Ok(Work::Conv(Box::new(packed)))
+        Ok(if self.scaled {
+            Work::ScaledConv(Box::new(packed))
+        } else {
+            Work::Conv(Box::new(packed))
+        })
     }
 
     /// The convolution with the window that holds all branches, and the window that it had.
