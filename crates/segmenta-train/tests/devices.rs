@@ -285,6 +285,8 @@ fn norms_of_values() {
         g.group_norm(x, &name("norm"), 2, 1e-5)
     });
     between("channels", shape, |g, x| {
+        // Or the bias before would have no gradient.
+        let x = g.activation(x, Activation::Silu);
         g.instance_norm(x, &name("norm"), 1e-5)
     });
     between("pixels", shape, |g, x| {
@@ -352,7 +354,8 @@ fn attention() {
         let small = g.conv(x, &name("small"), Conv2d::square(3, 6).stride(2));
         let [q, k] = [x, small].map(|from| {
             let leaf = if from == x { "q" } else { "k" };
-            g.linear(from, &name(leaf), 8)
+            // A bias of the keys would have no gradient: it moves all of a query's products alike.
+            g.conv(from, &name(leaf), Conv2d::pointwise(8))
         });
         let v = g.linear(small, &name("v"), 10);
         g.attention([q, k, v], 2, &name("attention"))
