@@ -227,7 +227,9 @@ proptest! {
         let compared = MapShape::new(batch, depth, size[0], size[1]);
         let shapes = [compared, compared, MapShape { channels: width, ..compared }];
         let maps = [0, 1, 2].map(|i| values(batch * shapes[i].planar_len(), i as u32 * 77, 3.0));
-        let dy = values(batch * shapes[2].planar_len(), 5, 1.0);
+        // Weights are shares of all pairs: so large that gradients are of the size of 1.
+        let pairs = compared.pixels().pow(2) as f32;
+        let dy = values(batch * shapes[2].planar_len(), 5, pairs);
         let mut expected = [vec![], vec![], vec![]];
         for image in 0..batch {
             let of = |map: &[f32]| {
