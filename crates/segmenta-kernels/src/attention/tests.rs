@@ -254,7 +254,8 @@ proptest! {
             let got = run(1);
             prop_assert!(got == run(3), "{isa}");
             for (i, (got, expected)) in got.iter().zip(&expected).enumerate() {
-                reference::assert_close(&format!("{isa}, map {i}"), got, expected, 2e-5);
+                // Where one pair weighs nearly all, what is left of the differences has fewer digits.
+                reference::assert_close(&format!("{isa}, map {i}"), got, expected, 1e-4);
             }
         }
     }
