@@ -229,9 +229,10 @@ impl<'a> Target<'a> {
         values: impl ExactSizeIterator<Item = f32>,
     ) {
         let end = first + values.len();
-        let filler = match end == self.channels {
-            true => end.next_multiple_of(self.lanes) - end,
-            false => 0,
+        let filler = if end == self.channels {
+            end.next_multiple_of(self.lanes) - end
+        } else {
+            0
         };
         let values = values.chain(std::iter::repeat_n(0.0, filler));
         for (channel, value) in (first..).zip(values) {

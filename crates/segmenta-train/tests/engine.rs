@@ -1,7 +1,5 @@
 //! The engine on networks and inputs that the conformance files leave out, and its errors.
 
-#![expect(clippy::print_stdout, reason = "what failed has a name")]
-
 #[path = "../../../conformance/formula.rs"]
 mod formula;
 

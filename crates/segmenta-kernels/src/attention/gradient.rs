@@ -161,9 +161,10 @@ impl<'a> Pass<'a> {
         self.pack(packed);
         let packed: Vec<&[f32]> = packed.chunks_exact(packed.len() / all).collect();
 
-        let found = match self.over_all {
-            true => self.measure(&packed),
-            false => Vec::new(),
+        let found = if self.over_all {
+            self.measure(&packed)
+        } else {
+            Vec::new()
         };
         let [queries, keys, values] = gradients.map(|map| Target::new(map));
         let each = sums.len() / all / rooms.parts;
