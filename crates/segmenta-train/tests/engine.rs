@@ -160,14 +160,15 @@ fn gradients_of_every_architecture_are_derivatives() {
         ("linknet", "resnet18", &[], small),
         ("fpn", "resnet18", &[], small),
         ("pspnet", "resnet18", &[], small),
-        // Pools its smallest map three times.
-        ("pan", "resnet18", &[], [2, 3, 128, 113]),
+        // Pools its smallest map three times; norms of the few pixels of smaller pictures bend too much.
+        ("pan", "resnet18", &[], [2, 3, 256, 256]),
         ("deeplabv3", "resnet18", &[], small),
         ("deeplabv3plus", "resnet18", &[], small),
         ("upernet", "resnet18", &[], small),
         ("manet", "resnet18", narrow, small),
         ("segformer", "mit_b0", &[], [2, 3, 64, 96]),
-        ("unet", "timm-skresnet18", narrow, small),
+        // Its gates' norms see a value a picture.
+        ("unet", "timm-skresnet18", narrow, [4, 3, 64, 64]),
         ("dpt", "tu-vit_tiny_patch16_224", &[], [1, 3, 48, 64]),
     ];
     for (name, encoder, settings, shape) in cases {
