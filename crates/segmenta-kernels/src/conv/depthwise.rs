@@ -138,18 +138,21 @@ impl Kernel for Rows<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        match self.packed.window[1] {
-            3 => self.rows::<S, 3>(),
-            5 => self.rows::<S, 5>(),
-            _ => self.rows::<S, 0>(),
+        match (self.packed.window[1], self.spec.stride[1]) {
+            (3, 1) => self.rows::<S, 3, 1>(),
+            (3, 2) => self.rows::<S, 3, 2>(),
+            (5, 1) => self.rows::<S, 5, 1>(),
+            (5, 2) => self.rows::<S, 5, 2>(),
+            _ => self.rows::<S, 0, 0>(),
         }
     }
 }
 
 impl Rows<'_> {
-    /// `KW` is the width of the window, 0 if it is only known at run time.
+    /// `KW` is the width of the window, `STRIDE` the pixels from one to the next; both 0 if they are only known
+    /// at run time.
     #[inline(always)]
-    unsafe fn rows<S: Simd, const KW: usize>(&self) {
+    unsafe fn rows<S: Simd, const KW: usize, const STRIDE: usize>(&self) {
         let spec = self.spec;
         let [kernel_height, packed_width] = self.packed.window;
         let kernel_width = if KW == 0 { packed_width } else { KW };
@@ -159,6 +162,12 @@ impl Rows<'_> {
             self.input.shape().width as isize,
         );
         let [stride_y, stride_x] = spec.stride.map(|s| s as isize);
+        // A constant, so that a group's pixels lie at fixed distances and need no addresses of their own.
+        let stride_x = if STRIDE == 0 {
+            stride_x
+        } else {
+            STRIDE as isize
+        };
         let [dilation_y, dilation_x] = spec.dilation.map(|d| d as isize);
         // Fewer than none where a window begins inside the map.
         let [padding_y, padding_x] = [0, 1].map(|axis| {

@@ -289,12 +289,17 @@ proptest! {
             let residual = blocked(isa, out, &residual);
             let residual = case.residual.then(|| Map::whole(isa, out, &residual));
             let (x, by) = (Map::whole(isa, shape, &x), Map::whole(isa, one_pixel, &by));
-            let mut output = Buffer::zeros(out.blocked_len(isa));
-            output.fill(f32::NAN);
-            let to = MapMut::whole(isa, out, &mut output);
-            Threads::new(threads).unwrap().run(|| conv.run_scaled(&plan, x, by, to, residual));
-            let mut got = vec![0.0; expected.len()];
-            to_planar(Map::whole(isa, out, &output), &mut got);
+            let run = |threads: usize| {
+                let mut output = Buffer::zeros(out.blocked_len(isa));
+                output.fill(f32::NAN);
+                let to = MapMut::whole(isa, out, &mut output);
+                Threads::new(threads).unwrap().run(|| conv.run_scaled(&plan, x, by, to, residual));
+                let mut got = vec![0.0; expected.len()];
+                to_planar(Map::whole(isa, out, &output), &mut got);
+                got
+            };
+            let got = run(threads);
+            prop_assert!(got == run(1), "{isa}: not the bits of one thread");
             compare(&got, &expected, TOLERANCE, &isa.to_string())?;
         }
     }

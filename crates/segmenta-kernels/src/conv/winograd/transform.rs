@@ -91,19 +91,21 @@ impl Tiles<'_> {
             for c in 0..right.inputs() {
                 let x = left + c as isize * dx;
                 let first = block.wrapping_offset((top * width + x) * lanes);
-                let below = |r: usize| first.wrapping_offset(r as isize * dy * width * lanes);
-                let mut line = [S::zero(); MOST];
-                if inside {
-                    for r in 0..down.inputs() {
-                        line[r] = S::load(below(r));
-                    }
-                } else {
+                let mut pixels = [first; MOST];
+                for r in 0..down.inputs() {
+                    pixels[r] = first.wrapping_offset(r as isize * dy * width * lanes);
+                }
+                if !inside {
                     // What lies outside the map is zero.
                     let column_there = (0..width).contains(&x);
                     for r in 0..down.inputs() {
                         let there = column_there & (0..height).contains(&(top + r as isize * dy));
-                        line[r] = S::load(select_unpredictable(there, below(r), ZEROS.as_ptr()));
+                        pixels[r] = select_unpredictable(there, pixels[r], ZEROS.as_ptr());
                     }
+                }
+                let mut line = [S::zero(); MOST];
+                for r in 0..down.inputs() {
+                    line[r] = S::load(pixels[r]);
                 }
                 let line = down.input::<S>(&line);
                 for r in 0..down.products() {
@@ -231,21 +233,13 @@ impl Tiles<'_> {
                         }
                     }
                 }
-                let at = |c: usize| block.add((pixel + c * dx) * S::LANES);
-                if column.count == right.outputs() {
-                    for c in 0..right.outputs() {
-                        S::store(at(c), clamp::<S>(S::add(line[c], bias), low, high));
-                    }
-                } else {
-                    for c in 0..right.outputs() {
-                        if c < column.count {
-                            S::store(at(c), clamp::<S>(S::add(line[c], bias), low, high));
+                for c in 0..right.outputs() {
+                    if c < column.count {
+                        let at = block.add((pixel + c * dx) * S::LANES);
+                        S::store(at, clamp::<S>(S::add(line[c], bias), low, high));
+                        if bounds.is_none() {
+                            to.epilogue.activation.in_place::<S>(at, 1);
                         }
-                    }
-                }
-                if bounds.is_none() {
-                    for c in 0..column.count {
-                        to.epilogue.activation.in_place::<S>(at(c), 1);
                     }
                 }
             }
