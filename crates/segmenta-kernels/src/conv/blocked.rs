@@ -9,10 +9,10 @@
 
 use std::ops::Range;
 
-use super::gemm::{Epilogue, Part, Product, Target, part_of, reduction_parts};
+use super::gemm::{Epilogue, Part, Product, Target, after, part_of, reduction_parts};
 use super::panel::{Panel, Panels};
 use super::repack::Source;
-use super::tile::{reduce_block, start, store};
+use super::tile::{Ahead, reduce_block, start, store};
 use super::{ConvSpec, Kernel2d};
 use crate::activation::Activation;
 use crate::isa::{Isa, Kernel};
@@ -102,14 +102,27 @@ impl Packed {
         let isa = input.isa();
         let (batch, pixels) = (output.shape().batch, output.shape().pixels());
         let panels = self.panels.panels.len();
-        // Cut the pixels first; where there are few, cut the output channels too.
-        let cuts = tasks(batch, pixels.div_ceil(PIXELS), pixels.div_ceil(24));
-        let groups = tasks(batch * cuts, 1, panels);
+        // Each piece reads all the weights of its channels. So of few pixels the output channels are cut first, and
+        // pictures of few go together; of many the pixels are.
+        let together = if scale.is_some() {
+            1
+        } else {
+            PIXELS / pixels.max(1)
+        };
+        let pictures = batch.div_ceil(together.clamp(1, batch));
+        let most = pixels.div_ceil(24);
+        let (cuts, groups) = if pixels > PIXELS {
+            let cuts = tasks(pictures, pixels.div_ceil(PIXELS), most);
+            (cuts, tasks(pictures * cuts, 1, panels))
+        } else {
+            let groups = tasks(pictures, 1, panels);
+            (tasks(pictures * groups, 1, most), groups)
+        };
         let (plane, image_stride) = (output.plane(), output.image_stride());
         let width = output.shape().width;
         let shared = output.shared();
-        in_parallel(batch * cuts * groups, |task| {
-            let (image, rest) = (task / (cuts * groups), task % (cuts * groups));
+        in_parallel(pictures * cuts * groups, |task| {
+            let (index, rest) = (task / (cuts * groups), task % (cuts * groups));
             isa.run(Task {
                 packed: self,
                 spec,
@@ -117,9 +130,9 @@ impl Packed {
                 scale,
                 residual,
                 activation,
-                image,
+                images: part(batch, pictures, index),
                 output: shared,
-                output_offset: image * image_stride,
+                output_stride: image_stride,
                 output_plane: plane,
                 output_width: width,
                 pixels: part(pixels, cuts, rest / groups),
@@ -129,7 +142,7 @@ impl Packed {
     }
 }
 
-/// Some pixels of one picture by some panels.
+/// Some pixels of some pictures by some panels.
 struct Task<'a> {
     packed: &'a Packed,
     spec: &'a ConvSpec,
@@ -137,9 +150,9 @@ struct Task<'a> {
     scale: Option<Map<'a>>,
     residual: Option<Map<'a>>,
     activation: Activation,
-    image: usize,
+    images: Range<usize>,
     output: Shared<'a>,
-    output_offset: usize,
+    output_stride: usize,
     output_plane: usize,
     output_width: usize,
     pixels: Range<usize>,
@@ -155,22 +168,25 @@ impl Kernel for Task<'_> {
         let weights = self.packed.panels.weights.as_ptr();
         let residual = self
             .residual
-            .map(|map| (map.block(self.image, 0), map.plane()));
-        let (residual, residual_plane) = residual.unwrap_or((std::ptr::null(), 0));
+            .map_or(std::ptr::null(), |map| map.block(0, 0));
         let target = Target {
-            out: self.output.at(self.output_offset),
+            out: self.output.at(0),
             plane: self.output_plane,
+            stride: self.output_stride,
             epilogue: Some(Epilogue {
                 bias: self.packed.panels.bias.as_ptr(),
                 residual,
-                residual_plane,
+                residual_plane: self.residual.map_or(0, |map| map.plane()),
+                residual_stride: self.residual.map_or(0, |map| map.image_stride()),
                 activation: self.activation,
             }),
         };
         if self.packed.dense {
             let product = Product {
-                input: self.input.block(self.image, 0),
+                input: self.input.block(0, 0),
                 plane: self.input.plane(),
+                stride: self.input.image_stride(),
+                images: self.images.clone(),
                 blocks: self.packed.in_blocks,
                 weights,
                 panels,
@@ -178,7 +194,7 @@ impl Kernel for Task<'_> {
                 target,
                 scale: self
                     .scale
-                    .map_or(std::ptr::null(), |scale| scale.block(self.image, 0)),
+                    .map_or(std::ptr::null(), |scale| scale.block(self.images.start, 0)),
             };
             return product.run::<S>();
         }
@@ -199,8 +215,9 @@ impl Task<'_> {
     #[inline(always)]
     unsafe fn windows<S: Simd>(&self, panels: &[Panel], weights: *const f32, target: &Target) {
         for part in reduction_parts::<S>(self.packed.taps.len() * panels[0].inputs) {
-            for panel in panels {
-                let weights = part_of::<S>(weights, panel, part.blocks.start);
+            for (index, panel) in panels.iter().enumerate() {
+                let from = part_of::<S>(weights, panel, part.blocks.start);
+                let weights = [from, after::<S>(weights, panels, index, &part)];
                 match (S::REGISTERS, panel.vectors) {
                     (32, 4) => self.window::<S, 6, 4>(panel, &part, weights, target),
                     (32, 3) => self.window::<S, 8, 3>(panel, &part, weights, target),
@@ -218,11 +235,16 @@ impl Task<'_> {
         &self,
         panel: &Panel,
         part: &Part,
-        weights: *const f32,
+        [weights, next]: [*const f32; 2],
         target: &Target,
     ) {
-        for pixel in self.pixels.clone().step_by(P) {
-            self.window_tile::<S, P, V>(panel, part, weights, target, pixel);
+        let tiles = self.images.len() * self.pixels.len().div_ceil(P);
+        let mut ahead = Ahead::for_few::<S>(next, [part.blocks.len(), V, tiles]);
+        for image in self.images.clone() {
+            for pixel in self.pixels.clone().step_by(P) {
+                let at = [image, pixel];
+                self.window_tile::<S, P, V>(panel, part, weights, target, &mut ahead, at);
+            }
         }
     }
 
@@ -234,12 +256,13 @@ impl Task<'_> {
         part: &Part,
         mut weights: *const f32,
         target: &Target,
-        first: usize,
+        ahead: &mut Ahead,
+        [image, first]: [usize; 2],
     ) {
         let shape = self.input.shape();
         let (height, width) = (shape.height as isize, shape.width as isize);
         let plane = self.input.plane();
-        let image = self.input.block(self.image, panel.first_input);
+        let input = self.input.block(image, panel.first_input);
 
         // The window's corner for each pixel; one that does not exist lies outside the map.
         let mut corners = [[isize::MIN / 2; 2]; P];
@@ -256,7 +279,7 @@ impl Task<'_> {
         }
 
         let count = (self.pixels.end - first).min(P);
-        let place = target.place::<S>(panel, part, first, count);
+        let place = target.place::<S>(panel, part, [image, first], count);
         let mut sums = start::<S, P, V>(&place);
         let in_blocks = panel.inputs;
         let mut pair = part.blocks.start;
@@ -272,7 +295,7 @@ impl Task<'_> {
                 let [y, x] = [corners[m][0] + dy, corners[m][1] + dx];
                 if (0..height).contains(&y) && (0..width).contains(&x) {
                     let offset = (y * width + x) as usize * S::LANES;
-                    pixels[m] = image.add(block * plane + offset);
+                    pixels[m] = input.add(block * plane + offset);
                     steps[m] = plane;
                     touched = true;
                 }
@@ -282,6 +305,7 @@ impl Task<'_> {
                 continue;
             }
             for _ in 0..blocks {
+                ahead.fetch::<S, V>();
                 reduce_block::<S, P, V>(&mut sums, pixels, &mut weights);
                 for m in 0..P {
                     pixels[m] = pixels[m].wrapping_add(steps[m]);

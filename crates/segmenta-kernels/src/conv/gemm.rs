@@ -23,8 +23,9 @@ pub(crate) struct Epilogue {
     pub(crate) bias: *const f32,
     /// First pixel of the first block of a map to add; null for none.
     pub(crate) residual: *const f32,
-    /// Values from one block of the residual to the next.
+    /// Values from one block of the residual to the next, and from one picture to the next.
     pub(crate) residual_plane: usize,
+    pub(crate) residual_stride: usize,
     pub(crate) activation: Activation,
 }
 
@@ -35,6 +36,8 @@ pub(crate) struct Target {
     pub(crate) out: *mut f32,
     /// Values from one block of output channels to the next.
     pub(crate) plane: usize,
+    /// Values from one picture to the next.
+    pub(crate) stride: usize,
     /// None for the bare product.
     pub(crate) epilogue: Option<Epilogue>,
 }
@@ -57,17 +60,18 @@ pub(crate) fn reduction_parts<S: Simd>(blocks: usize) -> impl Iterator<Item = Pa
 }
 
 impl Target {
-    /// The tile of `panel` whose first pixel is `pixel`.
+    /// The tile of `panel` whose first pixel is `pixel` of a picture.
     #[inline(always)]
     pub(crate) unsafe fn place<S: Simd>(
         &self,
         panel: &Panel,
         part: &Part,
-        pixel: usize,
+        [image, pixel]: [usize; 2],
         count: usize,
     ) -> Place {
+        let offset = image * self.stride + panel.block * self.plane + pixel * S::LANES;
         let mut place = Place {
-            out: self.out.add(panel.block * self.plane + pixel * S::LANES),
+            out: self.out.add(offset),
             out_plane: self.plane,
             count,
             continues: part.blocks.start > 0,
@@ -80,7 +84,8 @@ impl Target {
             place.bias = epilogue.bias.add(panel.block * S::LANES);
             if !epilogue.residual.is_null() {
                 let offset = panel.block * epilogue.residual_plane + pixel * S::LANES;
-                place.residual = epilogue.residual.add(offset);
+                let residual = epilogue.residual.add(image * epilogue.residual_stride);
+                place.residual = residual.add(offset);
                 place.residual_plane = epilogue.residual_plane;
             }
             if part.is_last {
@@ -93,10 +98,13 @@ impl Target {
 
 /// A product of pixels that follow each other in memory.
 pub(crate) struct Product<'a> {
-    /// Pixel 0 of the first block of input channels.
+    /// Pixel 0 of the first block of input channels of picture 0.
     pub(crate) input: *const f32,
     /// Values from one block of input channels to the next.
     pub(crate) plane: usize,
+    /// Values from one picture to the next, and which pictures these are.
+    pub(crate) stride: usize,
+    pub(crate) images: Range<usize>,
     /// Blocks of input channels.
     pub(crate) blocks: usize,
     /// What the panels' offsets count from.
@@ -125,14 +133,7 @@ impl Product<'_> {
         for part in reduction_parts::<S>(self.blocks) {
             for (index, panel) in self.panels.iter().enumerate() {
                 let from = part_of::<S>(self.weights, panel, part.blocks.start);
-                // What comes next: this part of the next panel, or the first panel's next part.
-                let next = match self.panels.get(index + 1) {
-                    Some(next) => part_of::<S>(self.weights, next, part.blocks.start),
-                    None if !part.is_last => {
-                        part_of::<S>(self.weights, &self.panels[0], part.blocks.end)
-                    }
-                    None => from,
-                };
+                let next = after::<S>(self.weights, self.panels, index, &part);
                 let from = if self.scale.is_null() {
                     from
                 } else {
@@ -162,11 +163,29 @@ impl Product<'_> {
         weights: *const f32,
         next: *const f32,
     ) {
-        let input = self.input.add(part.blocks.start * self.plane);
-        let mut ahead = Ahead::new(next, part.blocks.len() * S::LANES * V * S::LANES);
+        let tiles = self.images.len() * self.pixels.len().div_ceil(P);
+        let mut ahead = Ahead::new::<S>(next, [part.blocks.len(), V, tiles]);
+        for image in self.images.clone() {
+            self.panel_of::<S, P, V>(panel, part, weights, &mut ahead, image);
+        }
+    }
+
+    /// One picture's pixels.
+    #[inline(always)]
+    unsafe fn panel_of<S: Simd, const P: usize, const V: usize>(
+        &self,
+        panel: &Panel,
+        part: &Part,
+        weights: *const f32,
+        ahead: &mut Ahead,
+        image: usize,
+    ) {
+        let input = self
+            .input
+            .add(image * self.stride + part.blocks.start * self.plane);
         let mut pixel = self.pixels.start;
         while pixel + P <= self.pixels.end {
-            let place = self.target.place::<S>(panel, part, pixel, P);
+            let place = self.target.place::<S>(panel, part, [image, pixel], P);
             let mut sums = start::<S, P, V>(&place);
             let mut weights = weights;
             let mut from = input.add(pixel * S::LANES);
@@ -185,7 +204,7 @@ impl Product<'_> {
         let rest = self.pixels.end - pixel;
         if rest > 0 {
             // Pixels that do not exist are the last one again.
-            let place = self.target.place::<S>(panel, part, pixel, rest);
+            let place = self.target.place::<S>(panel, part, [image, pixel], rest);
             let mut sums = start::<S, P, V>(&place);
             let mut weights = weights;
             let mut pixels = [input; P];
@@ -193,6 +212,7 @@ impl Product<'_> {
                 *from = input.add((pixel + m.min(rest - 1)) * S::LANES);
             }
             for _ in part.blocks.clone() {
+                ahead.fetch::<S, V>();
                 reduce_block::<S, P, V>(&mut sums, pixels, &mut weights);
                 for from in &mut pixels {
                     *from = from.wrapping_add(self.plane);
@@ -217,6 +237,21 @@ unsafe fn scale_rows<S: Simd>(
             let weights = S::load(from.add(vector * S::LANES));
             S::store(to.add(vector * S::LANES), S::mul(weights, factor));
         }
+    }
+}
+
+/// The weights that are used after this part of a panel: the same of the next panel, or the first panel's next part.
+#[inline(always)]
+pub(crate) unsafe fn after<S: Simd>(
+    weights: *const f32,
+    panels: &[Panel],
+    index: usize,
+    part: &Part,
+) -> *const f32 {
+    match panels.get(index + 1) {
+        Some(next) => part_of::<S>(weights, next, part.blocks.start),
+        None if !part.is_last => part_of::<S>(weights, &panels[0], part.blocks.end),
+        None => part_of::<S>(weights, &panels[index], part.blocks.start),
     }
 }
 

@@ -38,27 +38,48 @@ pub(crate) type Sums<V, const PIXELS: usize, const VECTORS: usize> = [[V; VECTOR
 pub(crate) struct Ahead {
     from: *const f32,
     lines: usize,
+    /// Sixteenths of what one block of the reduction reads, for each block.
+    share: usize,
 }
 
+/// Tiles in which a panel is fetched if there are so many, so that they do not ask for more at once than they have
+/// room for.
+const FETCHED_IN: usize = 16;
+
 impl Ahead {
-    /// `len` values from `from` on.
+    /// What `blocks` blocks of the reduction read from `from` on in a panel of `vectors`, to be there after `tiles`
+    /// tiles.
     #[inline(always)]
-    pub(crate) fn new(from: *const f32, len: usize) -> Self {
-        let lines = len / LINE;
-        Self { from, lines }
+    pub(crate) fn new<S: Simd>(from: *const f32, [blocks, vectors, tiles]: [usize; 3]) -> Self {
+        Self {
+            from,
+            lines: blocks * S::LANES * vectors * S::LANES / LINE,
+            share: FETCHED_IN.div_ceil(tiles.clamp(1, FETCHED_IN)),
+        }
     }
 
-    /// As many lines as a sixteenth of what one block of the reduction reads: sixteen tiles fetch
-    /// a whole panel.
+    /// The same, unless there are so many tiles that the first one's waiting is nothing.
+    #[inline(always)]
+    pub(crate) fn for_few<S: Simd>(from: *const f32, extents: [usize; 3]) -> Self {
+        let mut ahead = Self::new::<S>(from, extents);
+        if extents[2] >= FETCHED_IN {
+            ahead.lines = 0;
+        }
+        ahead
+    }
+
+    /// The share of one block of the reduction in one tile.
     #[inline(always)]
     pub(crate) unsafe fn fetch<S: Simd, const VECTORS: usize>(&mut self) {
         let lines = (VECTORS * S::LANES).div_ceil(LINE);
-        if self.lines >= lines {
-            for line in 0..lines {
-                S::prefetch(self.from.add(line * LINE));
+        for _ in 0..self.share {
+            if self.lines >= lines {
+                for line in 0..lines {
+                    S::prefetch(self.from.add(line * LINE));
+                }
+                self.from = self.from.add(lines * LINE);
+                self.lines -= lines;
             }
-            self.from = self.from.add(lines * LINE);
-            self.lines -= lines;
         }
     }
 }

@@ -226,11 +226,11 @@ impl Plan {
             "scratch memory is too short"
         );
         let isa = input.isa();
-        let residual_image_stride = residual.map_or(0, |map| map.image_stride());
         let epilogue = Epilogue {
             bias: direct.bias.as_ptr(),
             residual: residual.map_or(std::ptr::null(), |map| map.block(0, 0)),
             residual_plane: residual.map_or(0, |map| map.plane()),
+            residual_stride: residual.map_or(0, |map| map.image_stride()),
             activation,
         };
         let (width, plane) = (output.shape().width, output.plane());
@@ -255,7 +255,6 @@ impl Plan {
                 plane,
                 image_stride,
                 epilogue,
-                residual_image_stride,
                 scratch: Shared::new(slots),
             };
             let count = class.tiles.tiles();

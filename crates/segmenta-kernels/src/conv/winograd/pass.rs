@@ -24,7 +24,6 @@ pub(super) struct Pass<'a> {
     pub(super) plane: usize,
     pub(super) image_stride: usize,
     pub(super) epilogue: Epilogue,
-    pub(super) residual_image_stride: usize,
     pub(super) scratch: Shared<'a>,
 }
 
@@ -161,6 +160,8 @@ impl Kernel for Task<'_> {
                     Product {
                         input: inputs.start.add(product * inputs.stride),
                         plane: inputs.plane,
+                        stride: 0,
+                        images: 0..1,
                         blocks: class.blocks[0],
                         weights: pass.weights.add(product * form.stride),
                         panels: &form.panels[panels.clone()],
@@ -168,6 +169,7 @@ impl Kernel for Task<'_> {
                         target: Target {
                             out: outputs.start.add(product * outputs.stride),
                             plane: outputs.plane,
+                            stride: 0,
                             epilogue: None,
                         },
                         scale: std::ptr::null(),
@@ -184,7 +186,6 @@ impl Kernel for Task<'_> {
                         plane: pass.plane,
                         image_stride: pass.image_stride,
                         epilogue: pass.epilogue,
-                        residual_image_stride: pass.residual_image_stride,
                     };
                     match class.tiles.filters {
                         [FilterKind::Four, FilterKind::Four] => {

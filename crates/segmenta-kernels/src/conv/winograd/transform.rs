@@ -32,8 +32,6 @@ pub(super) struct Output {
     /// Values from one picture to the next.
     pub(super) image_stride: usize,
     pub(super) epilogue: Epilogue,
-    /// Values from one picture of the residual to the next.
-    pub(super) residual_image_stride: usize,
 }
 
 /// Tiles of one block of channels; the first of them is tile 0 of the products.
@@ -216,7 +214,7 @@ impl Tiles<'_> {
                 .start
                 .add(image * to.image_stride + self.block * to.plane);
             let residual = to.epilogue.residual.wrapping_add(
-                image * to.residual_image_stride + self.block * to.epilogue.residual_plane,
+                image * to.epilogue.residual_stride + self.block * to.epilogue.residual_plane,
             );
             for r in 0..row.count {
                 let mut line = [S::zero(); MOST];
