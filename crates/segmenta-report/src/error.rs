@@ -18,6 +18,12 @@ pub enum ReportError {
     /// A folder with files of somebody else.
     #[error("the folder has files that are no run's · {} · give the run a new folder", .0.display())]
     Occupied(PathBuf),
+    /// Two runs would write one folder.
+    #[error(
+        "another process is writing this run · {} · wait for it or stop it (Ctrl-C saves), or give the new run another name (-o)",
+        .0.display()
+    )]
+    Busy(PathBuf),
     /// Nothing to resume or to report.
     #[error("no run is there (a run has a config.toml) · {} · check the path", .0.display())]
     NoRun(PathBuf),

@@ -1,6 +1,6 @@
 //! A run's folder: where everything that a run leaves has its name.
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -33,6 +33,10 @@ const CONTENTS: [(&str, &str); 13] = [
     ),
 ];
 
+/// The file that a run holds while it writes. It stays, since removing it would let a second run lock another file
+/// of this name.
+const LOCK: &str = ".lock";
+
 /// What to do if a run is there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Existing {
@@ -46,6 +50,12 @@ pub enum Existing {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunFolder {
     path: PathBuf,
+}
+
+/// A run's folder held by the process that writes it, until this is dropped or the process ends, however it ends.
+#[derive(Debug)]
+pub struct RunLock {
+    _file: Option<File>,
 }
 
 /// Something that is in a run's folder.
@@ -63,8 +73,8 @@ impl RunFolder {
     /// Makes the folder of a new run and writes its resolved configuration (TOML).
     ///
     /// # Errors
-    /// A run is there and may not be replaced, or there are files that are no run's; the folder cannot be made or
-    /// written.
+    /// A run is there and may not be replaced or is being written, or there are files that are no run's; the folder
+    /// cannot be made or written.
     pub fn create(
         path: impl Into<PathBuf>,
         config: &str,
@@ -75,7 +85,10 @@ impl RunFolder {
         if folder.config().exists() {
             match existing {
                 Existing::Refuse => return Err(ReportError::Exists(path.clone())),
-                Existing::Replace => folder.clear()?,
+                Existing::Replace => {
+                    let _held = folder.hold()?;
+                    folder.clear()?;
+                }
             }
         } else {
             fs::create_dir_all(path).map_err(ReportError::write(path))?;
@@ -98,6 +111,25 @@ impl RunFolder {
             Ok(folder)
         } else {
             Err(ReportError::NoRun(folder.path))
+        }
+    }
+
+    /// Holds the folder, so that no two runs write it at once. Where the file system knows no locks, nothing is held.
+    ///
+    /// # Errors
+    /// Another process (or another [`RunLock`] of this one) holds it; its lock cannot be written.
+    pub fn hold(&self) -> Result<RunLock, ReportError> {
+        let path = self.path.join(LOCK);
+        let mut options = File::options();
+        let file = options.create(true).truncate(false).write(true).open(&path);
+        let file = file.map_err(ReportError::write(&path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(RunLock { _file: Some(file) }),
+            Err(TryLockError::WouldBlock) => Err(ReportError::Busy(self.path.clone())),
+            Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Unsupported => {
+                Ok(RunLock { _file: None })
+            }
+            Err(TryLockError::Error(e)) => Err(ReportError::write(&path)(e)),
         }
     }
 
@@ -235,10 +267,12 @@ impl RunFolder {
         fs::remove_file(&config).map_err(ReportError::write(&config))
     }
 
+    /// All that is there but the lock.
     fn files(&self) -> Result<impl Iterator<Item = fs::DirEntry>, ReportError> {
         let entries = fs::read_dir(&self.path).map_err(ReportError::read(&self.path))?;
         let entries: io::Result<Vec<_>> = entries.collect();
-        Ok(entries.map_err(ReportError::read(&self.path))?.into_iter())
+        let entries = entries.map_err(ReportError::read(&self.path))?.into_iter();
+        Ok(entries.filter(|entry| entry.file_name() != LOCK))
     }
 }
 
@@ -288,6 +322,25 @@ mod tests {
         assert_eq!(fs::read_to_string(folder.config()).unwrap(), "epochs = 4\n");
         assert!(!folder.metrics().exists() && !folder.previews().exists());
         assert!(path.join("notes.md").exists(), "what no run wrote stays");
+    }
+
+    #[test]
+    fn only_one_run_writes_a_folder() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = RunFolder::create(home.path(), "epochs = 3\n", Existing::Refuse).unwrap();
+        let held = folder.hold().unwrap();
+        let again = folder.hold().unwrap_err();
+        let replaced = RunFolder::create(home.path(), "", Existing::Replace).unwrap_err();
+        for error in [again, replaced] {
+            assert!(matches!(error, ReportError::Busy(_)), "{error}");
+        }
+        assert_eq!(fs::read_to_string(folder.config()).unwrap(), "epochs = 3\n");
+        let names: Vec<_> = folder.list().unwrap().into_iter().map(|f| f.name).collect();
+        assert_eq!(names, ["config.toml"], "the lock is nobody's business");
+
+        drop(held);
+        folder.hold().unwrap();
+        RunFolder::create(home.path(), "", Existing::Replace).unwrap();
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub use chart::Chart;
 pub use classes::Classes;
 pub use error::ReportError;
 pub use figure::{Example, figure};
-pub use folder::{Existing, RunFile, RunFolder};
+pub use folder::{Existing, RunFile, RunFolder, RunLock};
 pub use growth::{Growth, Watched, growth_gif};
 pub use history::{Epoch, History};
 pub use log::RunLog;

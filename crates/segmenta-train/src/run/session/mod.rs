@@ -13,7 +13,9 @@ use burn::tensor::{Device, Tensor, TensorData};
 use segmenta_data::augment::Augmentation;
 use segmenta_data::{Batch, Dataset, Loader};
 use segmenta_graph::{Graph, Shape};
-use segmenta_report::{Classes, Progress as Shown, Recorded, RunFolder, RunLog, RunRecord};
+use segmenta_report::{
+    Classes, Progress as Shown, Recorded, RunFolder, RunLock, RunLog, RunRecord,
+};
 use segmenta_runtime::EngineOptions as EvaluatorOptions;
 
 use self::prepare::{classes, default_loss, graph, loaders};
@@ -89,6 +91,7 @@ pub struct Session {
     ema: Option<Ema>,
     record: RunRecord,
     log: RunLog,
+    _held: RunLock,
     progress: Progress,
     /// Steps that were taken before.
     begun_at: u64,
@@ -165,6 +168,7 @@ impl Session {
                 .to_vec(),
             best_by: best_by.unwrap_or(0),
         };
+        let held = folder.hold()?;
         let checkpoint = Some(folder.last()).filter(|path| settings.resume && path.exists());
         let record = if settings.resume {
             let steps = checkpoint.as_deref().map(Progress::read).transpose()?;
@@ -179,6 +183,7 @@ impl Session {
         let mut session = Self {
             record,
             log: RunLog::open(&folder)?,
+            _held: held,
             progress: Progress::default(),
             begun_at: 0,
             config,
