@@ -2,11 +2,11 @@
 
 mod keep;
 mod prepare;
+mod settings;
 mod tell;
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use burn::tensor::{Device, Tensor, TensorData};
@@ -24,31 +24,13 @@ use super::begin::{Taken, take};
 use super::checkpoint::{Kept, Progress};
 use super::config::{Config, Per, ScoreName};
 use super::measure::{measure, target, truth};
-use crate::engine::{DeviceSpec, Engine, EngineOptions, Parameters, evaluator};
+use crate::engine::{Engine, EngineOptions, Parameters, evaluator};
 use crate::loss::LossSpec;
 use crate::optim::{Accumulation, Ema, Optimizer};
 use crate::schedule::Schedule;
 
 pub use self::prepare::verify;
-
-/// What is said beside the configuration.
-#[derive(Clone, Debug, Default)]
-pub struct Settings {
-    /// Where the network learns.
-    pub device: DeviceSpec,
-    /// Threads; 0 takes one a core.
-    pub threads: usize,
-    /// Whether to go on from the folder's checkpoint.
-    pub resume: bool,
-    /// Whether nothing is shown.
-    pub quiet: bool,
-    /// Whether every value is looked at.
-    pub debug_numerics: bool,
-    /// Steps after which the run stops, to be gone on with.
-    pub most_steps: Option<u64>,
-    /// Ends the run after the step that is being taken, when it becomes true.
-    pub stop: Arc<AtomicBool>,
-}
+pub use self::settings::Settings;
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
