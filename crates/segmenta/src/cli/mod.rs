@@ -18,6 +18,7 @@ mod random;
 mod table;
 #[cfg(feature = "train")]
 mod train;
+mod values;
 mod weights;
 
 use std::ffi::OsString;

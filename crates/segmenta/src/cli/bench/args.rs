@@ -3,7 +3,8 @@
 use clap::Subcommand;
 use segmenta_graph::Shape;
 
-use crate::cli::args::{ModelArgs, number, shape};
+use crate::cli::args::ModelArgs;
+use crate::cli::values::{number, shape};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct BenchArgs {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueHint};
 use segmenta_data::{Kind, Open, Split};
 
-use super::super::args::{fraction, number};
+use super::super::values::{fraction, number};
 
 const LAYOUT: &str = "How the data lies";
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use segmenta_train::engine::DeviceSpec;
 
-use super::super::args::number;
+use super::super::values::number;
 use clap::{Args, ValueHint};
 
 #[derive(Debug, Args)]

@@ -1,0 +1,99 @@
+//! Values of flags as people write them: numbers in a range, sizes, shapes.
+
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+use segmenta::Resize;
+use segmenta_graph::Shape;
+
+pub(crate) fn number(
+    range: RangeInclusive<usize>,
+) -> impl Fn(&str) -> Result<usize, String> + Clone {
+    move |text| match text.parse() {
+        Ok(n) if range.contains(&n) => Ok(n),
+        _ if *range.end() == usize::MAX => Err(format!("a whole number from {} on", range.start())),
+        _ => Err(format!(
+            "a whole number from {} to {}",
+            range.start(),
+            range.end()
+        )),
+    }
+}
+
+pub(crate) fn fraction(text: &str) -> Result<f64, String> {
+    let value = text
+        .parse()
+        .ok()
+        .filter(|value| (0.0..=1.0).contains(value));
+    value.ok_or_else(|| "a number from 0 to 1".into())
+}
+
+pub(crate) fn resize(text: &str) -> Result<Resize, String> {
+    text.parse()
+        .map_err(|_| "520 (short side), long:513 (long side), 224x224 or none".into())
+}
+
+/// Numbers between which stands `separator`.
+fn list<T: FromStr>(text: &str, separator: &[char]) -> Option<Vec<T>> {
+    text.split(separator)
+        .map(|part| part.trim().parse().ok())
+        .collect()
+}
+
+pub(crate) fn crop(text: &str) -> Result<[usize; 2], String> {
+    let sides = match list(text, &['x', '×']).as_deref() {
+        Some(&[side]) => Some([side, side]),
+        Some(&[width, height]) => Some([width, height]),
+        _ => None,
+    };
+    let allowed = 1..=16384;
+    let sides = sides.filter(|sides| sides.iter().all(|side| allowed.contains(side)));
+    sides.ok_or_else(|| "write 224 (a square) or 320x240 (width x height), at most 16384".into())
+}
+
+pub(crate) fn mean(text: &str) -> Result<[f32; 3], String> {
+    three(text, |value| (0.0..=1.0).contains(&value))
+        .ok_or_else(|| "three numbers from 0 to 1: 0.485,0.456,0.406".into())
+}
+
+pub(crate) fn deviation(text: &str) -> Result<[f32; 3], String> {
+    three(text, |value| value > 0.0 && value <= 1.0)
+        .ok_or_else(|| "three numbers above 0, at most 1: 0.229,0.224,0.225".into())
+}
+
+fn three(text: &str, allowed: impl Fn(f32) -> bool) -> Option<[f32; 3]> {
+    let values: [f32; 3] = list(text, &[','])?.try_into().ok()?;
+    values.iter().all(|&value| allowed(value)).then_some(values)
+}
+
+/// More would be a slip of the finger, and could not be computed.
+const MAX_VALUES: usize = 1 << 31;
+
+pub(crate) fn shape(text: &str) -> Result<Shape, String> {
+    let sides: Option<[usize; 4]> = list(text, &['x', '×']).and_then(|s| s.try_into().ok());
+    let values = |sides: &[usize; 4]| sides.iter().try_fold(1_usize, |n, &s| n.checked_mul(s));
+    match sides {
+        Some(sides) if values(&sides).is_some_and(|n| (1..=MAX_VALUES).contains(&n)) => {
+            Ok(sides.into())
+        }
+        _ => Err("batch x channels x height x width, as 1x3x520x520".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes_and_sizes_are_read() {
+        assert_eq!(shape("2x3x4x5"), Ok(Shape::new(2, 3, 4, 5)));
+        for text in ["", "3x4x5", "1x3x0x4", "1x3x99999999x99999999", "1x3xax4"] {
+            assert!(shape(text).is_err(), "{text}");
+        }
+        assert_eq!(crop("320x240"), Ok([320, 240]));
+        assert!(crop("0").is_err() && crop("1x2x3").is_err());
+        assert_eq!(mean("0.5, 0.5,0.5"), Ok([0.5; 3]));
+        assert!(mean("123.7,116.3,103.5").is_err() && mean("nan,0,0").is_err());
+        assert!(deviation("0,1,1").is_err());
+    }
+}
