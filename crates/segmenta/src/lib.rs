@@ -20,6 +20,7 @@ mod builder;
 mod describe;
 mod error;
 mod model;
+pub mod recipes;
 mod segmentation;
 mod tiles;
 

@@ -1,0 +1,110 @@
+//! The `segmenta` command: what is asked for (`args`, which is also its help), a file a command, and how it speaks to
+//! people (`message`, `progress`, `table`).
+
+mod args;
+mod bench;
+mod data;
+mod demo;
+mod eval;
+mod forward;
+mod inputs;
+mod message;
+mod model;
+mod models;
+mod npy;
+mod predict;
+mod progress;
+mod random;
+mod table;
+#[cfg(feature = "train")]
+mod train;
+mod values;
+mod weights;
+
+use std::ffi::OsString;
+use std::io;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches};
+use clap_complete::Shell;
+
+use args::{Args, Command, Models};
+use bench::Bench;
+use message::{Reported, is_usage};
+
+/// Pictures, logits and label maps are large and short-lived: the system's allocator gives their
+/// pages back and faults them in again, this one keeps them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Does what the command line says. 0: done; 1: failed; 2: wrong usage.
+fn main() -> ExitCode {
+    let Err(error) = parse(std::env::args_os().collect()).and_then(dispatch) else {
+        return ExitCode::SUCCESS;
+    };
+    if let Some(error) = error.downcast_ref::<clap::Error>() {
+        // Help and version come this way too. A closed pipe is no failure of ours.
+        let _ = error.print();
+        return ExitCode::from(error.exit_code() as u8);
+    }
+    if is_closed_pipe(&error) {
+        // `segmenta models | head -1` has what it wanted.
+        return ExitCode::SUCCESS;
+    }
+    if !error.is::<Reported>() {
+        message::error(&error);
+    }
+    ExitCode::from(if is_usage(&error) { 2 } else { 1 })
+}
+
+/// What was typed, with what a recipe of `predict` adds.
+fn parse(typed: Vec<OsString>) -> anyhow::Result<Args> {
+    let mut matches = Args::command().try_get_matches_from(&typed)?;
+    if let Some(("predict", predict)) = matches.subcommand()
+        && let Some(recipe) = predict.get_one::<String>("recipe")
+    {
+        let typed = predict::recipe::expand(recipe, predict, typed)?;
+        matches = Args::command().try_get_matches_from(typed)?;
+    }
+    Ok(Args::from_arg_matches(&matches)?)
+}
+
+fn dispatch(args: Args) -> anyhow::Result<()> {
+    let quiet = args.quiet;
+    match args.command {
+        Command::Predict(args) => predict::run(&args, quiet),
+        Command::Models(args) => match args.command {
+            None => models::list(args.json),
+            Some(Models::Show(args)) => models::show(&args),
+            Some(Models::Encoders { json }) => models::list_encoders(json),
+            Some(Models::Pull(args)) => models::pull(&args, quiet),
+        },
+        Command::Weights(args) => weights::run(&args),
+        Command::Forward(args) => forward::run(&args, quiet),
+        Command::Bench(args) => match args.command {
+            Bench::Forward(args) => bench::forward(&args),
+            #[cfg(feature = "train")]
+            Bench::Step(args) => bench::step(&args),
+            Bench::Kernels(args) => bench::kernels(&args),
+        },
+        Command::Data(args) => data::run(&args, quiet),
+        #[cfg(feature = "train")]
+        Command::Train(args) => train::run(&args, quiet),
+        Command::Eval(args) => eval::run(&args, quiet),
+        Command::Demo(args) => demo::run(&args, quiet),
+        Command::Completions { shell } => completions(shell),
+    }
+}
+
+fn completions(shell: Shell) -> anyhow::Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), "segmenta", &mut script);
+    message::result(&String::from_utf8(script)?)
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let mut causes = error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>());
+    causes.any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
