@@ -61,7 +61,9 @@ pub use dropout::{drop_channels, drop_factors, drop_pictures, dropout};
 pub use fit::{fit, fit_to_planar};
 pub use group_norm::{group_norm, group_norm_gradient};
 pub use isa::Isa;
-pub use labels::{Logits, labels, winning_probability};
+pub use labels::{
+    Logits, ToProbability, class_scores, label_probabilities, labels, winning_probability,
+};
 pub use layer_norm::{layer_norm, layer_norm_gradient};
 pub use layout::{blocked, to_blocked, to_planar};
 pub use loss::{

@@ -1,16 +1,23 @@
 //! A network ready to run.
 
+mod diagnose;
+mod labels;
+
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use segmenta_graph::{Graph, GraphError, Parameter, Shape};
-use segmenta_kernels::{self as kernels, Arena, Isa, Logits, OutOfMemory, Threads, WeightMemory};
+use segmenta_kernels::{Arena, Isa, OutOfMemory, Threads, WeightMemory};
 use thiserror::Error;
 
 use crate::compile::compile;
 use crate::execute::execute;
+use crate::finite::count_non_finite;
 use crate::memory;
 use crate::plan::Plan;
 use crate::program::{Program, Work};
+
+pub use diagnose::check_input;
 
 /// How a network is to be run.
 #[derive(Clone, Debug, Default)]
@@ -49,9 +56,69 @@ pub enum RuntimeError {
         /// Bytes of the arena and of the results.
         bytes: usize,
     },
+    /// Scores of every class at a size do not fit into memory.
+    #[error("scores of {classes} classes at {}×{} pixels need more memory than there is · ask for a smaller size", size[1], size[0])]
+    Size {
+        /// Planes.
+        classes: usize,
+        /// Height and width.
+        size: [usize; 2],
+    },
+    /// Weights that are NaN or infinite.
+    #[error(
+        "weights that are no numbers: {count} of {of} values of `{parameter}` are NaN or infinite{} · \
+         save or train them again",
+        and_others(*.others)
+    )]
+    WeightsNotFinite {
+        /// The first parameter, in the order of the network's modules, that has them.
+        parameter: String,
+        /// How many of its values.
+        count: usize,
+        /// Its values.
+        of: usize,
+        /// How many parameters after it have some, too.
+        others: usize,
+    },
+    /// A result with NaN or infinities, of weights and an input that have none.
+    #[error(
+        "the network's numbers end in `{layer}`, the first layer to give NaN or infinity: {count} of {of} values \
+         of the result `{result}` are none · the weights are broken, or the picture is not normalised as in training"
+    )]
+    NotFinite {
+        /// The first layer whose output has one.
+        layer: String,
+        /// The result.
+        result: String,
+        /// How many of its values.
+        count: usize,
+        /// Its values.
+        of: usize,
+    },
+    /// An input with NaN or infinities.
+    #[error(
+        "an input that is no numbers: {count} of {of} values are NaN or infinite, the first at {first:?} (picture, \
+         channel, row, column) · replace them"
+    )]
+    InputNotFinite {
+        /// How many values.
+        count: usize,
+        /// The input's values.
+        of: usize,
+        /// Where the first is: picture, channel, row, column.
+        first: [usize; 4],
+    },
     /// No threads.
     #[error("cannot start threads: {0}")]
     Threads(#[from] std::io::Error),
+}
+
+fn and_others(count: usize) -> String {
+    match count {
+        0 => String::new(),
+        1 => ", and 1 more tensor has such values".into(),
+        n => format!(", and {n} more tensors have such values"),
+    }
 }
 
 /// Values in NCHW order and their shape.
@@ -112,7 +179,8 @@ impl Engine {
     /// the parameters that the wanted results need).
     ///
     /// # Errors
-    /// What `read` says, an unknown result, no threads.
+    /// What `read` says, an unknown result, no threads; [`RuntimeError::WeightsNotFinite`] for a NaN or an infinity
+    /// in what the wanted results need.
     pub fn new<E>(
         graph: Graph,
         options: &EngineOptions,
@@ -130,7 +198,20 @@ impl Engine {
         let wanted = wanted.map_err(RuntimeError::from)?;
         let isa = options.isa.unwrap_or_else(Isa::fastest);
         let threads = Threads::new(options.threads).map_err(RuntimeError::from)?;
-        let program = threads.run(|| compile(&graph, isa, &wanted, &read))?;
+        let broken = Mutex::new(BTreeMap::new());
+        let checked = |parameter: &Parameter| -> Result<Vec<f32>, E> {
+            let values = read(parameter)?;
+            let count = count_non_finite(&values);
+            if count > 0 {
+                lock(&broken).insert(parameter.name.clone(), [count, values.len()]);
+            }
+            Ok(values)
+        };
+        let program = threads.run(|| compile(&graph, isa, &wanted, &checked))?;
+        let broken = broken.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = first_broken(&graph, &broken) {
+            return Err(error.into());
+        }
         Ok(Self {
             graph,
             program,
@@ -269,23 +350,6 @@ impl Engine {
         Ok(times)
     }
 
-    /// The label map of one picture's logits, resized to `height`×`width` and taken the argmax of
-    /// in one pass. See [`Logits`] for the part that counts.
-    pub fn labels(&self, logits: Logits<'_>, size: [usize; 2]) -> Vec<u8> {
-        let mut labels = vec![0; size[0] * size[1]];
-        self.threads
-            .run(|| kernels::labels(self.isa, logits, size, &mut labels));
-        labels
-    }
-
-    /// How sure the network is of each pixel's label, 0 to 1: softmax, or sigmoid for one class.
-    pub fn winning_probability(&self, logits: Logits<'_>, size: [usize; 2]) -> Vec<f32> {
-        let mut scores = vec![0.0; size[0] * size[1]];
-        self.threads
-            .run(|| kernels::winning_probability(self.isa, logits, size, &mut scores));
-        scores
-    }
-
     fn run(
         &self,
         input: &[f32],
@@ -366,6 +430,19 @@ impl Engine {
         plans.push(Arc::clone(&plan));
         Ok(plan)
     }
+}
+
+/// The error that names the first of the parameters with values that are no numbers: name, how many, of how many.
+fn first_broken(graph: &Graph, broken: &BTreeMap<String, [usize; 2]>) -> Option<RuntimeError> {
+    let mut parameters = graph.parameters().iter();
+    let (parameter, &[count, of]) =
+        parameters.find_map(|parameter| broken.get_key_value(&parameter.name))?;
+    Some(RuntimeError::WeightsNotFinite {
+        parameter: parameter.clone(),
+        count,
+        of,
+        others: broken.len() - 1,
+    })
 }
 
 /// What a lock guards here stays whole if a thread panics while holding it.

@@ -13,11 +13,13 @@
 mod compile;
 mod engine;
 mod execute;
+mod finite;
 pub mod layout;
 pub mod lower;
 mod memory;
 mod plan;
 mod program;
 
-pub use engine::{Engine, EngineOptions, Memory, RuntimeError, StepTime, Tensor};
-pub use segmenta_kernels::{Isa, Logits, WeightMemory};
+pub use engine::{Engine, EngineOptions, Memory, RuntimeError, StepTime, Tensor, check_input};
+pub use finite::{all_finite, count_non_finite};
+pub use segmenta_kernels::{Isa, Logits, ToProbability, WeightMemory};
