@@ -172,6 +172,7 @@ pub(crate) fn build(
     encoder: &'static Encoder,
 ) -> Result<Graph, Refusal> {
     let settings = &options.settings;
+    settings.check(options.classes)?;
     let depth = settings.encoder_depth.unwrap_or(decoder.depth);
     if !decoder.depths.contains(&depth) {
         let (least, most) = (decoder.depths.start(), decoder.depths.end());
