@@ -32,7 +32,8 @@ pub use hub::{Hub, Progress};
 pub use hub_error::{HubError, HubFault};
 pub use mismatch::{Expected, Mismatch, Misshapen};
 pub use model_file::{
-    CARD_KEY, CARD_VERSION, CardError, Filter, ModelCard, Pad, Preprocessing, Resize,
+    CARD_KEY, CARD_VERSION, CardAnswer, CardError, CardValues, Filter, ModelCard, Pad,
+    Preprocessing, Resize,
 };
 pub use published::Published;
 pub use save::{TensorView, save};

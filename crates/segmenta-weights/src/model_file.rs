@@ -34,6 +34,9 @@ pub struct ModelCard {
     pub in_channels: usize,
     /// How a picture becomes the input.
     pub preprocessing: Preprocessing,
+    /// What the numbers of the result are, where the network's last layer does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<CardAnswer>,
     /// The training's own record, free in form.
     #[serde(default)]
     pub training: Option<serde_json::Value>,
@@ -43,6 +46,32 @@ pub struct ModelCard {
     /// The licence that the weights are under.
     #[serde(default)]
     pub licence: Option<String>,
+}
+
+/// What the numbers of a network's result are; what is `None` is as the network's last layer has it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct CardAnswer {
+    /// What they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub values: Option<CardValues>,
+    /// With one class, the probability above which a pixel is of it, between 0 and 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f32>,
+}
+
+/// What the numbers of a result are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CardValues {
+    /// Any number; a softmax over the classes, or of one class a sigmoid, makes probabilities of them.
+    Logits,
+    /// 0 to 1.
+    Probabilities,
+    /// Logarithms of probabilities, of classes that exclude each other if there are several.
+    LogProbabilities,
+    /// Hyperbolic tangents of logits, −1 to 1.
+    Tangents,
 }
 
 /// How a picture becomes a network's input: resized, cropped, normalised, padded, in this order.
@@ -207,6 +236,19 @@ impl ModelCard {
         if self.in_channels == 0 || self.classes.is_empty() {
             return Err("no channels or no classes".into());
         }
+        if let Some(threshold) = self.answer.and_then(|answer| answer.threshold) {
+            if !(threshold > 0.0 && threshold < 1.0) {
+                return Err(format!(
+                    "answer.threshold {threshold} is not between 0 and 1"
+                ));
+            }
+            if self.classes.len() > 1 {
+                return Err(format!(
+                    "answer.threshold for {} classes; one has a threshold",
+                    self.classes.len()
+                ));
+            }
+        }
         match &self.palette {
             Some(palette) if palette.len() != self.classes.len() => Err(format!(
                 "{} colours for {} classes",
@@ -243,6 +285,7 @@ mod tests {
                     value: vec![127.5; 3],
                 }),
             },
+            answer: None,
             training: Some(serde_json::json!({"epochs": 3, "mIoU": 0.5})),
             source: Some("my pictures".into()),
             licence: None,
@@ -285,6 +328,23 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_is_there_only_where_it_is_given() {
+        let mut card = card();
+        let json = serde_json::to_value(&card).unwrap();
+        assert!(json.get("answer").is_none());
+        card.answer = Some(CardAnswer {
+            values: Some(CardValues::LogProbabilities),
+            threshold: None,
+        });
+        let json = serde_json::to_value(&card).unwrap();
+        assert_eq!(
+            json["answer"],
+            serde_json::json!({"values": "log-probabilities"})
+        );
+        assert_eq!(read(&json.to_string()).unwrap(), Some(card));
+    }
+
+    #[test]
     fn a_newer_version_is_named_before_its_unknown_fields() {
         let error = read(r#"{"format-version": 7, "holograms": true}"#).unwrap_err();
         assert!(
@@ -316,6 +376,33 @@ mod tests {
         assert!(contradict(|card| card.in_channels = 4).contains("3 numbers of mean"));
         assert!(contradict(|card| card.preprocessing.std[1] = 0.0).contains("not positive"));
         assert!(contradict(|card| card.classes.push("dog".into())).contains("2 colours for 3"));
+        let threshold = |threshold| {
+            let answer = CardAnswer {
+                values: None,
+                threshold: Some(threshold),
+            };
+            Some(answer)
+        };
+        let with = |value: f32, classes: usize| {
+            let mut card = card();
+            card.palette = None;
+            card.answer = threshold(value);
+            card.classes.truncate(classes);
+            card.to_metadata()
+        };
+        assert!(with(0.3, 1).is_ok());
+        assert!(
+            with(1.0, 1)
+                .unwrap_err()
+                .to_string()
+                .contains("between 0 and 1")
+        );
+        assert!(
+            with(0.3, 2)
+                .unwrap_err()
+                .to_string()
+                .contains("for 2 classes")
+        );
         assert!(
             contradict(|card| card.preprocessing.pad.as_mut().unwrap().value.clear())
                 .contains("0 numbers of pad")

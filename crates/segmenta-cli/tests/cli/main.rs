@@ -220,6 +220,7 @@ fn write_model(path: &Path) {
             std: vec![0.5; 3],
             pad: None,
         },
+        answer: None,
         training: None,
         source: Some("made for a test".into()),
         licence: None,
