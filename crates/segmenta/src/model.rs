@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use segmenta_graph::{Graph, Role};
-use segmenta_runtime::{Engine, EngineOptions, Isa, WeightMemory};
+use segmenta_runtime::{Engine, EngineOptions, Isa, RuntimeError, WeightMemory};
 use segmenta_weights::{Expected, Hub, ModelCard, Progress, Published, StateDict};
 use segmenta_zoo::{Architecture, Options, PublishedWeights, find, find_encoder, published};
 
@@ -28,6 +28,9 @@ pub struct ModelOptions {
     pub classes: Option<usize>,
     /// Results wanted (`out`, `aux`); empty for `out`.
     pub outputs: Vec<String>,
+    /// Of a network of one class, the probability above which a pixel is of it, between 0 and 1; otherwise what a
+    /// model file says, or ½.
+    pub threshold: Option<f32>,
     /// Threads; 0 takes one a core.
     pub threads: usize,
     /// Instruction set; the fastest there is if `None`.
@@ -41,6 +44,8 @@ pub struct ModelOptions {
 pub struct Model {
     engine: Engine,
     description: Description,
+    /// The name of the first result, of which masks are made.
+    result: String,
     unused: Vec<String>,
 }
 
@@ -155,12 +160,22 @@ impl Model {
         description.options.aux = aux && architecture.has_aux;
         let graph = architecture.build(&description.options)?;
         let unused = check(weights, &graph)?;
+        let result = result_of(&graph, options);
+        description.set_answer(&graph, &result, card.as_ref(), options.threshold)?;
         let engine = Engine::new(graph, &engine_options(options), |parameter| {
             weights.read_f32(&parameter.name).map_err(Error::from)
+        });
+        let engine = engine.map_err(|error| match error {
+            Error::Runtime(error @ RuntimeError::WeightsNotFinite { .. }) => Error::Broken {
+                error,
+                file: description.source.clone(),
+            },
+            other => other,
         })?;
         Ok(Self {
             engine,
             description,
+            result,
             unused,
         })
     }
@@ -178,15 +193,18 @@ impl Model {
     ) -> Result<Self, Error> {
         let architecture = find(architecture)?;
         let graph = architecture.build(build)?;
-        let engine = Engine::new(graph, &engine_options(options), |parameter| {
-            Ok::<_, Error>(fill(parameter))
-        })?;
         let source = "untrained".into();
         let mut description = Description::plain(architecture, None, build.classes, source);
         description.options = build.clone();
+        let result = result_of(&graph, options);
+        description.set_answer(&graph, &result, None, options.threshold)?;
+        let engine = Engine::new(graph, &engine_options(options), |parameter| {
+            Ok::<_, Error>(fill(parameter))
+        })?;
         Ok(Self {
             engine,
             description,
+            result,
             unused: Vec::new(),
         })
     }
@@ -201,6 +219,41 @@ impl Model {
     pub fn with_preprocess(mut self, preprocess: segmenta_image::Preprocess) -> Self {
         self.description.preprocess = preprocess;
         self
+    }
+
+    /// The same model with other names of classes, by id.
+    ///
+    /// # Errors
+    /// Names that are not one for each of [`Description::class_names`]; of a network of one class the background's may
+    /// be left out.
+    pub fn with_classes<N: Into<String>>(
+        mut self,
+        names: impl IntoIterator<Item = N>,
+    ) -> Result<Self, Error> {
+        self.description.name_classes(names)?;
+        Ok(self)
+    }
+
+    /// The same model with its classes in other colours.
+    #[must_use]
+    pub fn with_palette(mut self, palette: segmenta_image::Palette) -> Self {
+        self.description.palette = palette;
+        self
+    }
+
+    /// The same model with another threshold: of a network of one class, the probability above which a pixel is of
+    /// it.
+    ///
+    /// # Errors
+    /// One that is not between 0 and 1, or a network of several classes.
+    pub fn with_threshold(mut self, threshold: f32) -> Result<Self, Error> {
+        self.description.set_threshold(threshold)?;
+        Ok(self)
+    }
+
+    /// The name of the result that masks are made of: `out`, unless another was asked for.
+    pub fn result(&self) -> &str {
+        &self.result
     }
 
     /// Names in the file of weights that the network has no place for.
@@ -221,6 +274,12 @@ fn engine_options(options: &ModelOptions) -> EngineOptions {
         outputs: options.outputs.clone(),
         memory: options.memory,
     }
+}
+
+/// The result that masks are made of: the first that is asked for.
+fn result_of(graph: &Graph, options: &ModelOptions) -> String {
+    let asked = options.outputs.first();
+    asked.unwrap_or(&graph.outputs()[0].name).clone()
 }
 
 /// How the hub ([`segmenta_weights::Hub`]) knows a row of the zoo's table.
