@@ -12,7 +12,7 @@ use segmenta_runtime::Isa;
 
 use super::bench::BenchArgs;
 use super::data::DataArgs;
-use super::values::{crop, deviation, fraction, mean, number, resize, shape};
+use super::values::{crop, deviation, fraction, mean, number, probability, resize, shape};
 
 static VERSION: LazyLock<String> = LazyLock::new(|| {
     let isa = Isa::available().into_iter().map(|isa| isa.to_string());
@@ -196,6 +196,9 @@ pub(crate) struct Predict {
     pub(crate) recipe: Option<String>,
     #[command(flatten)]
     pub(crate) model: ModelArgs,
+    /// Of a network of one class: the probability above which a pixel is of it [default: the model file's, or 0.5]
+    #[arg(long, value_name = "P", value_parser = probability, help_heading = NETWORK)]
+    pub(crate) threshold: Option<f32>,
 
     /// Folder for what is written; made if it is not there
     #[arg(short, long, value_name = "DIR", default_value = "segmentation", help_heading = WRITTEN, value_hint = ValueHint::DirPath)]
@@ -387,9 +390,12 @@ pub(crate) struct Forward {
     /// The .npy file to write: f32, NCHW
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) output: PathBuf,
-    /// Which of the network's results: out, aux
+    /// Which of the network's results: out, aux, label
     #[arg(long, default_value = "out")]
     pub(crate) name: String,
+    /// Write the result even if NaN or infinities are among its numbers or the tensor's
+    #[arg(long)]
+    pub(crate) allow_nan: bool,
 }
 
 /// The whole job on pictures made here: no data, no download.

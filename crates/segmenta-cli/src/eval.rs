@@ -14,11 +14,15 @@ use super::message::{STRONG, Usage, result, shown};
 use super::model;
 use super::progress::Progress;
 use super::table::Table;
+use super::values::probability;
 
 #[derive(Debug, Args)]
 pub(crate) struct Eval {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
+    /// Of a network of one class: the probability above which a pixel is of it [default: the model file's, or 0.5]
+    #[arg(long, value_name = "P", value_parser = probability)]
+    pub(crate) threshold: Option<f32>,
     /// The folder of the data set
     #[arg(long, value_name = "DIR", required_unless_present = "images", conflicts_with_all = ["images", "masks"], value_hint = ValueHint::DirPath)]
     pub(crate) data: Option<PathBuf>,
@@ -44,7 +48,9 @@ pub(crate) struct Eval {
 
 pub(crate) fn run(args: &Eval, quiet: bool) -> anyhow::Result<()> {
     let dataset = dataset(args)?;
-    let model = model::open(&model::options(&args.model)?, quiet)?;
+    let mut options = model::options(&args.model)?;
+    options.threshold = args.threshold;
+    let model = model::open(&options, quiet)?;
     // One class of the network tells the last of the data's classes from the rest.
     let binary = model.description().classes.len() == 1;
     let classes: Vec<String> = model

@@ -29,7 +29,13 @@ pub(crate) fn is_usage(error: &anyhow::Error) -> bool {
         || error.is::<segmenta_zoo::ZooError>()
         || matches!(
             error.downcast_ref(),
-            Some(Error::Zoo(_) | Error::Unspecified(_) | Error::Setting(_))
+            Some(
+                Error::Zoo(_)
+                    | Error::Unspecified(_)
+                    | Error::Setting(_)
+                    | Error::Threshold(_)
+                    | Error::Names { .. }
+            )
         )
 }
 

@@ -16,6 +16,7 @@ pub(crate) fn options(args: &ModelArgs) -> anyhow::Result<ModelOptions> {
         weights: args.weights.clone(),
         classes: args.classes,
         outputs: Vec::new(),
+        threshold: None,
         threads: args.threads.unwrap_or(0),
         isa: isa()?,
         memory: match args.memory {

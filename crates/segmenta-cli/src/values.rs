@@ -28,6 +28,13 @@ pub(crate) fn fraction(text: &str) -> Result<f64, String> {
     value.ok_or_else(|| "a number from 0 to 1".into())
 }
 
+/// Neither impossible nor sure.
+pub(crate) fn probability(text: &str) -> Result<f32, String> {
+    let value = text.parse().ok();
+    let value = value.filter(|&value| value > 0.0 && value < 1.0);
+    value.ok_or_else(|| "a number between 0 and 1, such as 0.3".into())
+}
+
 pub(crate) fn resize(text: &str) -> Result<Resize, String> {
     text.parse()
         .map_err(|_| "520 (short side), long:513 (long side), 224x224 or none".into())
@@ -95,5 +102,11 @@ mod tests {
         assert_eq!(mean("0.5, 0.5,0.5"), Ok([0.5; 3]));
         assert!(mean("123.7,116.3,103.5").is_err() && mean("nan,0,0").is_err());
         assert!(deviation("0,1,1").is_err());
+        assert_eq!(probability("0.3"), Ok(0.3));
+        assert!(
+            ["0", "1", "nan", "30%", "1e-60"]
+                .iter()
+                .all(|p| probability(p).is_err())
+        );
     }
 }

@@ -37,6 +37,7 @@ struct Session {
 pub(crate) fn run(args: &Predict, quiet: bool) -> anyhow::Result<()> {
     let settings = Settings::of(args)?;
     let mut options = model::options(&args.model)?;
+    options.threshold = args.threshold;
     prepare_folder(&args.out)?;
     let (inputs, mut failed) = collect(&args.inputs, &args.out);
     let inputs = match args.sample {

@@ -40,11 +40,10 @@ impl Settings {
             legend: args.legend,
             grid: args.grid,
             batch: args.batch,
-            segment: SegmentOptions {
-                flip: matches!(args.tta, Some(Tta::Flip)),
-                tiles: tiles.map_err(|error| Usage(error.to_string()))?,
-                probability: args.what.contains(&What::Probability),
-            },
+            segment: SegmentOptions::new()
+                .flip(matches!(args.tta, Some(Tta::Flip)))
+                .tiles(tiles.map_err(|error| Usage(error.to_string()))?)
+                .probability(args.what.contains(&What::Probability)),
             recipe: Recipe {
                 // Tiles are for seeing everything there is.
                 resize: args.resize.or(args.tile.map(|_| Resize::None)),
