@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use segmenta_image::looks_like_picture;
 use walkdir::{DirEntry, WalkDir};
 
-use crate::DataError;
+use crate::{DataError, text};
 
 /// The pictures below a folder by their name: the path from the folder on, with `/`, without extension. Links are
 /// followed; one that leads back to itself is passed over, and so are hidden files.
@@ -95,9 +95,8 @@ pub(crate) fn read_list(path: &Path) -> Result<Vec<String>, DataError> {
 
 /// The lines of a text, without what surrounds them, `#` lines and empty ones.
 pub(crate) fn read_lines(path: &Path) -> Result<Vec<String>, DataError> {
-    let bytes = std::fs::read(path).map_err(|cause| DataError::read(path, &cause))?;
-    let text = String::from_utf8_lossy(&bytes);
-    let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
+    let text = text::read(path)?;
+    let lines = text.lines().map(str::trim);
     Ok(lines
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
         .map(str::to_owned)
