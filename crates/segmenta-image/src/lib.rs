@@ -27,6 +27,7 @@ mod rect;
 mod resize;
 mod resize_rule;
 mod save;
+mod size;
 mod text;
 
 pub use cutout::cutout;
@@ -41,6 +42,7 @@ pub use preprocess::{Geometry, Pad, Prepared, Preprocess};
 pub use rect::Rect;
 pub use resize_rule::Resize;
 pub use save::{save_probability, write_atomic};
+pub use size::Size;
 pub use text::{DEJAVU_SANS, Text};
 
 /// The id that marks pixels without a class: boundaries and the unlabelled, as in Pascal VOC.
