@@ -207,7 +207,7 @@ fn jpeg_ends(bytes: &[u8]) -> bool {
 }
 
 /// Drops alpha, repeats grey, and keeps the high byte of 16-bit samples (Pillow's `v >> 8`).
-fn to_rgb(samples: Vec<u8>, colour: ColorType) -> Result<Vec<u8>, PictureError> {
+pub(crate) fn to_rgb(samples: Vec<u8>, colour: ColorType) -> Result<Vec<u8>, PictureError> {
     let high = usize::from(cfg!(target_endian = "little"));
     match colour {
         ColorType::Rgb8 => Ok(samples),

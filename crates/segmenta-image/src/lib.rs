@@ -7,10 +7,14 @@
 //! grids ([`make_grid`]), legends ([`legend`]), probabilities ([`save_probability`]); for figures, words
 //! ([`Text`]), areas and pictures drawn on a picture.
 //!
+//! From and to other crates: [`Picture::from_slice`] of rows with any stride, `image::DynamicImage` both ways, and with
+//! the feature `ndarray` views of heights × widths (× 3).
+//!
 //! Values are Pillow's and torchvision's, pinned by the project's conformance files. Every file is written
 //! whole or not at all ([`write_atomic`]); every error says what, where and what to do ([`PictureError`]).
 //! Sizes are `(width, height)` in pixels; pictures have at least one pixel.
 
+mod convert;
 mod cutout;
 mod decode;
 mod error;
@@ -20,6 +24,8 @@ mod guard;
 mod jpeg;
 mod label_map;
 mod legend;
+#[cfg(feature = "ndarray")]
+mod nd;
 mod notice;
 mod orient;
 mod overlay;
@@ -34,6 +40,7 @@ mod size;
 mod text;
 mod tiff;
 
+pub use convert::PixelLayout;
 pub use cutout::cutout;
 pub use decode::exif_orientation;
 pub use error::{ErrorKind, PictureError};

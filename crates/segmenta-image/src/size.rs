@@ -42,6 +42,21 @@ impl Size {
         Self::within(width, height, Self::MAX_INPUT_SIDE, Self::MAX_INPUT_PIXELS)
     }
 
+    /// A size for a network that follows from a picture's: shrunk, proportions kept, until it has no more than
+    /// [`Size::MAX_INPUT_PIXELS`] pixels. Sides of 0 become 1.
+    pub fn fitted(width: usize, height: usize) -> (usize, usize) {
+        let (width, height) = (width.max(1), height.max(1));
+        let excess = width as f64 * height as f64 / Self::MAX_INPUT_PIXELS as f64;
+        if excess <= 1.0 {
+            return (width, height);
+        }
+        let most = Self::MAX_INPUT_PIXELS;
+        let shrink = |side: usize| ((side as f64 / excess.sqrt()) as usize).clamp(1, most);
+        let (a, b) = (shrink(width), shrink(height));
+        // A side that could not shrink below 1 leaves the excess to the other.
+        (a.min(most / b), b.min(most / a))
+    }
+
     fn within(
         width: usize,
         height: usize,
@@ -122,6 +137,11 @@ mod tests {
             let error = Size::for_network(width, height).unwrap_err();
             assert!(error.to_string().contains("8192×8192"), "{error}");
         }
+        for (width, height) in [(usize::MAX, usize::MAX), (1 << 40, 1), (520, 4_680_000)] {
+            let (w, h) = Size::fitted(width, height);
+            assert!(w * h <= Size::MAX_INPUT_PIXELS, "{w}×{h}");
+        }
+        assert_eq!(Size::fitted(500, 0), (500, 1));
         assert_eq!(Size::new(0, 4).unwrap_err().kind(), ErrorKind::Setting);
         assert_eq!(Size::new(640, 480).unwrap().to_string(), "640×480");
     }
