@@ -12,7 +12,7 @@ use segmenta_runtime::Isa;
 
 use super::bench::BenchArgs;
 use super::data::DataArgs;
-use super::values::{crop, deviation, fraction, mean, number, resize, shape};
+use super::values::{crop, deviation, fraction, mean, number, resize, shape, tile};
 
 static VERSION: LazyLock<String> = LazyLock::new(|| {
     let isa = Isa::available().into_iter().map(|isa| isa.to_string());
@@ -249,7 +249,7 @@ pub(crate) struct Predict {
     /// Tiles of this many pixels, blended: for pictures of any size, at full resolution
     ///
     /// Memory is bounded by the tile, and --resize is `none` unless given.
-    #[arg(long, value_name = "PIXELS", conflicts_with = "center_crop", value_parser = number(16..=16384), help_heading = NETWORK)]
+    #[arg(long, value_name = "PIXELS", conflicts_with = "center_crop", value_parser = tile, help_heading = NETWORK)]
     pub(crate) tile: Option<usize>,
     /// How far tiles overlap [default: an eighth of a tile, at most 64]
     #[arg(long, value_name = "PIXELS", requires = "tile", help_heading = NETWORK)]

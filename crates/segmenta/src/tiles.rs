@@ -46,7 +46,8 @@ impl Tiles {
     /// Tiles of `size`×`size` pixels that share at least `overlap`.
     ///
     /// # Errors
-    /// If `overlap` is more than a third of `size`: three tiles would meet.
+    /// If `overlap` is more than a third of `size`: three tiles would meet; or if tiles are larger than a network may
+    /// be given ([`segmenta_image::Size::for_network`]).
     pub fn new(size: usize, overlap: usize) -> Result<Self, Error> {
         if size == 0 || overlap > size / 3 {
             return Err(Error::Setting(format!(
@@ -55,6 +56,7 @@ impl Tiles {
                 size / 3
             )));
         }
+        segmenta_image::Size::for_network(size, size).map_err(|error| error.of("the tiles"))?;
         Ok(Self { size, overlap })
     }
 

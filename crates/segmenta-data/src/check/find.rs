@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use segmenta_image::Notice;
+
 use super::report::{Finding, Problem, Report};
 use super::scan::{Counts, Marks, Scan, Seen, Unread};
 use crate::dataset::Gap;
@@ -15,6 +17,7 @@ pub(super) fn report(dataset: &Dataset, scans: &[Scan]) -> Report {
     let counts = Counts::of(dataset, dataset.values(), marks);
     let mut findings = gaps(dataset);
     findings.push(unread_pictures(dataset, items()));
+    findings.extend(noticed(dataset, items()));
     findings.extend(unread_masks(dataset, items()));
     findings.push(sizes(dataset, items()));
     findings.push(out_of_range(dataset, items()));
@@ -97,6 +100,30 @@ fn unread_pictures<'a>(
         }
     }
     finding
+}
+
+/// Pictures that were read, but perhaps not as their owner thinks.
+fn noticed<'a>(
+    dataset: &Dataset,
+    items: impl Iterator<Item = (&'a Item, &'a Scan)>,
+) -> [Finding; 2] {
+    let mut dark = Finding::new(Problem::NearlyBlack);
+    let mut several = Finding::new(Problem::FirstOfSeveral);
+    for (item, scan) in items {
+        let Ok(seen) = &scan.picture else { continue };
+        for notice in &seen.notices {
+            let finding = match notice {
+                Notice::TwelveBits { .. } => &mut dark,
+                _ => &mut several,
+            };
+            finding.add(format!(
+                "{}: {}",
+                picture_name(dataset, item),
+                notice.what()
+            ));
+        }
+    }
+    [dark, several]
 }
 
 fn unread_masks<'a>(

@@ -74,6 +74,10 @@ pub enum Problem {
     ListedWithoutFiles,
     /// A picture cannot be read.
     UnreadablePicture,
+    /// A picture has 16-bit values of which only 12 bits are used.
+    NearlyBlack,
+    /// A file holds several pictures; the first is read.
+    FirstOfSeveral,
     /// A mask cannot be read.
     UnreadableMask,
     /// A mask has colours where ids are wanted.
@@ -109,9 +113,12 @@ impl Problem {
             | Self::SizesDiffer
             | Self::IdsOutOfRange
             | Self::InTwoSplits => Severity::Error,
-            Self::MissingPicture | Self::BlankMask | Self::Copies | Self::EmptyClass => {
-                Severity::Warning
-            }
+            Self::MissingPicture
+            | Self::NearlyBlack
+            | Self::FirstOfSeveral
+            | Self::BlankMask
+            | Self::Copies
+            | Self::EmptyClass => Severity::Warning,
             Self::WhiteOnBlack | Self::Turned | Self::NoMasks => Severity::Note,
         }
     }
@@ -138,6 +145,16 @@ impl Problem {
                 "picture that cannot be read",
                 "pictures that cannot be read",
                 "copy or download it again, or take it out with its mask",
+            ],
+            Self::NearlyBlack => [
+                "picture of 12 bits in 16",
+                "pictures of 12 bits in 16",
+                "stretch the values to 16 bits, or save 8: a network sees it nearly black",
+            ],
+            Self::FirstOfSeveral => [
+                "file of several pictures, of which the first is read",
+                "files of several pictures, of which the first is read",
+                "save the others to files of their own if they matter",
             ],
             Self::UnreadableMask => [
                 "mask that cannot be read",
