@@ -79,6 +79,8 @@ mod tests {
     use crate::layout::{blocked, to_planar};
 
     proptest! {
+        #![proptest_config(segmenta_properties::cases(256))]
+
         #[test]
         fn both_keep_the_top_left_and_fill_up(
             batch in 1_usize..3,

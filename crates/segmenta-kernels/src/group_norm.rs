@@ -210,7 +210,7 @@ mod tests {
     use crate::threads::Threads;
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(segmenta_properties::cases(64))]
 
         #[test]
         fn any_shape(

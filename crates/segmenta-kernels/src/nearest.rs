@@ -123,7 +123,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(96))]
+        #![proptest_config(segmenta_properties::cases(96))]
 
         #[test]
         fn any_size(

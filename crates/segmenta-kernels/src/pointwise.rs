@@ -312,6 +312,8 @@ mod tests {
     use crate::layout::{blocked, to_planar};
 
     proptest! {
+        #![proptest_config(segmenta_properties::cases(256))]
+
         #[test]
         fn channels_go_into_a_map_and_come_out_again(
             [before, channels, after] in [0_usize..20, 1_usize..36, 0_usize..20],

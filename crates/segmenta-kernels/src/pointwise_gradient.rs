@@ -168,7 +168,7 @@ mod tests {
     use crate::threads::Threads;
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(48))]
+        #![proptest_config(segmenta_properties::cases(48))]
 
         #[test]
         fn scales_and_sums(

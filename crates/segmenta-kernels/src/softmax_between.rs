@@ -121,6 +121,8 @@ mod tests {
     use crate::reference;
 
     proptest! {
+        #![proptest_config(segmenta_properties::cases(256))]
+
         #[test]
         fn runs_of_any_length(
             [parts, run] in [1_usize..6, 1_usize..12],

@@ -161,7 +161,7 @@ mod tests {
     use crate::threads::Threads;
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(48))]
+        #![proptest_config(segmenta_properties::cases(48))]
 
         #[test]
         fn any_shape(
