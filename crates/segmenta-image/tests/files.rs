@@ -148,7 +148,7 @@ fn a_cutout_shows_what_is_kept() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+    #![proptest_config(segmenta_properties::cases(256))]
 
     /// Random bytes behind a true beginning, so that they get past the first look.
     #[test]

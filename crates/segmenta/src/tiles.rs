@@ -330,6 +330,8 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        #![proptest_config(segmenta_properties::cases(256))]
+
         #[test]
         fn tiles_cover_a_side_and_only_neighbours_meet(
             size in 3_usize..200,
