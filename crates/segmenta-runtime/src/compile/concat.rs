@@ -9,9 +9,14 @@ impl Draft<'_> {
     /// Parts that were just computed are made to write into the whole; others are copied.
     pub(super) fn concat(&mut self, node: Node, data: &NodeData) {
         let whole = self.allocate(data.channels, node, Layout::Blocked);
+        let parts = data.inputs.iter();
+        let parts: Vec<Node> = parts.map(|&part| see_through(self.graph, part)).collect();
+        // A buffer that several parts lie in cannot become the place of one: the others would be copied within
+        // the whole, from what is written.
+        let buffers: Vec<BufferId> = parts.iter().map(|&part| self.value(part).buffer).collect();
+        let is_shared = |buffer| buffers.iter().filter(|&&other| other == buffer).count() > 1;
         let mut first = 0;
-        for &part in &data.inputs {
-            let part = see_through(self.graph, part);
+        for (&part, &buffer) in parts.iter().zip(&buffers) {
             let value = self.value(part);
             let place = Value {
                 first,
@@ -19,7 +24,7 @@ impl Draft<'_> {
                 ..whole
             };
             first += value.channels;
-            if self.can_move(value, place, data.channels) {
+            if !is_shared(buffer) && self.can_move(value, place, data.channels) {
                 self.move_buffer(value.buffer, place);
             } else {
                 let work = DraftWork::Ready(Work::Copy);

@@ -10,8 +10,13 @@ impl Draft<'_> {
     /// Parts that are whole blocks in buffers of their own are written in place; others are copied.
     pub(super) fn concat(&mut self, at: usize, data: &NodeData) {
         let whole = self.allocate(map_shape(self.shapes[at]));
+        let parts = data.inputs.iter();
+        // A buffer that several parts lie in cannot become the place of one: the others would be copied within
+        // the whole, from what is written.
+        let buffers: Vec<usize> = parts.map(|part| self.value(part.index()).buffer).collect();
+        let is_shared = |buffer| buffers.iter().filter(|&&other| other == buffer).count() > 1;
         let mut first = 0;
-        for part in &data.inputs {
+        for (part, &buffer) in data.inputs.iter().zip(&buffers) {
             let value = self.value(part.index());
             let place = Value {
                 first,
@@ -19,7 +24,7 @@ impl Draft<'_> {
                 ..whole
             };
             first += value.channels;
-            if self.can_move(value, place, data.channels) {
+            if !is_shared(buffer) && self.can_move(value, place, data.channels) {
                 self.move_buffer(value.buffer, place);
             } else {
                 self.steps.push(Step {
