@@ -58,7 +58,7 @@ fn parts_may_share_memory() {
         g.fit_like(x, like, &name(&format!("fit{n}")))
     };
     type Build<'a> = &'a dyn Fn(&mut Builder, Node) -> Vec<Node>;
-    let cases: [(&str, Build<'_>); 8] = [
+    let cases: [(&str, Build<'_>); 10] = [
         ("twice", &|_, x| vec![x, x]),
         ("three times", &|_, x| vec![x, x, x]),
         ("around another", &|g, x| {
@@ -73,6 +73,16 @@ fn parts_may_share_memory() {
             let first = g.slice(x, 0, 16, &name("first"));
             let last = g.slice(x, 16, 16, &name("last"));
             vec![last, first, last]
+        }),
+        ("made of the next", &|g, x| {
+            let made = g.conv(x, &name("made"), Conv2d::square(3, 32));
+            vec![made, x]
+        }),
+        ("a whole beside its part", &|g, x| {
+            let part = g.slice(x, 16, 16, &name("part"));
+            let inner = g.concat(&[part, x, part], &name("inner"));
+            let again = g.relu(inner);
+            vec![again, inner, x, again]
         }),
         ("fitted twice", &|g, x| vec![fit(g, x, 1), fit(g, x, 2)]),
         ("fitted, and itself", &|g, x| vec![fit(g, x, 1), x, fit(g, x, 2), x]),

@@ -37,19 +37,21 @@ impl Draft<'_> {
     }
 
     /// Whether what makes `value` may write to `place`: it has a buffer of its own, whole blocks
-    /// (a block filled up would spill into the next part), and nobody computes it from the whole.
+    /// (a block filled up would spill into the next part), and nobody computes it from the whole or
+    /// some of the whole from it.
     fn can_move(&self, value: Value, place: Value, total: usize) -> bool {
         let lanes = self.isa.lanes();
         let own = self.drafts.buffers[value.buffer.0].channels == value.channels;
         let whole_blocks =
             value.channels.is_multiple_of(lanes) || place.first + value.channels == total;
-        let reads_whole = |step: &DraftStep| {
-            let writes_it = step.output.is_some_and(|o| o.buffer == value.buffer);
-            writes_it && step.inputs.iter().any(|i| i.buffer == place.buffer)
+        let crosses = |step: &DraftStep| {
+            let writes = |to: Value| step.output.is_some_and(|o| o.buffer == to.buffer);
+            let reads = |from: Value| step.inputs.iter().any(|i| i.buffer == from.buffer);
+            writes(value) && reads(place) || writes(place) && reads(value)
         };
         own && place.first.is_multiple_of(lanes)
             && whole_blocks
-            && !self.drafts.steps.iter().any(reads_whole)
+            && !self.drafts.steps.iter().any(crosses)
     }
 
     fn move_buffer(&mut self, from: BufferId, to: Value) {

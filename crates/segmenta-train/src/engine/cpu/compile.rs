@@ -39,6 +39,8 @@ pub(super) struct Purpose<'a> {
 pub(super) struct Compiled {
     pub(super) program: Program,
     pub(super) layers: Layers,
+    /// The parameters whose gradients the backward pass writes.
+    pub(super) learned: Vec<usize>,
     /// Shapes of the results.
     pub(super) results: Vec<Shape>,
 }
@@ -54,6 +56,9 @@ pub(super) fn compile(
     let mut draft = Draft::new(graph, shapes, purpose);
     draft.forward()?;
     let backward = draft.backward();
+    let layers = &draft.layers;
+    let written = backward.iter().flat_map(|i| layers.learned(&i.work));
+    let learned = written.filter(|&at| purpose.trains[at]).collect();
     let forward = draft.steps.into_iter().map(|step| step.instruction);
     let forward = forward
         .filter(|i| !matches!(i.work, Work::Concat | Work::Part { .. }))
@@ -61,6 +66,7 @@ pub(super) fn compile(
     Ok(Compiled {
         program: Program::new(purpose.isa, draft.buffers, forward, backward),
         layers: draft.layers,
+        learned,
         results,
     })
 }
