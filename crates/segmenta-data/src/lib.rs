@@ -26,8 +26,9 @@ mod scenes;
 pub mod text;
 
 pub use dataset::{
-    ADE20K_CLASSES, CAMVID_CLASSES, CITYSCAPES_CLASSES, Classes, Dataset, Item, Kind, Open,
-    PETS_CLASSES, Shares, Split, VOC_CLASSES,
+    ADE20K_CLASSES, CAMVID_CLASSES, CITYSCAPES_CLASSES, ClassMatch, Classes, ClassesDiffer,
+    Dataset, Item, Kind, MaskMeaning, MaskRule, MatchBy, Open, PETS_CLASSES, RuleOrigin, Shares,
+    Split, VOC_CLASSES,
 };
 pub use error::DataError;
 pub use loader::{Batch, Batches, Loader, LoaderOptions};

@@ -19,6 +19,7 @@
 mod builder;
 mod describe;
 mod error;
+mod evaluate;
 mod model;
 pub mod recipes;
 mod segmentation;
@@ -27,8 +28,16 @@ mod tiles;
 pub use builder::ModelBuilder;
 pub use describe::Description;
 pub use error::Error;
+pub use evaluate::{
+    ClassScores, EvaluateError, EvaluateEvent, EvaluateOptions, Evaluation, NamedScore,
+};
 pub use model::{Model, ModelOptions, published_file};
+pub use segmenta_data::{
+    Classes, ClassesDiffer, DataError, Dataset, Kind, MaskMeaning, MaskRule, MatchBy, Open,
+    RuleOrigin, Split,
+};
 pub use segmenta_image::{LabelMap, Palette, Picture, Preprocess, Resize};
+pub use segmenta_metrics::{Confusion, Protocol, Score};
 pub use segmenta_runtime::WeightMemory;
 pub use segmentation::{ClassShare, PreparedPicture, SegmentOptions, Segmentation, Stages};
 pub use tiles::Tiles;
