@@ -21,6 +21,7 @@ mod describe;
 mod error;
 mod model;
 pub mod recipes;
+mod resolve;
 mod segmentation;
 mod tiles;
 
@@ -28,6 +29,7 @@ pub use builder::ModelBuilder;
 pub use describe::Description;
 pub use error::Error;
 pub use model::{Model, ModelOptions, published_file};
+pub use resolve::{Names, Nearest, Recognised};
 pub use segmenta_image::{LabelMap, Palette, Picture, Preprocess, Resize};
 pub use segmenta_runtime::WeightMemory;
 pub use segmentation::{ClassShare, PreparedPicture, SegmentOptions, Segmentation, Stages};
