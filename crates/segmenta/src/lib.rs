@@ -22,6 +22,7 @@ mod error;
 mod evaluate;
 mod model;
 pub mod recipes;
+mod resolve;
 mod segmentation;
 mod tiles;
 
@@ -32,6 +33,7 @@ pub use evaluate::{
     ClassScores, EvaluateError, EvaluateEvent, EvaluateOptions, Evaluation, NamedScore,
 };
 pub use model::{Model, ModelOptions, published_file};
+pub use resolve::{Names, Nearest, Recognised};
 pub use segmenta_data::{
     Classes, ClassesDiffer, DataError, Dataset, Kind, MaskMeaning, MaskRule, MatchBy, Open,
     RuleOrigin, Split,
