@@ -6,6 +6,7 @@ use std::path::Path;
 
 use clap::builder::styling::{AnsiColor, Style};
 use segmenta_runtime::RuntimeError;
+use segmenta_weights::{Cause, Taken};
 
 /// A command that was called in a way that cannot be: exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +36,8 @@ pub(crate) fn is_usage(error: &anyhow::Error) -> bool {
                     | Error::Setting(_)
                     | Error::Threshold(_)
                     | Error::Names { .. }
+                    | Error::Ambiguous { .. }
+                    | Error::Key(_)
             )
         )
 }
@@ -106,8 +109,69 @@ pub(crate) fn explain(error: &segmenta::Error) -> String {
         segmenta::Error::Runtime(RuntimeError::Memory { .. }) => {
             format!("{error} · try --tile 512, a smaller --resize or a smaller --batch")
         }
+        segmenta::Error::Mismatch(mismatch) => {
+            format!("{} · {}", mismatch.problem(), mend(&mismatch.cause()))
+        }
+        segmenta::Error::Unrecognised {
+            nearest: Some(nearest),
+            ..
+        } => {
+            let how = format!("--model {}", nearest.architecture);
+            let encoder = nearest.encoder.map(|e| format!(" --encoder {e}"));
+            let cause = mend(&nearest.mismatch.cause());
+            let problem = nearest.mismatch.problem();
+            let problem = problem
+                .split_once(": ")
+                .map_or(&*problem, |(_, differs)| differs);
+            format!(
+                "no network has these names; the nearest is {nearest} ({how}{}): {problem} · {cause}",
+                encoder.unwrap_or_default()
+            )
+        }
+        segmenta::Error::Unrecognised { encoder: None, .. } => {
+            format!("{error} (--model NAME --names by-order)")
+        }
+        segmenta::Error::Unrecognised { .. } => {
+            format!("{error} (segmenta train … --set model.encoder_weights=FILE)")
+        }
+        segmenta::Error::Ambiguous { .. } => format!("{error} with --model"),
+        segmenta::Error::AnotherNetwork { architecture, .. } => {
+            format!("{error} (--model {architecture}, or without --model, --encoder and --set)")
+        }
+        segmenta::Error::Key(_) => format!("{error}: give one of them with --weights-key"),
+        segmenta::Error::Order(_) => format!("{error} (--model, --encoder, --classes)"),
         _ => error.to_string(),
     }
+}
+
+/// What to type where weights do not fit.
+pub(crate) fn mend(cause: &Cause) -> String {
+    match cause {
+        Cause::Classes { found, .. } => {
+            format!("the file is for {found} classes: leave --classes out, or give --classes {found}")
+        }
+        Cause::Relative => {
+            "the network is a near relative of the file's: try another --encoder, or the options with which it \
+             was built (--set)"
+                .into()
+        }
+        Cause::Stranger => {
+            "the file is of another network: leave --model out, or, if the names are its author's own, add \
+             --names by-order"
+                .into()
+        }
+        other => other.to_string(),
+    }
+}
+
+/// What was taken from a file of weights, in one line; `None` where it holds the network and nothing else.
+pub(crate) fn taken(taken: &Taken, file: &str) -> Option<String> {
+    let how = taken.others.first().map(|other| {
+        let key = other.trim_end_matches('.');
+        format!(" · --weights-key {key} takes the other")
+    });
+    let summary = taken.summary()?;
+    Some(format!("{summary} · {file}{}", how.unwrap_or_default()))
 }
 
 /// Why a file failed, in one line that names it whatever its name is made of.

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use segmenta::Resize;
 use segmenta_graph::Shape;
+use segmenta_image::{ErrorKind, PictureError, Size};
 
 pub(crate) fn number(
     range: RangeInclusive<usize>,
@@ -37,7 +38,26 @@ pub(crate) fn probability(text: &str) -> Result<f32, String> {
 
 pub(crate) fn resize(text: &str) -> Result<Resize, String> {
     text.parse()
-        .map_err(|_| "520 (short side), long:513 (long side), 224x224 or none".into())
+        .map_err(|error: PictureError| match error.kind() {
+            ErrorKind::TooLarge => too_large(&error),
+            _ => "520 (short side), long:513 (long side), 224x224 or none".into(),
+        })
+}
+
+/// What is wrong and how to mend it; the flag and its value are named around it.
+fn too_large(error: &PictureError) -> String {
+    format!("{} · {}", error.what(), error.remedy())
+}
+
+/// The side of a square that a network is given.
+pub(crate) fn tile(text: &str) -> Result<usize, String> {
+    const LEAST: usize = 16;
+    let side: usize = text.parse().map_err(|_| "a whole number".to_owned())?;
+    Size::for_network(side, side).map_err(|error| too_large(&error))?;
+    if side < LEAST {
+        return Err(format!("a whole number from {LEAST} on"));
+    }
+    Ok(side)
 }
 
 /// Numbers between which stands `separator`.
@@ -53,9 +73,9 @@ pub(crate) fn crop(text: &str) -> Result<[usize; 2], String> {
         Some(&[width, height]) => Some([width, height]),
         _ => None,
     };
-    let allowed = 1..=16384;
-    let sides = sides.filter(|sides| sides.iter().all(|side| allowed.contains(side)));
-    sides.ok_or_else(|| "write 224 (a square) or 320x240 (width x height), at most 16384".into())
+    let [width, height] = sides.ok_or("write 224 (a square) or 320x240 (width x height)")?;
+    Size::for_network(width, height).map_err(|error| too_large(&error))?;
+    Ok([width, height])
 }
 
 pub(crate) fn mean(text: &str) -> Result<[f32; 3], String> {
@@ -73,18 +93,20 @@ fn three(text: &str, allowed: impl Fn(f32) -> bool) -> Option<[f32; 3]> {
     values.iter().all(|&value| allowed(value)).then_some(values)
 }
 
-/// More would be a slip of the finger, and could not be computed.
-const MAX_VALUES: usize = 1 << 31;
+/// The most values of a tensor: 1 GiB of floats.
+const MAX_VALUES: usize = 1 << 28;
 
 pub(crate) fn shape(text: &str) -> Result<Shape, String> {
     let sides: Option<[usize; 4]> = list(text, &['x', '×']).and_then(|s| s.try_into().ok());
     let values = |sides: &[usize; 4]| sides.iter().try_fold(1_usize, |n, &s| n.checked_mul(s));
-    match sides {
-        Some(sides) if values(&sides).is_some_and(|n| (1..=MAX_VALUES).contains(&n)) => {
-            Ok(sides.into())
-        }
-        _ => Err("batch x channels x height x width, as 1x3x520x520".into()),
+    let sides = sides.filter(|sides| !sides.contains(&0));
+    let sides = sides.ok_or("batch x channels x height x width, as 1x3x520x520")?;
+    let [_, _, height, width] = sides;
+    Size::for_network(width, height).map_err(|error| too_large(&error))?;
+    if values(&sides).is_none_or(|n| n > MAX_VALUES) {
+        return Err(format!("too many values · give up to {MAX_VALUES} in all"));
     }
+    Ok(sides.into())
 }
 
 #[cfg(test)]
@@ -94,9 +116,26 @@ mod tests {
     #[test]
     fn shapes_and_sizes_are_read() {
         assert_eq!(shape("2x3x4x5"), Ok(Shape::new(2, 3, 4, 5)));
-        for text in ["", "3x4x5", "1x3x0x4", "1x3x99999999x99999999", "1x3xax4"] {
+        for text in [
+            "",
+            "3x4x5",
+            "1x3x0x4",
+            "1x3x99999999x99999999",
+            "1x3xax4",
+            "99999x3x520x520",
+        ] {
             assert!(shape(text).is_err(), "{text}");
         }
+        for error in [
+            resize("1000000x1000000").unwrap_err(),
+            crop("16384x16384").unwrap_err(),
+            tile("8193").unwrap_err(),
+            shape("1x1x99999x99999").unwrap_err(),
+        ] {
+            assert!(error.contains("8192×8192"), "{error}");
+        }
+        assert!(tile("15").is_err() && tile("x").is_err());
+        assert_eq!(tile("512"), Ok(512));
         assert_eq!(crop("320x240"), Ok([320, 240]));
         assert!(crop("0").is_err() && crop("1x2x3").is_err());
         assert_eq!(mean("0.5, 0.5,0.5"), Ok([0.5; 3]));

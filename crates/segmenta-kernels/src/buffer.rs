@@ -137,7 +137,8 @@ mod huge_pages {
     /// [`map`] gave `start` for as many bytes, and nothing points there any more.
     pub(super) unsafe fn unmap(start: NonNull<f32>, bytes: usize) {
         if let Some(bytes) = whole_pages(bytes) {
-            libc::munmap(start.as_ptr().cast(), bytes);
+            // SAFETY: `map` took so many whole pages from there on, as the caller vouches.
+            unsafe { libc::munmap(start.as_ptr().cast(), bytes) };
         }
     }
 

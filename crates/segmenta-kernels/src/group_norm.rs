@@ -162,33 +162,38 @@ impl Kernel for Block<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        // Vectors that are summed before they are added to what came before, in f64.
-        const STRIP: usize = 256;
-        // Sums that need not wait for each other.
-        const TOGETHER: usize = 4;
-        let centre = S::load(self.centre.as_ptr());
-        let mut all = [0.0_f64; 16];
-        for start in (0..self.vectors).step_by(STRIP) {
-            let end = (start + STRIP).min(self.vectors);
-            let mut sums = [S::zero(); TOGETHER];
-            for i in start..end {
-                let apart = S::sub(S::load(self.from.add(i * S::LANES)), centre);
-                let sum = &mut sums[i % TOGETHER];
-                *sum = match self.what {
-                    Sum::Apart => S::add(*sum, apart),
-                    Sum::Squares => S::mul_add(apart, apart, *sum),
-                    Sum::Times(_) => S::mul_add(apart, S::load(self.other.add(i * S::LANES)), *sum),
-                };
+        // SAFETY: both maps have so many vectors in the block; centre and sums have a vector.
+        unsafe {
+            // Vectors that are summed before they are added to what came before, in f64.
+            const STRIP: usize = 256;
+            // Sums that need not wait for each other.
+            const TOGETHER: usize = 4;
+            let centre = S::load(self.centre.as_ptr());
+            let mut all = [0.0_f64; 16];
+            for start in (0..self.vectors).step_by(STRIP) {
+                let end = (start + STRIP).min(self.vectors);
+                let mut sums = [S::zero(); TOGETHER];
+                for i in start..end {
+                    let apart = S::sub(S::load(self.from.add(i * S::LANES)), centre);
+                    let sum = &mut sums[i % TOGETHER];
+                    *sum = match self.what {
+                        Sum::Apart => S::add(*sum, apart),
+                        Sum::Squares => S::mul_add(apart, apart, *sum),
+                        Sum::Times(_) => {
+                            S::mul_add(apart, S::load(self.other.add(i * S::LANES)), *sum)
+                        }
+                    };
+                }
+                let sum = S::add(S::add(sums[0], sums[1]), S::add(sums[2], sums[3]));
+                let mut lanes = [0.0_f32; 16];
+                S::store(lanes.as_mut_ptr(), sum);
+                for (all, lane) in all.iter_mut().zip(lanes) {
+                    *all += f64::from(lane);
+                }
             }
-            let sum = S::add(S::add(sums[0], sums[1]), S::add(sums[2], sums[3]));
-            let mut lanes = [0.0_f32; 16];
-            S::store(lanes.as_mut_ptr(), sum);
-            for (all, lane) in all.iter_mut().zip(lanes) {
-                *all += f64::from(lane);
+            for (lane, all) in all.into_iter().enumerate().take(S::LANES) {
+                *self.to.add(lane) = all as f32;
             }
-        }
-        for (lane, all) in all.into_iter().enumerate().take(S::LANES) {
-            *self.to.add(lane) = all as f32;
         }
     }
 }
@@ -205,7 +210,7 @@ mod tests {
     use crate::threads::Threads;
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(segmenta_properties::cases(64))]
 
         #[test]
         fn any_shape(

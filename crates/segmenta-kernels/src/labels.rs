@@ -303,6 +303,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(segmenta_properties::cases(256))]
+
         #[test]
         fn labels_are_those_of_every_class_everywhere(
             (shape, values) in planes(), size in [1_usize..30, 1_usize..90],

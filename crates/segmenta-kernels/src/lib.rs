@@ -27,7 +27,6 @@ mod layer_norm;
 mod layout;
 mod loss;
 mod map;
-pub mod mapped_file;
 mod nearest;
 pub mod optim;
 pub mod peak;

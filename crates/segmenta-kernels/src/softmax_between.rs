@@ -6,7 +6,7 @@
 //! difference to the largest. The gradient is computed from what came out. Lanes that fill the last block up
 //! become 0.
 
-use crate::map::{Map, MapMut, assert_same};
+use crate::map::{Map, MapMut, assert_same, one_isa};
 use crate::shared::{in_parallel, part, parts as cuts_of};
 
 /// Softmax, or its logarithm, between `parts` runs of equally many channels.
@@ -14,7 +14,8 @@ use crate::shared::{in_parallel, part, parts as cuts_of};
 /// # Panics
 /// If the shapes differ or the channels do not divide into the runs.
 pub fn softmax_between(input: Map<'_>, parts: usize, log: bool, output: &mut MapMut<'_>) {
-    let (shape, lanes) = (input.shape(), input.isa().lanes());
+    let lanes = one_isa([input.isa(), output.isa()]).lanes();
+    let shape = input.shape();
     assert_same(shape, output.shape());
     assert!(shape.channels.is_multiple_of(parts), "channels in runs");
     let run = shape.channels / parts;
@@ -69,7 +70,8 @@ pub fn softmax_between_gradient(
     log: bool,
     dx: &mut MapMut<'_>,
 ) {
-    let (shape, lanes) = (y.shape(), y.isa().lanes());
+    let lanes = one_isa([y.isa(), dy.isa(), dx.isa()]).lanes();
+    let shape = y.shape();
     assert_same(shape, dy.shape());
     assert_same(shape, dx.shape());
     assert!(shape.channels.is_multiple_of(parts), "channels in runs");
@@ -119,6 +121,8 @@ mod tests {
     use crate::reference;
 
     proptest! {
+        #![proptest_config(segmenta_properties::cases(256))]
+
         #[test]
         fn runs_of_any_length(
             [parts, run] in [1_usize..6, 1_usize..12],

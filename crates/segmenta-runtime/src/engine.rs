@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use segmenta_graph::{Graph, GraphError, Parameter, Shape};
-use segmenta_kernels::{Arena, Isa, OutOfMemory, Threads, WeightMemory};
+use segmenta_kernels::{Isa, MapShape, Threads, WeightMemory};
 use thiserror::Error;
 
+use crate::arenas::Arenas;
 use crate::compile::compile;
 use crate::execute::execute;
 use crate::finite::count_non_finite;
@@ -162,7 +163,8 @@ pub struct Memory {
 const PLANS: usize = 32;
 
 /// A network compiled for this processor. Shared between threads, it runs one input at a time for
-/// each; the memory for intermediate maps is kept and grows to the largest input seen.
+/// each, and none waits for another: what is locked is looked up, never computed. The memory for intermediate maps
+/// is kept for the next run: as much as recent runs used, and no longer ([`Engine::trim`] gives it back at once).
 #[derive(Debug)]
 pub struct Engine {
     graph: Graph,
@@ -171,7 +173,7 @@ pub struct Engine {
     weight_memory: WeightMemory,
     threads: Threads,
     plans: Mutex<Vec<Arc<Plan>>>,
-    arenas: Mutex<Vec<Arena>>,
+    arenas: Arenas,
 }
 
 impl Engine {
@@ -219,7 +221,7 @@ impl Engine {
             weight_memory: options.memory,
             threads,
             plans: Mutex::default(),
-            arenas: Mutex::default(),
+            arenas: Arenas::default(),
         })
     }
 
@@ -257,6 +259,19 @@ impl Engine {
             weight_bytes: steps.map(|step| step.work.weight_bytes()).sum(),
             arena_bytes: plan.arena_len * size_of::<f32>(),
         })
+    }
+
+    /// Bytes that the engine keeps for intermediate maps of the next runs while none is under way.
+    pub fn idle_bytes(&self) -> usize {
+        self.arenas.idle() * size_of::<f32>()
+    }
+
+    /// Gives back what is kept for the next runs: idle memory for intermediate maps, and the plans of the input
+    /// sizes seen with the weights in a second form that only they hold. The next run of each size plans anew.
+    pub fn trim(&self) {
+        self.arenas.trim();
+        let plans = std::mem::take(&mut *lock(&self.plans));
+        drop(plans);
     }
 
     /// Runs the network on an NCHW batch and gives its results in the order asked for.
@@ -369,31 +384,28 @@ impl Engine {
         let expected: Vec<usize> = plan.results.iter().map(Shape::len).collect();
         assert_eq!(lengths, expected, "memory for the results");
 
-        let mut arena = self
-            .take_arena(plan.arena_len)
-            .map_err(|short| RuntimeError::Memory {
-                shape,
-                bytes: short.bytes,
-            })?;
+        let lent = self.arenas.take(plan.arena_len);
+        let mut lent = lent.map_err(|short| RuntimeError::Memory {
+            shape,
+            bytes: short.bytes,
+        })?;
         self.threads.run(|| {
             execute(
                 &self.program,
                 &plan,
                 self.isa,
-                &mut arena,
+                &mut lent.arena,
                 input,
                 results,
                 timed,
             );
         });
-        lock(&self.arenas).push(arena);
         Ok(())
     }
 
     /// Whether an input's results and what the arena must grow by fit into memory.
     fn check_memory(&self, plan: &Plan, shape: Shape) -> Result<(), RuntimeError> {
-        let kept = lock(&self.arenas).last().map_or(0, Arena::len);
-        let arena = plan.arena_len.saturating_sub(kept);
+        let arena = self.arenas.growth(plan.arena_len);
         let results: usize = plan.results.iter().map(Shape::len).sum();
         let bytes = (arena + results).saturating_mul(size_of::<f32>());
         match memory::available() {
@@ -402,32 +414,37 @@ impl Engine {
         }
     }
 
-    /// An arena that nobody uses, large enough.
-    fn take_arena(&self, len: usize) -> Result<Arena, OutOfMemory> {
-        match lock(&self.arenas).pop() {
-            Some(arena) if arena.len() >= len => Ok(arena),
-            // The one that is too small is freed before the larger one is asked for.
-            _ => Arena::new(len),
-        }
+    fn plan(&self, input: Shape) -> Result<Arc<Plan>, RuntimeError> {
+        let make = || {
+            let (threads, memory) = (self.threads.count(), self.weight_memory);
+            let (graph, program) = (&self.graph, &self.program);
+            self.threads
+                .run(|| Plan::new(graph, program, self.isa, threads, memory, input))
+        };
+        self.plan_by(input, make)
     }
 
-    fn plan(&self, input: Shape) -> Result<Arc<Plan>, RuntimeError> {
+    /// The plan for an input, made by `make` if it is not known: without the lock, so that inputs of known sizes
+    /// need not wait. Two threads that make one at the same time go on with the first.
+    fn plan_by(
+        &self,
+        input: Shape,
+        make: impl FnOnce() -> Result<Plan, GraphError>,
+    ) -> Result<Arc<Plan>, RuntimeError> {
         let wanted = crate::lower::map_shape(input);
-        let mut plans = lock(&self.plans);
-        if let Some(at) = plans.iter().position(|p| p.input == wanted) {
-            let plan = plans.remove(at);
-            plans.push(Arc::clone(&plan));
+        if let Some(plan) = known(&mut lock(&self.plans), wanted) {
             return Ok(plan);
         }
-        let (threads, memory) = (self.threads.count(), self.weight_memory);
-        let plan = self
-            .threads
-            .run(|| Plan::new(&self.graph, &self.program, self.isa, threads, memory, input))?;
-        let plan = Arc::new(plan);
-        if plans.len() == PLANS {
-            plans.remove(0);
+        let plan = Arc::new(make()?);
+        let mut plans = lock(&self.plans);
+        if let Some(first) = known(&mut plans, wanted) {
+            return Ok(first);
         }
+        let oldest = (plans.len() == PLANS).then(|| plans.remove(0));
         plans.push(Arc::clone(&plan));
+        // What the oldest held of weights is freed without the lock.
+        drop(plans);
+        drop(oldest);
         Ok(plan)
     }
 }
@@ -445,7 +462,18 @@ fn first_broken(graph: &Graph, broken: &BTreeMap<String, [usize; 2]>) -> Option<
     })
 }
 
+/// The plan for an input among those that are kept, where it becomes the last used.
+fn known(plans: &mut Vec<Arc<Plan>>, input: MapShape) -> Option<Arc<Plan>> {
+    let at = plans.iter().position(|plan| plan.input == input)?;
+    let plan = plans.remove(at);
+    plans.push(Arc::clone(&plan));
+    Some(plan)
+}
+
 /// What a lock guards here stays whole if a thread panics while holding it.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

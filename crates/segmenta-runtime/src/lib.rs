@@ -10,6 +10,7 @@
 //! [`Engine`] is the three together, and safe to share between threads. What training does the same way is
 //! public: [`lower`], [`layout`].
 
+mod arenas;
 mod compile;
 mod engine;
 mod execute;

@@ -26,7 +26,7 @@ mod smp;
 mod unet_plain;
 
 pub use answer::{Answer, PerPixel, ThresholdError, Values};
-pub use encoders::{Encoder, Family, Stage, encoders, families, find_encoder};
+pub use encoders::{Encoder, Family, Stage, encoder_of, encoders, families, find_encoder};
 pub use options::Options;
 pub use published::{PublishedWeights, Score, VOC_CLASSES, published, published_weights};
 pub use registry::{Architecture, Recipe, ResizeRule, ZooError, architectures, find};

@@ -257,7 +257,7 @@ fn preprocess_of(card: &Preprocessing) -> Result<Preprocess, Error> {
             value: three(&pad.value, "padding")?,
         })
     });
-    Ok(Preprocess {
+    let preprocess = Preprocess {
         resize: match card.resize {
             CardResize::None => Resize::None,
             CardResize::ShortSide { side } => Resize::ShortSide(side),
@@ -268,5 +268,8 @@ fn preprocess_of(card: &Preprocessing) -> Result<Preprocess, Error> {
         mean: three(&card.mean, "mean")?,
         std: three(&card.std, "deviation")?,
         pad: pad.transpose()?,
-    })
+    };
+    // A card is a file like others: what it says of sizes becomes memory.
+    preprocess.check()?;
+    Ok(preprocess)
 }

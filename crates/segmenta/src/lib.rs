@@ -19,10 +19,12 @@
 mod builder;
 mod describe;
 mod error;
+mod evaluate;
 mod model;
 mod options;
 mod part;
 pub mod recipes;
+mod resolve;
 mod scores;
 mod segment;
 mod segmentation;
@@ -31,11 +33,20 @@ mod tiles;
 pub use builder::ModelBuilder;
 pub use describe::Description;
 pub use error::Error;
+pub use evaluate::{
+    ClassScores, EvaluateError, EvaluateEvent, EvaluateOptions, Evaluation, NamedScore,
+};
 pub use model::{Model, ModelOptions, published_file};
 pub use options::{Progress, SegmentOptions};
+pub use resolve::{Names, Nearest, Recognised};
 pub use scores::{Resolution, Scores};
 pub use segment::PreparedPicture;
+pub use segmenta_data::{
+    Classes, ClassesDiffer, DataError, Dataset, Kind, MaskMeaning, MaskRule, MatchBy, Open,
+    RuleOrigin, Split,
+};
 pub use segmenta_image::{LabelMap, Palette, Picture, Preprocess, Resize};
+pub use segmenta_metrics::{Confusion, Protocol, Score};
 pub use segmenta_runtime::{Tensor, WeightMemory};
 pub use segmenta_zoo::{Answer, PerPixel, ThresholdError, Values};
 pub use segmentation::{ClassShare, Segmentation, Stages};

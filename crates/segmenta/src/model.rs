@@ -2,20 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
-use segmenta_graph::{Graph, Role};
+use segmenta_graph::Graph;
 use segmenta_runtime::{Engine, EngineOptions, Isa, RuntimeError, WeightMemory};
-use segmenta_weights::{Expected, Hub, ModelCard, Progress, Published, StateDict};
-use segmenta_zoo::{Architecture, Options, PublishedWeights, find, find_encoder, published};
+use segmenta_weights::{Hub, ModelCard, Progress, Published, StateDict, Taken};
+use segmenta_zoo::{Options, PublishedWeights, find, published};
 
 use crate::builder::ModelBuilder;
 use crate::describe::Description;
 use crate::error::Error;
+use crate::resolve::{Names, Resolved, resolve};
 
 /// What to load and how to run it. The default asks for nothing; at least an architecture or a
-/// model file must be named.
+/// file of weights must be named.
 #[derive(Clone, Debug, Default)]
 pub struct ModelOptions {
-    /// Name of the architecture; a model file knows its own.
+    /// Name of the architecture; a model file knows its own, and names of SMP's and torchvision's networks say it.
     pub architecture: Option<String>,
     /// Name of the encoder, for architectures that take one; otherwise what the weights have.
     pub encoder: Option<String>,
@@ -24,6 +25,10 @@ pub struct ModelOptions {
     pub settings: Vec<(String, String)>,
     /// File of weights; without it the published ones are pulled.
     pub weights: Option<PathBuf>,
+    /// The key of the checkpoint that holds the network, where several do (`ema_state_dict`).
+    pub weights_key: Option<String>,
+    /// How entries of the file are told apart.
+    pub names: Names,
     /// Number of classes; otherwise what the weights have.
     pub classes: Option<usize>,
     /// Results wanted (`out`, `aux`); empty for `out`.
@@ -46,7 +51,7 @@ pub struct Model {
     description: Description,
     /// The name of the first result, of which masks are made.
     result: String,
-    unused: Vec<String>,
+    taken: Taken,
 }
 
 impl Model {
@@ -135,40 +140,21 @@ impl Model {
         source: String,
         options: &ModelOptions,
     ) -> Result<Self, Error> {
-        let card = ModelCard::from_metadata(weights.metadata())?;
-        let architecture = architecture(card.as_ref(), options, &source)?;
-        let mut description = match &card {
-            Some(card) => Description::from_card(card, weights, architecture, source)?,
-            None => {
-                let classes = options.classes;
-                Description::from_state_dict(weights, architecture, row, classes, source)
-            }
-        };
-        if let Some(classes) = options.classes {
-            description.options.classes = classes;
-        }
-        if let Some(encoder) = &options.encoder {
-            description.options.encoder = Some(find_encoder(encoder)?);
-        }
-        for (name, value) in &options.settings {
-            let set = description.options.set(name, value);
-            set.map_err(|problem| Error::Setting(format!("{problem} · --set {name}={value}")))?;
-        }
-        let aux = weights
-            .names()
-            .any(|name| name.starts_with("aux_classifier."));
-        description.options.aux = aux && architecture.has_aux;
-        let graph = architecture.build(&description.options)?;
-        let unused = check(weights, &graph)?;
+        let Resolved {
+            mut description,
+            graph,
+            found,
+        } = resolve(weights, row, &source, options)?;
         let result = result_of(&graph, options);
+        let card = ModelCard::from_metadata(weights.metadata())?;
         description.set_answer(&graph, &result, card.as_ref(), options.threshold)?;
         let engine = Engine::new(graph, &engine_options(options), |parameter| {
-            weights.read_f32(&parameter.name).map_err(Error::from)
+            found.weights.read_f32(&parameter.name).map_err(Error::from)
         });
         let engine = engine.map_err(|error| match error {
             Error::Runtime(error @ RuntimeError::WeightsNotFinite { .. }) => Error::Broken {
                 error,
-                file: description.source.clone(),
+                file: source,
             },
             other => other,
         })?;
@@ -176,7 +162,7 @@ impl Model {
             engine,
             description,
             result,
-            unused,
+            taken: found.taken,
         })
     }
 
@@ -205,7 +191,7 @@ impl Model {
             engine,
             description,
             result,
-            unused: Vec::new(),
+            taken: Taken::default(),
         })
     }
 
@@ -256,9 +242,14 @@ impl Model {
         &self.result
     }
 
-    /// Names in the file of weights that the network has no place for.
+    /// Names in the file of weights, of the network's own modules, that it has no place for.
     pub fn unused_weights(&self) -> &[String] {
-        &self.unused
+        &self.taken.unused
+    }
+
+    /// What was taken from the file of weights, and what was left.
+    pub fn taken(&self) -> &Taken {
+        &self.taken
     }
 
     /// What runs it: for raw tensors, memory, profiles.
@@ -289,43 +280,5 @@ pub fn published_file(row: &PublishedWeights) -> Published {
         url: row.url,
         bytes: None,
         sha256: row.sha256_prefix,
-    }
-}
-
-/// The architecture that the user or the file names; they may not contradict each other.
-fn architecture(
-    card: Option<&ModelCard>,
-    options: &ModelOptions,
-    source: &str,
-) -> Result<&'static Architecture, Error> {
-    match (card, &options.architecture) {
-        (Some(card), Some(name)) if card.architecture != *name => Err(Error::Setting(format!(
-            "the file holds a `{}`, not a `{name}` · {source} · leave --model out",
-            card.architecture
-        ))),
-        (Some(card), _) => Ok(find(&card.architecture)?),
-        (None, Some(name)) => Ok(find(name)?),
-        (None, None) => Err(Error::Unspecified(format!(
-            "the file does not say which network it is for · {source} · name it with --model; \
-             `segmenta models` lists them"
-        ))),
-    }
-}
-
-/// Whether the weights are this network's; gives the names that it has no place for.
-fn check(weights: &StateDict, graph: &Graph) -> Result<Vec<String>, Error> {
-    let expected: Vec<Expected> = graph
-        .parameters()
-        .iter()
-        .map(|parameter| Expected {
-            name: parameter.name.clone(),
-            shape: parameter.shape.clone(),
-            required: parameter.role != Role::Counter,
-        })
-        .collect();
-    match weights.check(&expected) {
-        Ok(()) => Ok(Vec::new()),
-        Err(mismatch) if mismatch.is_usable() => Ok(mismatch.unexpected),
-        Err(mismatch) => Err(Box::new(mismatch).into()),
     }
 }

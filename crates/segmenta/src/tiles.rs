@@ -58,7 +58,8 @@ impl Tiles {
     /// Tiles of `size`×`size` pixels that share at least `overlap`.
     ///
     /// # Errors
-    /// If `overlap` is more than a third of `size`: three tiles would meet.
+    /// If `overlap` is more than a third of `size`: three tiles would meet; or if tiles are larger than a network may
+    /// be given ([`segmenta_image::Size::for_network`]).
     pub fn new(size: usize, overlap: usize) -> Result<Self, Error> {
         if size == 0 || overlap > size / 3 {
             return Err(Error::Setting(format!(
@@ -67,6 +68,7 @@ impl Tiles {
                 size / 3
             )));
         }
+        segmenta_image::Size::for_network(size, size).map_err(|error| error.of("the tiles"))?;
         Ok(Self { size, overlap })
     }
 
@@ -307,6 +309,8 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        #![proptest_config(segmenta_properties::cases(256))]
+
         #[test]
         fn tiles_cover_a_side_and_only_neighbours_meet(
             size in 3_usize..200,

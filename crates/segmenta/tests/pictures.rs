@@ -74,7 +74,7 @@ fn assert_alike(a: &Segmentation, b: &Segmentation, what: &str) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(segmenta_properties::cases(24))]
 
     #[test]
     fn labels_have_the_pictures_size_and_batches_change_nothing(

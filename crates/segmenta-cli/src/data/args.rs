@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
-use segmenta_data::{Kind, Open, Split};
+use segmenta_data::{Kind, MaskRule, Open, Split};
 
+use super::super::message::Usage;
 use super::super::values::{fraction, number};
 
 const LAYOUT: &str = "How the data lies";
@@ -23,10 +24,12 @@ Examples:
   segmenta data check VOCdevkit
   segmenta data check nuclei --classes nucleus
   segmenta data check scans --images 'raw/img_{}.tif' --masks 'seg/mask_{}.png' --ignore 11
+  segmenta data check scans --masks 0/255
   segmenta data check pets --json | jq '.findings[] | {problem, count}'
 
-Looked for: missing pairs, files that cannot be read, sizes that differ, ids out of range, masks of
-colours, one picture in two splits (by content), classes without a pixel.
+Looked for: missing pairs, two files of one name, files that cannot be read, sizes that differ, masks
+that break the rule by which values are classes, masks of colours, one picture in two splits (by
+content), classes without a pixel.
 
 Exit codes: 0 no errors (there may be warnings), 1 errors were found, 2 wrong usage.")]
     Check(Check),
@@ -78,9 +81,14 @@ pub(crate) struct Source {
     /// Of a folder: where pictures lie, {} for the name: 'images/{}.jpg', 'img_{}.png'
     #[arg(long, value_name = "PATTERN", help_heading = LAYOUT)]
     pub(crate) images: Option<String>,
-    /// Likewise of masks: 'masks/{}.png', 'mask_{}.png'
-    #[arg(long, value_name = "PATTERN", help_heading = LAYOUT)]
-    pub(crate) masks: Option<String>,
+    /// Likewise of masks: 'masks/{}.png', 'mask_{}.png'. Or, or also, what their values mean
+    ///
+    /// ids: a value is the id of its class, 255 is no class. 0/255: 255 is a class before a background
+    /// of 0; so 0/128/255 or 1/2/3, the value of each class in the order of ids. from-one: a value is the
+    /// id plus 1, 0 is no class. Without it the layout says it, or the list of classes, or all masks;
+    /// `data check` says which rule holds.
+    #[arg(long, value_name = "PATTERN|RULE", help_heading = LAYOUT)]
+    pub(crate) masks: Vec<String>,
     /// Names of the classes in the order of their ids [default: DIR/classes.txt, or the layout's own]
     #[arg(long, value_name = "A,B,C", value_delimiter = ',', help_heading = LAYOUT)]
     pub(crate) classes: Option<Vec<String>>,
@@ -93,15 +101,29 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    pub(crate) fn open(&self) -> Open {
-        Open {
+    pub(crate) fn open(&self) -> anyhow::Result<Open> {
+        let (mut masks, mut rule) = (None, None);
+        for text in &self.masks {
+            let again = if text.contains("{}") {
+                masks.replace(text.clone()).is_some()
+            } else {
+                rule.replace(text.parse::<MaskRule>()?).is_some()
+            };
+            if again {
+                let problem = "given twice · --masks · a pattern with {} and a rule for values are two things; give each once";
+                return Err(Usage(problem.into()).into());
+            }
+        }
+        Ok(Open {
             kind: self.kind,
             images: self.images.clone(),
-            masks: self.masks.clone(),
+            masks,
+            rule,
             classes: self.classes.clone(),
             ignore: self.ignore.clone(),
             splits: self.splits.clone(),
-        }
+            ..Open::default()
+        })
     }
 }
 

@@ -7,7 +7,7 @@ pub(crate) mod recipe;
 mod report;
 mod settings;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -67,6 +67,11 @@ pub(crate) fn run(args: &Predict, quiet: bool) -> anyhow::Result<()> {
     let start = Instant::now();
     pipeline::run(&model, &inputs, settings.batch, &settings.segment, |done| {
         let session = &mut *lock(&session);
+        // Quiet leaves out what is worth knowing, not what is wrong: a warning stays.
+        for notice in &done.notices {
+            let text = notice.at(Path::new(&shown(&done.input.path).to_string()));
+            session.progress.around(|| message::warning(&text));
+        }
         let line = match write(session, done, &settings, &model, grids.as_mut()) {
             Ok(record) => {
                 let line = serde_json::to_string(&record)?;
@@ -115,6 +120,7 @@ fn write(
         input,
         result,
         decode_ms,
+        ..
     } = done;
     let file = input.path.to_string_lossy().into_owned();
     let fail = |message: String| Failure {

@@ -8,6 +8,8 @@ use std::time::Instant;
 
 use segmenta::{Error, Model, Picture, PreparedPicture, SegmentOptions, Segmentation};
 
+use segmenta_image::Notice;
+
 use crate::inputs::Input;
 use crate::message::explain_for;
 
@@ -16,6 +18,8 @@ pub(crate) struct Done<'a> {
     pub(crate) input: &'a Input,
     pub(crate) result: Result<(Picture, Segmentation), String>,
     pub(crate) decode_ms: f64,
+    /// What is to be known of how the file was read.
+    pub(crate) notices: Vec<Notice>,
 }
 
 struct Decoded<'a> {
@@ -24,6 +28,7 @@ struct Decoded<'a> {
     /// What the network reads, if it reads the picture in one piece.
     prepared: Option<PreparedPicture>,
     decode_ms: f64,
+    notices: Vec<Notice>,
 }
 
 /// Segments all `inputs`, `batch` at a time, and gives each to `write`, which runs on a thread of its
@@ -64,7 +69,11 @@ pub(crate) fn milliseconds(since: Instant) -> f64 {
 
 fn decode<'a>(model: &Model, options: &SegmentOptions, input: &'a Input) -> Decoded<'a> {
     let start = Instant::now();
-    let picture = Picture::open(&input.path);
+    let opened = Picture::open_with_notices(&input.path);
+    let (picture, notices) = match opened {
+        Ok((picture, notices)) => (Ok(picture), notices),
+        Err(error) => (Err(error), Vec::new()),
+    };
     let decode_ms = milliseconds(start);
     let whole = picture.as_ref().ok().filter(|_| options.tiles.is_none());
     Decoded {
@@ -72,6 +81,7 @@ fn decode<'a>(model: &Model, options: &SegmentOptions, input: &'a Input) -> Deco
         prepared: whole.map(|picture| model.prepare(picture, options)),
         picture: picture.map_err(|error| explain_for(&input.path, &error.into())),
         decode_ms,
+        notices,
     }
 }
 
@@ -138,11 +148,13 @@ fn segment_batch<'a>(
              input,
              picture,
              decode_ms,
+             notices,
              ..
          }| Done {
             input,
             result: picture.and_then(|picture| answer(&input.path, picture)),
             decode_ms,
+            notices,
         },
     );
     done.collect()

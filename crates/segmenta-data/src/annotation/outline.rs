@@ -151,6 +151,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(segmenta_properties::cases(256))]
+
         #[test]
         fn pixels_are_inside_where_rings_wind_around_them(
             rings in prop::collection::vec(

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use segmenta_image::Resize;
+use segmenta_image::{Resize, Size};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -62,9 +62,6 @@ pub struct Sides {
     pub height: usize,
 }
 
-/// More would be a slip of the finger.
-const MOST: usize = 1 << 14;
-
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Written {
@@ -72,10 +69,15 @@ enum Written {
     Text(String),
 }
 
-fn check_side(side: usize) -> Result<usize, String> {
-    match side {
-        1..=MOST => Ok(side),
-        _ => Err(format!("a side of {side} pixels: give 1 to {MOST}")),
+/// A size in a list of augmentations, named by the words of the setting around it.
+fn check_size<E: Error>(width: usize, height: usize) -> Result<(), E> {
+    match Size::for_network(width, height) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(E::custom(format_args!(
+            "{}: {}",
+            error.what(),
+            error.remedy()
+        ))),
     }
 }
 
@@ -87,14 +89,8 @@ impl<'de> Deserialize<'de> for SizeRule {
         };
         match rule {
             Resize::None => {}
-            Resize::ShortSide(side) | Resize::LongSide(side) => {
-                check_side(side).map_err(D::Error::custom)?;
-            }
-            Resize::Exact { width, height } => {
-                check_side(width)
-                    .and(check_side(height))
-                    .map_err(D::Error::custom)?;
-            }
+            Resize::ShortSide(side) | Resize::LongSide(side) => check_size(side, 1)?,
+            Resize::Exact { width, height } => check_size(width, height)?,
         }
         Ok(Self(rule))
     }
@@ -122,9 +118,7 @@ impl<'de> Deserialize<'de> for Sides {
                 })?
             }
         };
-        check_side(width)
-            .and(check_side(height))
-            .map_err(D::Error::custom)?;
+        check_size(width, height)?;
         Ok(Self { width, height })
     }
 }

@@ -14,7 +14,7 @@ mod strip;
 use self::strip::{Gradients, Measure, Softmax, Strip};
 use super::{Extents, TILE, Target, channel_of};
 use crate::isa::Isa;
-use crate::map::{Map, MapMut, MapShape, assert_same};
+use crate::map::{Map, MapMut, MapShape, assert_same, one_isa};
 use crate::shared::{Shared, in_parallel, part};
 
 /// Queries that add to the sums of keys and values together: whole tiles.
@@ -133,7 +133,8 @@ struct Pass<'a> {
 
 impl<'a> Pass<'a> {
     fn new(maps: [Map<'a>; 3], dy: Map<'a>, heads: usize, scale: f32, over_all: bool) -> Self {
-        let isa = maps[0].isa();
+        let [queries, keys, values] = maps.map(|m| m.isa());
+        let isa = one_isa([queries, keys, values, dy.isa()]);
         let rooms = Rooms::new(isa, maps.map(|m| m.shape()), heads);
         let output = MapShape {
             channels: heads * rooms.extents.width,
@@ -154,6 +155,7 @@ impl<'a> Pass<'a> {
     fn run(&self, gradients: [&mut MapMut<'_>; 3], scratch: &mut [f32]) {
         for (map, gradient) in self.maps.iter().zip(&gradients) {
             assert_same(map.shape(), gradient.shape());
+            one_isa([self.isa, gradient.isa()]);
         }
         let (rooms, heads) = (self.rooms, self.heads);
         let all = self.maps[0].shape().batch * heads;

@@ -56,7 +56,7 @@ fn assert_close(isa: Isa, got: &[f32], expected: &[f64], tolerance: f64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(segmenta_properties::cases(48))]
 
     #[test]
     fn heads_of_any_shape(
@@ -170,7 +170,7 @@ fn gradients(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(segmenta_properties::cases(48))]
 
     #[test]
     fn gradients_of_heads(

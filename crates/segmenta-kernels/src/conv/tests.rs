@@ -186,7 +186,7 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(segmenta_properties::cases(96))]
 
     #[test]
     fn any_window(case in cases(1..40, false)) {
@@ -249,7 +249,7 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(segmenta_properties::cases(96))]
 
     #[test]
     fn tiles(case in tiled()) {
@@ -258,7 +258,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(segmenta_properties::cases(96))]
 
     #[test]
     fn with_a_factor_a_channel(case in cases(1..90, false)) {

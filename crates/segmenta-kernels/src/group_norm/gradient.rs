@@ -8,7 +8,7 @@
 use super::{Measured, Sum, sums};
 use crate::buffer::Buffer;
 use crate::isa::Kernel;
-use crate::map::{Map, MapMut, assert_same};
+use crate::map::{Map, MapMut, assert_same, one_isa};
 use crate::shared::in_parallel;
 use crate::simd::Simd;
 
@@ -26,7 +26,8 @@ pub fn group_norm_gradient(
     eps: f32,
     dx: &mut MapMut<'_>,
 ) -> [Vec<f32>; 2] {
-    let (isa, shape, blocks) = (x.isa(), x.shape(), x.blocks());
+    let isa = one_isa([x.isa(), dy.isa(), dx.isa()]);
+    let (shape, blocks) = (x.shape(), x.blocks());
     assert_same(shape, dy.shape());
     assert_same(shape, dx.shape());
     if let Some(scale) = scale {
@@ -96,18 +97,21 @@ impl Kernel for Write<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let [x, dy] = self.maps;
-        let centre = S::load(self.centre.as_ptr());
-        let of = |which: usize| S::load(self.factors[which].as_ptr());
-        let [steep, slope, constant] = [of(0), of(1), of(2)];
-        for i in 0..self.vectors {
-            let at = i * S::LANES;
-            let apart = S::sub(S::load(x.add(at)), centre);
-            let rest = S::mul_add(apart, slope, constant);
-            S::store(
-                self.to.add(at),
-                S::mul_add(S::load(dy.add(at)), steep, rest),
-            );
+        // SAFETY: the maps and `to` have so many vectors in the block; centre and factors have one.
+        unsafe {
+            let [x, dy] = self.maps;
+            let centre = S::load(self.centre.as_ptr());
+            let of = |which: usize| S::load(self.factors[which].as_ptr());
+            let [steep, slope, constant] = [of(0), of(1), of(2)];
+            for i in 0..self.vectors {
+                let at = i * S::LANES;
+                let apart = S::sub(S::load(x.add(at)), centre);
+                let rest = S::mul_add(apart, slope, constant);
+                S::store(
+                    self.to.add(at),
+                    S::mul_add(S::load(dy.add(at)), steep, rest),
+                );
+            }
         }
     }
 }
@@ -124,7 +128,7 @@ mod tests {
     use crate::threads::Threads;
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(48))]
+        #![proptest_config(segmenta_properties::cases(48))]
 
         #[test]
         fn any_shape(

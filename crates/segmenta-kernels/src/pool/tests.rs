@@ -83,7 +83,7 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(segmenta_properties::cases(96))]
 
     #[test]
     fn maxima_and_where_they_are(
@@ -255,7 +255,7 @@ fn sizes_are_pytorchs() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(segmenta_properties::cases(64))]
 
     /// Windows that overlap add; what is put to a pixel is read from there.
     #[test]

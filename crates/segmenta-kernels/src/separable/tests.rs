@@ -88,7 +88,7 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(segmenta_properties::cases(48))]
 
     #[test]
     fn resizes(

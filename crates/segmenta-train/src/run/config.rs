@@ -378,8 +378,13 @@ impl Config {
         if epochs == 0 || batch == 0 || accumulate == 0 {
             return wrong("train", "epochs, batch and accumulate are 1 or more");
         }
-        if self.input.size.is_some_and(|size| size.contains(&0)) {
-            return wrong("input.size", "width and height are 1 or more");
+        if let Some([width, height]) = self.input.size
+            && let Err(error) = segmenta_image::Size::for_network(width, height)
+        {
+            return wrong(
+                "input.size",
+                &format!("{}; {}", error.what(), error.remedy()),
+            );
         }
         if self.input.std.contains(&0.0) {
             return wrong("input.std", "nothing can be divided by 0");

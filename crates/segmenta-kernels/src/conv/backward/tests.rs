@@ -181,7 +181,7 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(segmenta_properties::cases(64))]
 
     #[test]
     fn weights_of_any_window(case in cases(1..60, 1..2), threads in 2_usize..4) {
@@ -309,7 +309,7 @@ fn check_repack(case: &Case) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(segmenta_properties::cases(64))]
 
     #[test]
     fn inputs_of_any_window(case in cases(1..60, 1..2), threads in 2_usize..4) {

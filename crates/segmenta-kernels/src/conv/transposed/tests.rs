@@ -103,7 +103,7 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(segmenta_properties::cases(96))]
 
     #[test]
     fn any_window(case in cases(false), threads in 2_usize..4) {

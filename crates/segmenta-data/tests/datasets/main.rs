@@ -1,5 +1,8 @@
 //! Layouts made here file by file, and the real samples where the workplace has them.
 
+mod names;
+mod rules;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,8 +19,12 @@ impl Room {
         Self(tempfile::tempdir().unwrap())
     }
 
+    fn root(&self) -> &Path {
+        self.0.path()
+    }
+
     fn path(&self, name: &str) -> PathBuf {
-        let path = self.0.path().join(name);
+        let path = self.root().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         path
     }
@@ -138,7 +145,7 @@ fn trimaps_become_three_classes() {
     let report = check(&room.open());
     assert_eq!(report.findings[0].problem, Problem::IdsOutOfRange);
     assert!(
-        report.findings[0].files[0].contains("dog_1.png: id 0 (6 pixels)"),
+        report.findings[0].files[0].contains("dog_1.png: value 0 (6 pixels)"),
         "{report}"
     );
 }
@@ -268,7 +275,8 @@ fn a_last_class_called_unlabelled_is_none() {
     assert_eq!(dataset.classes().names(), ["road", "sky"]);
     let error = dataset.sample(0).unwrap_err().to_string();
     assert!(
-        error.contains("id 7 in a mask of 2 classes") && error.contains("a.png"),
+        error.contains("2 pixels of value 7 where masks are ids of 2 classes")
+            && error.contains("a.png"),
         "{error}"
     );
     room.mask("labels/a.png", 4, 2, &[0, 1, 2]);
@@ -424,7 +432,7 @@ fn every_problem_is_found_and_named() {
     );
     assert_eq!(
         finding(Problem::IdsOutOfRange),
-        "masks/200.png: ids 200, 201 (24 pixels)"
+        "masks/200.png: values 200 (12 pixels), 201 (12 pixels)"
     );
     assert!(finding(Problem::UnreadablePicture).starts_with("images/cut.png: "));
     assert!(finding(Problem::UnreadableMask).starts_with("masks/mask-cut.png: "));
