@@ -381,17 +381,13 @@ fn learned(graph: &Graph, wanted: &[Node], trains: &[bool]) -> Vec<usize> {
             Op::MaxUnpool2d => &data.inputs[..1],
             _ => &data.inputs[..],
         };
-        values
-            .iter()
-            .for_each(|input| reached[input.index()] = true);
+        values.iter().for_each(|input| reached[input.index()] = true);
         for parameter in &data.parameters {
             found[parameter.index()] = trains[parameter.index()];
         }
     }
     let found = found.into_iter().enumerate();
-    found
-        .filter_map(|(at, found)| found.then_some(at))
-        .collect()
+    found.filter_map(|(at, found)| found.then_some(at)).collect()
 }
 
 /// A network in evaluation mode with these parameters.

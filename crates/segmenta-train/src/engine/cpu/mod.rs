@@ -228,9 +228,7 @@ fn with_room(
         let zeros = || Tensor::zeros([graph.parameters()[at].len()], &Device::flex());
         there[at].get_or_insert_with(zeros);
     }
-    let slices = there
-        .into_iter()
-        .map(|room| room.map(Slice::new).transpose());
+    let slices = there.into_iter().map(|room| room.map(Slice::new).transpose());
     slices
         .collect::<Result<_, _>>()
         .map_err(EngineError::Device)
