@@ -85,18 +85,19 @@ pub(crate) fn find(
         .iter()
         .filter(|e| !is_by_product(&e.name))
         .collect();
-    let mut nearest: Option<(usize, Disagreement)> = None;
+    // Where nothing agrees, what is told is of the group with as many entries, or that agrees longest.
+    let mut nearest: Option<((bool, usize), Disagreement)> = None;
     for (prefix, group) in groups(dict, search) {
-        let problem = match agree(&group, &wanted) {
-            Ok(()) if is_ordered(dict, &group) => {
-                return Ok(found(dict, prefix, &group, &wanted));
-            }
-            Ok(()) => (usize::MAX, Disagreement::Unordered),
-            Err((place, _)) if !is_ordered(dict, &group) => (place, Disagreement::Unordered),
+        let ordered = is_ordered(dict, &group);
+        let (place, problem) = match agree(&group, &wanted) {
+            Ok(()) if ordered => return Ok(found(dict, prefix, &group, &wanted)),
+            Ok(()) => (wanted.len(), Disagreement::Unordered),
+            Err((place, _)) if !ordered => (place, Disagreement::Unordered),
             Err(problem) => problem,
         };
-        if nearest.as_ref().is_none_or(|(place, _)| problem.0 > *place) {
-            nearest = Some(problem);
+        let near = (group.len() == wanted.len(), place);
+        if nearest.as_ref().is_none_or(|(nearest, _)| near > *nearest) {
+            nearest = Some((near, problem));
         }
     }
     let problem = nearest.map_or(Disagreement::Unordered, |(_, problem)| problem);

@@ -142,6 +142,12 @@ pub struct ModelConfig {
     /// A file that the whole network begins with; entries of other shapes begin fresh.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<PathBuf>,
+    /// The key of the checkpoints that holds the network, where several do: `ema_state_dict`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights_key: Option<String>,
+    /// How entries of these files find their place.
+    #[serde(skip_serializing_if = "Matching::is_default")]
+    pub names: Matching,
     /// A file that the encoder begins with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encoder_weights: Option<PathBuf>,
@@ -159,6 +165,8 @@ impl Default for ModelConfig {
             encoder: None,
             classes: None,
             weights: None,
+            weights_key: None,
+            names: Matching::ByName,
             encoder_weights: None,
             aux_weight: 0.0,
             settings: BTreeMap::new(),
