@@ -35,7 +35,7 @@ pub fn group_norm_gradient(
     }
     let measured = Measured::new(x, groups, eps);
     let width = measured.width;
-    let blame = sums(dy, &Buffer::zeros(shape.batch * width), Sum::Apart);
+    let sums_of_dy = sums(dy, &Buffer::zeros(shape.batch * width), Sum::Apart);
     let products = sums(x, &measured.centres, Sum::Times(dy));
 
     let scale_of = |channel: usize| scale.map_or(1.0, |scale| f64::from(scale[channel]));
@@ -50,7 +50,7 @@ pub fn group_norm_gradient(
             let mut means = [0.0; 2];
             for channel in first..first + measured.each {
                 let at = image * width + channel;
-                let sum = f64::from(blame[at]);
+                let sum = f64::from(sums_of_dy[at]);
                 let product = (f64::from(products[at]) - moved * sum) * inverse;
                 own[0][channel] += product;
                 own[1][channel] += sum;
