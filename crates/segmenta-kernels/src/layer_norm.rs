@@ -220,9 +220,7 @@ mod tests {
                 };
                 let (got, finite) = run(1);
                 prop_assert!(finite && got == run(3).0, "{isa}");
-                for (g, e) in got.iter().zip(&expected) {
-                    prop_assert!((g - e).abs() <= 1e-4, "{isa}: {g}, expected {e}");
-                }
+                reference::assert_close(&isa.to_string(), &got, &expected, reference::SHARE);
             }
         }
     }

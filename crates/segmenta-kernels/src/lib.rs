@@ -2,8 +2,9 @@
 //!
 //! *In*: feature maps as [`Map`]s in blocked layout, packed weights. *Out*: the same, written into
 //! [`MapMut`]s that the caller laid out. One operation a file, a scalar reference in
-//! [`mod@reference`] beside the fast paths, every entry point safe: it checks extents once and then
-//! works on pointers.
+//! [`mod@reference`] beside the fast paths, every entry point safe: it checks layouts and extents once and then
+//! works on pointers. All of them panic where maps of two instruction sets meet, or packed weights and a map of
+//! another one; a convolution, where it is given another one's plan. `tests/misuse` calls each of them wrongly.
 //!
 //! **Layout.** A map is `[batch][channels / L][height][width][L]`: blocks of `L` channels, `L`
 //! being the lanes of the instruction set in use ([`Isa::lanes`]: 16, 8). Channels that fill the last

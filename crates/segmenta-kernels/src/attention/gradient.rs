@@ -261,13 +261,13 @@ impl<'a> Pass<'a> {
             let first = tile * STRIP;
             let count = STRIP.min(queries - first);
             strip.queries.fill(0.0);
-            strip.blame.fill(0.0);
+            strip.output_gradients.fill(0.0);
             for (m, row) in (0..count).zip(strip.queries.chunks_exact_mut(padded_depth)) {
                 for (i, to) in row.iter_mut().enumerate().take(depth) {
                     *to = value(self.maps[0], image, head * depth + i, first + m) * self.scale;
                 }
             }
-            for (m, row) in (0..count).zip(strip.blame.chunks_exact_mut(padded_width)) {
+            for (m, row) in (0..count).zip(strip.output_gradients.chunks_exact_mut(padded_width)) {
                 for (i, to) in row.iter_mut().enumerate().take(width) {
                     let [channel, pixel] = if self.over_all {
                         let place = (first + m) * width + i;
@@ -286,8 +286,7 @@ impl<'a> Pass<'a> {
     fn measure(&self, packed: &[&[f32]]) -> Vec<Softmax> {
         let (rooms, batch) = (self.rooms, self.maps[0].shape().batch);
         let queries = rooms.extents.queries;
-        // Of each query: the largest product, the weights' sum about it, and their sum times what they are
-        // to blame for.
+        // Of each query: the largest product, the sum of the weights about it, and the sum of weights times `dP`.
         let mut found = vec![0.0; batch * queries * 3];
         let shared = Shared::new(&mut found);
         in_parallel(batch * rooms.parts, |task| {

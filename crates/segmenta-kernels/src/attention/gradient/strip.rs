@@ -6,12 +6,12 @@ use crate::exp::exp;
 use crate::isa::Kernel;
 use crate::simd::Simd;
 
-/// What the weights of one query are divided by and blamed together with.
+/// Over which pairs of a query and a key one softmax goes.
 #[derive(Clone, Copy)]
 pub(super) enum Softmax {
-    /// Its own.
+    /// Those of each query.
     OfQuery,
-    /// Those of all queries: about the largest product, one over their sum, the sum of weights times blame.
+    /// All of a picture: the largest product, one over the sum of the weights about it, and `Σ P ∘ dP`.
     OfAll { largest: f32, share: f32, dot: f32 },
 }
 
@@ -20,7 +20,7 @@ pub(super) struct Strip {
     /// `[STRIP][padded_depth]`, scaled; afterwards their gradients, not scaled.
     pub(super) queries: Vec<f32>,
     /// `[STRIP][padded_width]`: the gradients of their outputs.
-    pub(super) blame: Vec<f32>,
+    pub(super) output_gradients: Vec<f32>,
     /// `[STRIP][padded_keys]`, and room for a tile that hangs over: `P`.
     weights: Vec<f32>,
     /// The same: `dP`, then `dS`.
@@ -34,14 +34,14 @@ impl Strip {
         let pairs = STRIP * rooms.extents.padded_keys + TILE;
         Self {
             queries: vec![0.0; STRIP * rooms.padded_depth],
-            blame: vec![0.0; STRIP * rooms.extents.padded_width],
+            output_gradients: vec![0.0; STRIP * rooms.extents.padded_width],
             weights: vec![0.0; pairs],
             slopes: vec![0.0; pairs],
             moved: vec![0.0; STRIP * rooms.padded_depth],
         }
     }
 
-    /// Products of queries with keys, and of what is blamed on them with values.
+    /// `S = QKᵀ` into the weights, `dP = dO Vᵀ` into the slopes.
     ///
     /// # Safety
     /// As for [`Simd`]; `packed` is what `Pass::pack` wrote for the same rooms.
@@ -73,7 +73,7 @@ impl Strip {
                 );
                 product::<S>(
                     (
-                        self.blame.as_ptr().add(first * padded_width),
+                        self.output_gradients.as_ptr().add(first * padded_width),
                         1,
                         padded_width,
                     ),
@@ -88,8 +88,8 @@ impl Strip {
         }
     }
 
-    /// Weights of one row about its largest product, which they replace: that product, their sum, and the sum
-    /// of weights times blame.
+    /// Replaces the products of one row by its weights `e^(S − max S)`, and returns the largest product, the sum of the
+    /// weights, and the sum of weights times `dP`.
     ///
     /// # Safety
     /// As for [`Simd`]; `row` is below `STRIP`, `padded_keys` that of the rooms.
@@ -227,7 +227,7 @@ impl Kernel for Gradients<'_> {
                 product::<S>(
                     (strip.weights.as_ptr().add(key), padded_keys, 1),
                     STRIP,
-                    (strip.blame.as_ptr(), padded_width),
+                    (strip.output_gradients.as_ptr(), padded_width),
                     of_values.as_mut_ptr().add(key * padded_width),
                     true,
                 );
