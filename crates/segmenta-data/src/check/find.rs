@@ -24,6 +24,7 @@ pub(super) fn report(dataset: &Dataset, scans: &[Scan]) -> Report {
     findings.push(white_on_black(dataset, items()));
     findings.push(turned(dataset, items()));
     findings.push(no_masks(dataset));
+    findings.push(annotations(dataset));
     findings.retain(|finding| finding.count > 0);
     findings.sort_by_key(|finding| finding.severity);
     let mut splits = BTreeMap::new();
@@ -268,5 +269,15 @@ fn no_masks(dataset: &Dataset) -> Finding {
         let without = dataset.items().iter().filter(|item| !item.has_mask());
         without.for_each(|item| finding.add(picture_name(dataset, item)));
     }
+    finding
+}
+
+fn annotations(dataset: &Dataset) -> Finding {
+    let mut finding = Finding::new(Problem::Annotations);
+    let remarks = dataset.annotations().map(|all| all.remarks());
+    remarks
+        .into_iter()
+        .flatten()
+        .for_each(|remark| finding.add(remark.to_string()));
     finding
 }

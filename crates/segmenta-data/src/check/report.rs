@@ -96,6 +96,8 @@ pub enum Problem {
     Turned,
     /// There are no masks at all.
     NoMasks,
+    /// A document of annotations has what gives no pixels, or contradicts itself.
+    Annotations,
 }
 
 impl Problem {
@@ -109,9 +111,11 @@ impl Problem {
             | Self::SizesDiffer
             | Self::IdsOutOfRange
             | Self::InTwoSplits => Severity::Error,
-            Self::MissingPicture | Self::BlankMask | Self::Copies | Self::EmptyClass => {
-                Severity::Warning
-            }
+            Self::MissingPicture
+            | Self::BlankMask
+            | Self::Copies
+            | Self::EmptyClass
+            | Self::Annotations => Severity::Warning,
             Self::WhiteOnBlack | Self::Turned | Self::NoMasks => Severity::Note,
         }
     }
@@ -193,6 +197,11 @@ impl Problem {
                 "picture, and no masks",
                 "pictures, and no masks",
                 "enough to predict; to learn, put masks of the same names into masks/ beside images/",
+            ],
+            Self::Annotations => [
+                "fault in annotations",
+                "sorts of faults in annotations",
+                "correct the shapes, or leave them: they give no pixels",
             ],
         }
     }
