@@ -38,9 +38,6 @@ pub fn parse(text: &str, path: &Path) -> Result<Annotations, DataError> {
 type Wrong = (String, &'static str);
 
 fn build(document: Document) -> Result<Annotations, Wrong> {
-    if document.images.is_empty() {
-        return Err(("no image in the document".into(), REMEDY));
-    }
     other_tasks(&document.annotations)?;
     let mut all = Annotations::default();
     let ids = classes(&mut all, document.categories)?;
@@ -117,9 +114,10 @@ fn build(document: Document) -> Result<Annotations, Wrong> {
         let order = match claimed {
             // Some tools give the area of the box.
             Some(claimed)
-                if [own, box_area(annotation.bbox.as_ref())]
-                    .iter()
-                    .any(|known| (claimed - known).abs() <= slack + 0.1 * known) =>
+                if claimed != 0.0
+                    && [own, box_area(annotation.bbox.as_ref())]
+                        .iter()
+                        .any(|known| (claimed - known).abs() <= slack + 0.1 * known) =>
             {
                 claimed
             }
@@ -139,6 +137,9 @@ fn build(document: Document) -> Result<Annotations, Wrong> {
             }
         };
         shapes[place].push((order, Shape::new(class, drawn)));
+    }
+    if all.pictures.is_empty() {
+        return Err(("no image in the document".into(), REMEDY));
     }
     for (picture, mut shapes) in all.pictures.iter_mut().zip(shapes) {
         shapes.sort_by(|a, b| b.0.total_cmp(&a.0));
