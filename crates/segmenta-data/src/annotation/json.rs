@@ -41,12 +41,12 @@ fn parse<T: DeserializeOwned>(text: &str, name: &str, remedy: &str) -> Result<T,
     let place = error.column().saturating_sub(1);
     let near = line.get(place.saturating_sub(1)..).unwrap_or_default();
     let none = ["NaN", "Infinity"].into_iter().find(|word| {
-        let near = near.trim_start_matches(['-', ' ', '[', ',']);
+        let near = near.trim_start_matches(['-', ' ', '[', ',', ':']);
         near.starts_with(word) || near.starts_with(&word[1..])
     });
     let what = match none {
         Some(word) => format!(
-            "a coordinate that is no number ({word}) at line {} column {}",
+            "a value that is no number ({word}) at line {} column {}",
             error.line(),
             error.column()
         ),
@@ -168,6 +168,7 @@ mod tests {
         for text in [
             r#"{"wanted": [1, NaN]}"#,
             r#"{"wanted": [NaN]}"#,
+            r#"{"other":NaN, "wanted": []}"#,
             r#"{"wanted": [-Infinity, 2]}"#,
             "{\n\"wanted\": [1,Infinity]}",
         ] {

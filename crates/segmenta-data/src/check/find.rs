@@ -274,10 +274,9 @@ fn no_masks(dataset: &Dataset) -> Finding {
 
 fn annotations(dataset: &Dataset) -> Finding {
     let mut finding = Finding::new(Problem::Annotations);
-    let remarks = dataset.annotations().map(|all| all.remarks());
-    remarks
-        .into_iter()
-        .flatten()
-        .for_each(|remark| finding.add(remark.to_string()));
+    if let Some(all) = dataset.annotations() {
+        all.remarks()
+            .for_each(|remark| finding.add(remark.to_string()));
+    }
     finding
 }

@@ -13,6 +13,9 @@ use super::{Wrong, child, class_of, wrong};
 /// The most frames of a document: ten hours with 25 a second.
 const MAX_FRAMES: i64 = 900_000;
 
+/// Frames are numbered below this: far beyond any video.
+const LAST_FRAME: i64 = 1 << 40;
+
 /// The most points that all shapes between key frames may have: half a gigabyte.
 const MAX_POINTS: usize = 1 << 26;
 
@@ -106,7 +109,11 @@ impl Track {
             let Some(geometry) = geometry else {
                 continue;
             };
-            let frame = text.trim().parse().ok().filter(|&frame: &i64| frame >= 0);
+            let frame = text
+                .trim()
+                .parse()
+                .ok()
+                .filter(|frame: &i64| (0..LAST_FRAME).contains(frame));
             let frame = frame.ok_or_else(|| {
                 let sort = geometry.name();
                 wrong(format!("a {sort} in the frame `{text}`, {name}"))
