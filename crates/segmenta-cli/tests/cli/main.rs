@@ -3,6 +3,7 @@
 //! Each test has a folder of its own, pictures made here, and a tiny network with random weights.
 //! Nothing is downloaded.
 
+mod convert;
 mod data;
 mod demo;
 mod errors;

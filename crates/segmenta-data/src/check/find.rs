@@ -28,6 +28,7 @@ pub(super) fn report(dataset: &Dataset, scans: &[Scan]) -> Report {
     findings.push(white_on_black(dataset, items()));
     findings.push(turned(dataset, items()));
     findings.push(no_masks(dataset));
+    findings.push(annotations(dataset));
     findings.retain(|finding| finding.count > 0);
     findings.sort_by_key(|finding| finding.severity);
     let mut splits = BTreeMap::new();
@@ -384,6 +385,15 @@ fn no_masks(dataset: &Dataset) -> Finding {
     if dataset.kind() == Kind::ImageFolder || !dataset.items().iter().any(Item::has_mask) {
         let without = dataset.items().iter().filter(|item| !item.has_mask());
         without.for_each(|item| finding.add(picture_name(dataset, item)));
+    }
+    finding
+}
+
+fn annotations(dataset: &Dataset) -> Finding {
+    let mut finding = Finding::new(Problem::Annotations);
+    if let Some(all) = dataset.annotations() {
+        all.remarks()
+            .for_each(|remark| finding.add(remark.to_string()));
     }
     finding
 }

@@ -110,6 +110,8 @@ pub enum Problem {
     Turned,
     /// There are no masks at all.
     NoMasks,
+    /// A document of annotations has what gives no pixels, or contradicts itself.
+    Annotations,
 }
 
 impl Problem {
@@ -131,7 +133,8 @@ impl Problem {
             | Self::BlankMask
             | Self::WhiteAmongIds
             | Self::Copies
-            | Self::EmptyClass => Severity::Warning,
+            | Self::EmptyClass
+            | Self::Annotations => Severity::Warning,
             Self::WhiteOnBlack | Self::NoClass | Self::Turned | Self::NoMasks => Severity::Note,
         }
     }
@@ -243,6 +246,11 @@ impl Problem {
                 "picture, and no masks",
                 "pictures, and no masks",
                 "enough to predict; to learn, put masks of the same names into masks/ beside images/",
+            ],
+            Self::Annotations => [
+                "fault in annotations",
+                "sorts of faults in annotations",
+                "correct the shapes, or leave them: they give no pixels",
             ],
         }
     }
