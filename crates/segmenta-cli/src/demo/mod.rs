@@ -52,7 +52,12 @@ pub(crate) fn run(args: &Demo, quiet: bool) -> anyhow::Result<()> {
     let names = model.description().class_names();
     let mut counts = Confusion::new(names.len(), None)?;
     let mut sheet = Vec::new();
-    let measured = if args.quick { 0..0 } else { MEASURED };
+    // Built without training there is nothing to learn: the demo is the quick one.
+    #[cfg(feature = "train")]
+    let quick = args.quick;
+    #[cfg(not(feature = "train"))]
+    let quick = true;
+    let measured = if quick { 0..0 } else { MEASURED };
     let seeds = SHOWN.chain(measured);
     let scenes = seeds.clone().count();
     let mut progress = Progress::new(scenes, "pictures", quiet);
