@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use crate::guard::{guarded, quietly};
 use crate::{
-    ErrorKind, MAX_DECODER_BYTES, Notice, Picture, PictureError, frames, jpeg, orient, tiff,
+    ErrorKind, MAX_DECODER_BYTES, Notice, Picture, PictureError, bmp, frames, jpeg, orient, tiff,
 };
 
 pub(crate) const BYTES: &str = "the bytes given";
@@ -82,10 +82,13 @@ fn raw(bytes: &[u8], format: ImageFormat, max_pixels: u64) -> Result<Raw, Pictur
     // Damaged EXIF is no reason to refuse the picture: cameras and editors write a lot of it.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let exact = (format == ImageFormat::Jpeg).then(|| jpeg::pixels(bytes, width, height));
-    let (samples, colour) = match exact.flatten() {
+    let (mut samples, colour) = match exact.flatten() {
         Some(pixels) => (pixels, ColorType::Rgb8),
         None => general(decoder, format)?,
     };
+    if format == ImageFormat::Bmp && colour == ColorType::Rgb8 {
+        bmp::cut_off(bytes, &mut samples);
+    }
     Ok(Raw {
         width: width as usize,
         height: height as usize,

@@ -14,6 +14,7 @@
 //! whole or not at all ([`write_atomic`]); every error says what, where and what to do ([`PictureError`]).
 //! Sizes are `(width, height)` in pixels; pictures have at least one pixel.
 
+mod bmp;
 mod convert;
 mod cutout;
 mod decode;

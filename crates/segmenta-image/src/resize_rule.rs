@@ -39,7 +39,9 @@ impl Resize {
         match *self {
             Self::None => Ok(()),
             // The other side follows from the picture and is shrunk to fit.
-            Self::ShortSide(side) | Self::LongSide(side) => Size::for_network(side, 1).map(|_| ()),
+            Self::ShortSide(side) | Self::LongSide(side) => {
+                Size::side_for_network(side).map(|_| ())
+            }
             Self::Exact { width, height } => Size::for_network(width, height).map(|_| ()),
         }
     }

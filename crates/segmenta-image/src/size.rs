@@ -42,6 +42,20 @@ impl Size {
         Self::within(width, height, Self::MAX_INPUT_SIDE, Self::MAX_INPUT_PIXELS)
     }
 
+    /// One side of what a network is to be given, where the other follows from the picture.
+    ///
+    /// # Errors
+    /// 0, or more than [`Size::MAX_INPUT_SIDE`].
+    pub fn side_for_network(side: usize) -> Result<usize, PictureError> {
+        let (kind, what) = match side {
+            0 => (ErrorKind::Setting, "a side of 0 has no pixels".to_owned()),
+            1..=Self::MAX_INPUT_SIDE => return Ok(side),
+            _ => (ErrorKind::TooLarge, format!("a side of {side} is too long")),
+        };
+        let remedy = format!("give 1 to {}", Self::MAX_INPUT_SIDE);
+        Err(PictureError::new(kind, what, "the side given", remedy))
+    }
+
     /// A size for a network that follows from a picture's: shrunk, proportions kept, until it has no more than
     /// [`Size::MAX_INPUT_PIXELS`] pixels. Sides of 0 become 1.
     pub fn fitted(width: usize, height: usize) -> (usize, usize) {

@@ -10,6 +10,7 @@ mod errors;
 mod files;
 mod help;
 mod models;
+mod pictures;
 mod predict;
 mod tensors;
 #[cfg(feature = "train")]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use segmenta_image::{Resize, Size};
+use segmenta_image::{PictureError, Resize, Size};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -69,9 +69,9 @@ enum Written {
     Text(String),
 }
 
-/// A size in a list of augmentations, named by the words of the setting around it.
-fn check_size<E: Error>(width: usize, height: usize) -> Result<(), E> {
-    match Size::for_network(width, height) {
+/// An error of a size as one of a list of augmentations, whose words stand around it.
+fn named<T, E: Error>(size: Result<T, PictureError>) -> Result<(), E> {
+    match size {
         Ok(_) => Ok(()),
         Err(error) => Err(E::custom(format_args!(
             "{}: {}",
@@ -89,8 +89,10 @@ impl<'de> Deserialize<'de> for SizeRule {
         };
         match rule {
             Resize::None => {}
-            Resize::ShortSide(side) | Resize::LongSide(side) => check_size(side, 1)?,
-            Resize::Exact { width, height } => check_size(width, height)?,
+            Resize::ShortSide(side) | Resize::LongSide(side) => {
+                named(Size::side_for_network(side))?;
+            }
+            Resize::Exact { width, height } => named(Size::for_network(width, height))?,
         }
         Ok(Self(rule))
     }
@@ -118,7 +120,7 @@ impl<'de> Deserialize<'de> for Sides {
                 })?
             }
         };
-        check_size(width, height)?;
+        named(Size::for_network(width, height))?;
         Ok(Self { width, height })
     }
 }
