@@ -368,9 +368,9 @@ pub(crate) struct Pull {
     pub(crate) all: bool,
 }
 
-/// What is in a file of weights: names, types, shapes, statistics.
+/// What is in a file of weights: names, types, shapes, statistics, and the network that they are of.
 ///
-/// Reads .pth and .pt of every PyTorch (nothing in them is ever executed) and .safetensors.
+/// Reads .pth, .pt and .ckpt of every PyTorch (nothing in them is ever executed) and .safetensors.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -383,6 +383,9 @@ pub(crate) struct Weights {
     /// Only tensors whose name contains this
     #[arg(long, value_name = "TEXT")]
     pub(crate) filter: Option<String>,
+    /// Name the network under this key of a checkpoint, where it holds several
+    #[arg(long, value_name = "KEY")]
+    pub(crate) weights_key: Option<String>,
     /// Do not read the numbers: faster on large files
     #[arg(long)]
     pub(crate) no_stats: bool,

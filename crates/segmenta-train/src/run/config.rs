@@ -8,6 +8,7 @@ use segmenta_data::{Kind, Open, Shares, Split};
 use serde::{Deserialize, Serialize};
 
 use super::RunError;
+use super::begin::Matching;
 use crate::loss::LossSpec;
 use crate::optim::{Adam, Algorithm, Clip, Parts};
 use crate::schedule::ScheduleSpec;
