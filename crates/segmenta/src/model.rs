@@ -195,6 +195,29 @@ impl Model {
         })
     }
 
+    /// A network of a graph of one's own, for tests.
+    #[cfg(test)]
+    pub(crate) fn of_graph(
+        graph: Graph,
+        fill: impl Fn(&segmenta_graph::Parameter) -> Vec<f32> + Sync,
+    ) -> Self {
+        let options = ModelOptions {
+            threads: 1,
+            ..ModelOptions::default()
+        };
+        let architecture = find("unet_plain").unwrap();
+        let classes = graph.node(graph.outputs()[0].node).channels;
+        let mut description = Description::plain(architecture, None, classes, "a test".into());
+        description.set_answer(&graph, "out", None, None).unwrap();
+        let read = |parameter: &segmenta_graph::Parameter| Ok::<_, Error>(fill(parameter));
+        Self {
+            engine: Engine::new(graph, &engine_options(&options), read).unwrap(),
+            description,
+            result: "out".into(),
+            taken: Taken::default(),
+        }
+    }
+
     /// What it is.
     pub fn description(&self) -> &Description {
         &self.description

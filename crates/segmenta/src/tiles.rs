@@ -305,8 +305,10 @@ fn nearest(plane: &[f32], from: (usize, usize), to: (usize, usize)) -> Vec<f32> 
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+    use segmenta_graph::{Builder, Conv2d, Scope};
+
+    use super::*;
 
     proptest! {
         #![proptest_config(segmenta_properties::cases(256))]
@@ -332,6 +334,87 @@ mod tests {
                 prop_assert!(side <= size || span.tile.start % unit == 0);
             }
             prop_assert_eq!(covered, side);
+        }
+    }
+
+    /// Means of 4×4 pixels: a network that looks no further, at a quarter of the input.
+    fn quarter() -> Model {
+        let (mut g, x) = Builder::new(3);
+        let means = Conv2d {
+            padding: [0; 2],
+            ..Conv2d::square(4, 3).stride(4)
+        };
+        let y = g.conv(x, &(&Scope::root() / "means"), means);
+        g.output("out", y);
+        Model::of_graph(g.finish().unwrap(), |parameter| {
+            let of = |i: usize| f32::from(u8::from(i / 48 == i % 48 / 16)) / 16.0;
+            (0..parameter.len()).map(of).collect()
+        })
+    }
+
+    /// Pixels whose tile is so near its end that its map has no neighbour there to be interpolated with.
+    fn ends(spans: &[Span], side: usize) -> Vec<bool> {
+        let mut ends = vec![false; side];
+        for Span {
+            tile,
+            used,
+            before,
+            after,
+        } in spans
+        {
+            if *before > 0 && used.start < tile.start + 2 {
+                ends[used.start..tile.start + 2].fill(true);
+            }
+            if *after > 0 && used.end + 2 > tile.end {
+                ends[tile.end - 2..used.end].fill(true);
+            }
+        }
+        ends
+    }
+
+    #[test]
+    fn tiles_of_a_coarse_map_are_the_whole_picture() {
+        let model = quarter();
+        let (width, height) = (96, 84);
+        let pixels = (0..3 * width * height)
+            .map(|i| (i * 7919 % 251) as u8)
+            .collect();
+        let picture = Picture::from_rgb(width, height, pixels).unwrap();
+        let whole = model.scores(&picture).unwrap();
+        assert_eq!(
+            (whole.tensor().shape.height, whole.tensor().shape.width),
+            (21, 24)
+        );
+        let at = crate::Resolution::Photograph;
+        let (values, labels) = (whole.values(at).unwrap(), whole.labels(at).unwrap());
+        for (size, overlap) in [(32, 8), (40, 12), (16, 4), (100, 30)] {
+            let tiles = Tiles::new(size, overlap).unwrap();
+            let options = SegmentOptions::new().tiles(tiles);
+            let tiled = model.scores_with(&picture, &options).unwrap();
+            let ids = model.segment_with(&picture, &options).unwrap();
+            let [xs, ys] = [width, height].map(|side| ends(&tiles.along(side, 4.0), side));
+            let mut compared = 0;
+            for (i, (whole, tiled)) in values.data.iter().zip(&tiled.tensor().data).enumerate() {
+                let (x, y) = (i % width, i / width % height);
+                if xs[x] || ys[y] {
+                    continue;
+                }
+                compared += 1;
+                assert!(
+                    (whole - tiled).abs() < 1e-5,
+                    "{size} {overlap}: {x}, {y}: {whole}, {tiled}"
+                );
+                let at = i % (width * height);
+                assert_eq!(
+                    ids.labels().ids()[at],
+                    labels.ids()[at],
+                    "{size} {overlap}: {x}, {y}"
+                );
+            }
+            assert!(
+                compared * 2 > values.data.len(),
+                "{size} {overlap}: {compared}"
+            );
         }
     }
 
