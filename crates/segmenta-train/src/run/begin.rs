@@ -17,6 +17,9 @@ pub struct Taken {
     pub missing: Vec<String>,
     /// Entries that it has in another shape.
     pub misshapen: Vec<String>,
+    /// What became of the classes' own weights where the file's classes stand in another order, or are called
+    /// otherwise.
+    pub classes: Option<String>,
 }
 
 impl Taken {
@@ -31,11 +34,14 @@ impl Taken {
             ),
         };
         format!(
-            "{} entries from {}{}{}",
+            "{} entries from {}{}{}{}",
             self.taken,
             file.display(),
             begin(&self.misshapen, "have another shape there"),
             begin(&self.missing, "are not there"),
+            self.classes
+                .iter()
+                .fold(String::new(), |_, said| format!(" · {said}")),
         )
     }
 }
