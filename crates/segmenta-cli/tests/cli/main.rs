@@ -6,6 +6,7 @@
 mod data;
 mod demo;
 mod errors;
+mod eval;
 mod files;
 mod help;
 mod models;
