@@ -160,7 +160,10 @@ mod tests {
     /// A system of these files, with 20 GiB free on the machine.
     fn system(files: &[(&str, &str)]) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
-        let meminfo = ("proc/meminfo", "MemTotal: 1 kB\nMemAvailable: 20971520 kB\n");
+        let meminfo = (
+            "proc/meminfo",
+            "MemTotal: 1 kB\nMemAvailable: 20971520 kB\n",
+        );
         for (path, text) in files.iter().chain([&meminfo]) {
             let path = root.path().join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -212,7 +215,11 @@ mod tests {
         assert_eq!(available_with(&full), Some(0));
         let mut wide = files;
         wide[1].1 = "429496729600\n";
-        assert_eq!(available_with(&wide), Some(20 * GIB), "the machine has less");
+        assert_eq!(
+            available_with(&wide),
+            Some(20 * GIB),
+            "the machine has less"
+        );
     }
 
     #[test]
@@ -232,10 +239,22 @@ mod tests {
     fn the_first_generation_too() {
         let unlimited = "9223372036854771712\n";
         let mut files = [
-            ("proc/self/cgroup", "9:name=systemd:/x\n4:cpu,memory:/docker/1c89\n0::/\n"),
-            ("sys/fs/cgroup/memory/docker/1c89/memory.limit_in_bytes", "1073741824\n"),
-            ("sys/fs/cgroup/memory/docker/1c89/memory.usage_in_bytes", "536870912\n"),
-            ("sys/fs/cgroup/memory/docker/1c89/memory.stat", "cache 1\ntotal_inactive_file 268435456\n"),
+            (
+                "proc/self/cgroup",
+                "9:name=systemd:/x\n4:cpu,memory:/docker/1c89\n0::/\n",
+            ),
+            (
+                "sys/fs/cgroup/memory/docker/1c89/memory.limit_in_bytes",
+                "1073741824\n",
+            ),
+            (
+                "sys/fs/cgroup/memory/docker/1c89/memory.usage_in_bytes",
+                "536870912\n",
+            ),
+            (
+                "sys/fs/cgroup/memory/docker/1c89/memory.stat",
+                "cache 1\ntotal_inactive_file 268435456\n",
+            ),
             ("sys/fs/cgroup/memory/memory.limit_in_bytes", unlimited),
         ];
         assert_eq!(available_with(&files), Some(GIB * 3 / 4));

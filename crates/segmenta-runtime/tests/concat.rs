@@ -15,7 +15,11 @@ fn network(apart: bool, build: &dyn Fn(&mut Builder, Node) -> Vec<Node>) -> Grap
     let parts = build(&mut g, x);
     let mut own = |(i, &part): (usize, &Node)| {
         let channels = g.channels(part);
-        g.conv(part, &name(&format!("same{i}")), Conv2d::pointwise(channels))
+        g.conv(
+            part,
+            &name(&format!("same{i}")),
+            Conv2d::pointwise(channels),
+        )
     };
     let parts: Vec<Node> = if apart {
         parts.iter().enumerate().map(&mut own).collect()
@@ -85,7 +89,9 @@ fn parts_may_share_memory() {
             vec![again, inner, x, again]
         }),
         ("fitted twice", &|g, x| vec![fit(g, x, 1), fit(g, x, 2)]),
-        ("fitted, and itself", &|g, x| vec![fit(g, x, 1), x, fit(g, x, 2), x]),
+        ("fitted, and itself", &|g, x| {
+            vec![fit(g, x, 1), x, fit(g, x, 2), x]
+        }),
         ("a whole in a whole", &|g, x| {
             let pair = g.concat(&[x, x], &name("pair"));
             let pooled = g.max_pool(pair, &name("pool"), Pool2d::square(1));

@@ -23,6 +23,8 @@ mod model;
 pub mod recipes;
 mod segmentation;
 mod tiles;
+#[cfg(feature = "train")]
+pub mod train;
 
 pub use builder::ModelBuilder;
 pub use describe::Description;

@@ -74,7 +74,10 @@ impl Cache {
     }
 
     fn find(&self, form: &Form) -> Option<Arc<Transformed>> {
-        find(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner), form)
+        find(
+            &mut self.0.lock().unwrap_or_else(PoisonError::into_inner),
+            form,
+        )
     }
 
     /// Values of all transformed weights that some plan holds.
