@@ -105,13 +105,3 @@ pub(crate) fn name_of(path: &Path) -> String {
     let parts = path.components().map(|c| c.as_os_str().to_string_lossy());
     parts.collect::<Vec<_>>().join("/")
 }
-
-/// The lines of a text, without what surrounds them, `#` lines and empty ones.
-pub(crate) fn read_lines(path: &Path) -> Result<Vec<String>, DataError> {
-    let text = text::read(path)?;
-    let lines = text.lines().map(str::trim);
-    Ok(lines
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(str::to_owned)
-        .collect())
-}
