@@ -6,7 +6,7 @@ use segmenta_image::looks_like_picture;
 use walkdir::{DirEntry, WalkDir};
 
 use super::twins::Named;
-use crate::{DataError, text};
+use crate::DataError;
 
 /// The pictures below a folder with their names: the path from the folder on, with `/`, without extension. Links are
 /// followed; one that leads back to itself is passed over, and so are hidden files.
