@@ -3,9 +3,10 @@
 use std::fs;
 
 use anyhow::anyhow;
+use segmenta::Failure;
 
 use super::args::Forward;
-use super::message::{explain_for, note, reason, shown};
+use super::message::{explain_failure, note, reason, shown};
 use super::{model, npy};
 
 pub(crate) fn run(args: &Forward, quiet: bool) -> anyhow::Result<()> {
@@ -22,7 +23,10 @@ pub(crate) fn run(args: &Forward, quiet: bool) -> anyhow::Result<()> {
     options.outputs = vec![args.name.clone()];
     let model = model::open(&options, quiet)?;
     let results = model.engine().forward(&input.data, input.shape);
-    let results = results.map_err(|error| anyhow!(explain_for(&args.input, &error.into())))?;
+    let results = results.map_err(|error| {
+        let failure = Failure::new(args.input.clone(), error.into());
+        anyhow!(explain_failure(&failure))
+    })?;
     let result = &results[0];
     segmenta_image::write_atomic(&args.output, &npy::write(result))?;
     if !quiet {

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use clap::builder::styling::{AnsiColor, Style};
+use segmenta::Failure;
 use segmenta_runtime::RuntimeError;
 
 /// A command that was called in a way that cannot be: exit code 2.
@@ -29,7 +30,7 @@ pub(crate) fn is_usage(error: &anyhow::Error) -> bool {
         || error.is::<segmenta_zoo::ZooError>()
         || matches!(
             error.downcast_ref(),
-            Some(Error::Zoo(_) | Error::Unspecified(_) | Error::Setting(_))
+            Some(Error::Zoo(_) | Error::Model(_) | Error::Unspecified(_) | Error::Setting(_))
         )
 }
 
@@ -96,25 +97,44 @@ fn labelled(label: &str, color: AnsiColor, text: &str) {
 
 /// A library error with what the command line can do about it.
 pub(crate) fn explain(error: &segmenta::Error) -> String {
+    use segmenta::{Error, InputError, ModelError, OutputError};
+
+    let text = error.to_string();
     match error {
-        segmenta::Error::Runtime(RuntimeError::Memory { .. }) => {
-            format!("{error} · try --tile 512, a smaller --resize or a smaller --batch")
+        Error::Runtime(RuntimeError::Memory { .. }) => {
+            format!("{text} · try --tile 512, a smaller --resize or a smaller --batch")
         }
-        _ => error.to_string(),
+        Error::Model(ModelError::Unnamed) => remedied(
+            &text,
+            "give an architecture with --model, a model file with --weights, or both",
+        ),
+        Error::Model(ModelError::Unpublished(_)) => remedied(&text, "give a file with --weights"),
+        Error::Model(ModelError::NoArchitecture(_)) => {
+            remedied(&text, "name it with --model; `segmenta models` lists them")
+        }
+        Error::Model(ModelError::OtherArchitecture { .. }) => remedied(&text, "leave --model out"),
+        Error::Model(ModelError::Setting { name, value, .. }) => {
+            remedied(&text, &format!("--set {name}={value}"))
+        }
+        Error::Input(InputError::NoMatch(_)) => remedied(&text, "check it, and put it in quotes"),
+        Error::Output(OutputError::Replaces(_)) => {
+            remedied(&text, "name another folder with -o, or leave --grid out")
+        }
+        Error::Output(_) => remedied(&text, "name another with -o"),
+        _ => text,
     }
 }
 
-/// Why a file failed, in one line that names it whatever its name is made of.
-pub(crate) fn explain_for(path: &Path, error: &segmenta::Error) -> String {
-    let (raw, shown) = (path.display().to_string(), shown(path).to_string());
-    let text = explain(error).replace(&raw, &shown);
-    if text.contains(&shown) {
-        return text;
-    }
-    // What · where · how to mend.
-    match text.split_once(" · ") {
-        Some((what, remedy)) => format!("{what} · {shown} · {remedy}"),
-        None => format!("{text} · {shown}"),
+/// Why a file failed, in one line that names it, with what the command line can do about it.
+pub(crate) fn explain_failure(failure: &Failure) -> String {
+    failure.name_in(&explain(failure.error()))
+}
+
+/// `what · where · remedy` with another remedy: what to type, in place of what to do.
+fn remedied(text: &str, remedy: &str) -> String {
+    match text.rsplit_once(" · ") {
+        Some((what, _)) => format!("{what} · {remedy}"),
+        None => format!("{text} · {remedy}"),
     }
 }
 
@@ -148,7 +168,8 @@ mod tests {
             shape,
             bytes: 1 << 34,
         };
-        let text = explain_for(Path::new("a\nb.jpg"), &short.into());
+        let failure = Failure::new("a\nb.jpg".into(), short.into());
+        let text = explain_failure(&failure);
         assert!(text.contains(" · a\\nb.jpg · try --tile 512"), "{text}");
         assert!(!text.contains('\n'), "{text}");
     }

@@ -8,7 +8,7 @@
 //! ([`Text`]), areas and pictures drawn on a picture.
 //!
 //! Values are Pillow's and torchvision's, pinned by the project's conformance files. Every file is written
-//! whole or not at all ([`write_atomic`]); every error says what, where and what to do ([`PictureError`]).
+//! whole or not at all ([`write_atomic`]), and what is a result says so ([`mark_result`]); every error says what, where and what to do ([`PictureError`]).
 //! Sizes are `(width, height)` in pixels; pictures have at least one pixel.
 
 mod cutout;
@@ -18,6 +18,7 @@ mod grid;
 mod jpeg;
 mod label_map;
 mod legend;
+mod mark;
 mod orient;
 mod overlay;
 mod palette;
@@ -35,6 +36,7 @@ pub use error::{ErrorKind, PictureError};
 pub use grid::{make_grid, make_grid_normalised};
 pub use label_map::LabelMap;
 pub use legend::{LegendEntry, legend};
+pub use mark::{mark_result, result_mark};
 pub use palette::Palette;
 pub use picture::{EXTENSIONS, Filter, Picture, looks_like_picture};
 pub use preprocess::{Geometry, Pad, Prepared, Preprocess};

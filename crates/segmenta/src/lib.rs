@@ -17,18 +17,45 @@
 //! test-time augmentation, tiles for pictures of any size.
 
 mod builder;
+mod cancel;
+mod custom;
 mod describe;
 mod error;
+mod inputs;
+mod job;
 mod model;
+mod options;
+mod pipeline;
 pub mod recipes;
 mod segmentation;
 mod tiles;
 
 pub use builder::ModelBuilder;
+pub use cancel::Cancel;
 pub use describe::Description;
-pub use error::Error;
+pub use error::{Error, Failure, InputError, ModelError, OutputError};
+pub use inputs::{Input, Inputs};
+pub use job::{
+    ClassRecord, Event, Job, Milliseconds, ModelRecord, Outcome, PictureRecord, Report,
+    SettingsRecord, ShareRecord, SheetsWritten, What, prepare_folder,
+};
 pub use model::{Model, ModelOptions, published_file};
-pub use segmenta_image::{LabelMap, Palette, Picture, Preprocess, Resize};
-pub use segmenta_runtime::WeightMemory;
+pub use pipeline::{Ended, Pipeline, Segmented};
 pub use segmentation::{ClassShare, PreparedPicture, SegmentOptions, Segmentation, Stages};
 pub use tiles::Tiles;
+
+// The rooms, so that every type that a signature here mentions can be named without another dependency.
+pub use segmenta_data as data;
+pub use segmenta_graph as graph;
+pub use segmenta_image as image;
+pub use segmenta_metrics as metrics;
+#[cfg(feature = "train")]
+pub use segmenta_report as report;
+pub use segmenta_runtime as runtime;
+pub use segmenta_weights as weights;
+pub use segmenta_zoo as zoo;
+
+// What is met most.
+pub use segmenta_graph::{Graph, Parameter};
+pub use segmenta_image::{LabelMap, Pad, Palette, Picture, PictureError, Preprocess, Resize, VOID};
+pub use segmenta_runtime::{Engine, Isa, RuntimeError, WeightMemory};

@@ -9,11 +9,12 @@ use segmenta_zoo::{Architecture, Options, PublishedWeights, find, find_encoder, 
 
 use crate::builder::ModelBuilder;
 use crate::describe::Description;
-use crate::error::Error;
+use crate::error::{Error, ModelError};
 
 /// What to load and how to run it. The default asks for nothing; at least an architecture or a
 /// model file must be named.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct ModelOptions {
     /// Name of the architecture; a model file knows its own.
     pub architecture: Option<String>,
@@ -39,9 +40,9 @@ pub struct ModelOptions {
 /// A network with its weights.
 #[derive(Debug)]
 pub struct Model {
-    engine: Engine,
-    description: Description,
-    unused: Vec<String>,
+    pub(crate) engine: Engine,
+    pub(crate) description: Description,
+    pub(crate) unused: Vec<String>,
 }
 
 impl Model {
@@ -62,14 +63,10 @@ impl Model {
     /// # Errors
     /// If there is no such architecture, or the file cannot be read or holds another network.
     pub fn load(architecture: &str, weights: impl AsRef<Path>) -> Result<Self, Error> {
-        Self::open(
-            &ModelOptions {
-                architecture: Some(architecture.into()),
-                weights: Some(weights.as_ref().into()),
-                ..ModelOptions::default()
-            },
-            &mut |_| {},
-        )
+        let options = ModelOptions::new()
+            .architecture(architecture)
+            .weights(weights.as_ref());
+        Self::open(&options, &mut |_| {})
     }
 
     /// An architecture by name, with its published weights, pulled on first use.
@@ -77,13 +74,7 @@ impl Model {
     /// # Errors
     /// As [`Model::load`], or if the weights cannot be pulled.
     pub fn pretrained(architecture: &str) -> Result<Self, Error> {
-        Self::open(
-            &ModelOptions {
-                architecture: Some(architecture.into()),
-                ..ModelOptions::default()
-            },
-            &mut |_| {},
-        )
+        Self::open(&ModelOptions::new().architecture(architecture), &mut |_| {})
     }
 
     /// As `options` say; `progress` hears of a download.
@@ -98,20 +89,12 @@ impl Model {
             }
             (None, Some(name)) => {
                 find(name)?;
-                let row = published(name).ok_or_else(|| {
-                    Error::Unspecified(format!(
-                        "no weights are published for `{name}` · give a file with --weights"
-                    ))
-                })?;
+                let row = published(name).ok_or_else(|| ModelError::Unpublished(name.clone()))?;
                 let path = Hub::from_env()?.pull(&published_file(row), progress)?;
                 let source = format!("{} ({})", row.file(), row.name);
                 Self::from_state_dict(&StateDict::open(&path)?, Some(row), source, options)
             }
-            (None, None) => Err(Error::Unspecified(
-                "no model is named · give an architecture with --model, a model file with \
-                 --weights, or both"
-                    .into(),
-            )),
+            (None, None) => Err(ModelError::Unnamed.into()),
         }
     }
 
@@ -147,7 +130,7 @@ impl Model {
         }
         for (name, value) in &options.settings {
             let set = description.options.set(name, value);
-            set.map_err(|problem| Error::Setting(format!("{problem} · --set {name}={value}")))?;
+            set.map_err(|problem| ModelError::setting(name, value, problem))?;
         }
         let aux = weights
             .names()
@@ -214,7 +197,7 @@ impl Model {
     }
 }
 
-fn engine_options(options: &ModelOptions) -> EngineOptions {
+pub(crate) fn engine_options(options: &ModelOptions) -> EngineOptions {
     EngineOptions {
         threads: options.threads,
         isa: options.isa,
@@ -240,21 +223,21 @@ fn architecture(
     source: &str,
 ) -> Result<&'static Architecture, Error> {
     match (card, &options.architecture) {
-        (Some(card), Some(name)) if card.architecture != *name => Err(Error::Setting(format!(
-            "the file holds a `{}`, not a `{name}` · {source} · leave --model out",
-            card.architecture
-        ))),
+        (Some(card), Some(name)) if card.architecture != *name => {
+            Err(Error::Model(ModelError::OtherArchitecture {
+                file: source.into(),
+                found: card.architecture.clone(),
+                named: name.clone(),
+            }))
+        }
         (Some(card), _) => Ok(find(&card.architecture)?),
         (None, Some(name)) => Ok(find(name)?),
-        (None, None) => Err(Error::Unspecified(format!(
-            "the file does not say which network it is for · {source} · name it with --model; \
-             `segmenta models` lists them"
-        ))),
+        (None, None) => Err(ModelError::NoArchitecture(source.into()).into()),
     }
 }
 
 /// Whether the weights are this network's; gives the names that it has no place for.
-fn check(weights: &StateDict, graph: &Graph) -> Result<Vec<String>, Error> {
+pub(crate) fn check(weights: &StateDict, graph: &Graph) -> Result<Vec<String>, Error> {
     let expected: Vec<Expected> = graph
         .parameters()
         .iter()

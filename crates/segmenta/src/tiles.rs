@@ -58,6 +58,16 @@ impl Tiles {
         Ok(Self { size, overlap })
     }
 
+    /// Pixels of a tile's side.
+    pub fn size(self) -> usize {
+        self.size
+    }
+
+    /// Pixels that neighbours share at least.
+    pub fn overlap(self) -> usize {
+        self.overlap
+    }
+
     /// The tiles along a side.
     fn along(self, side: usize) -> Vec<Span> {
         if side <= self.size {

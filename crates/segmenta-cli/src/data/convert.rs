@@ -5,13 +5,13 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use rayon::prelude::*;
+use segmenta::prepare_folder;
 use segmenta_data::annotation::{Annotations, Colours, coco, cvat, labelme};
 use segmenta_data::{Classes, DataError};
 use segmenta_image::{LabelMap, Picture, looks_like_picture, write_atomic};
 use walkdir::WalkDir;
 
 use super::super::message::{count, reason, result, shown, warning};
-use super::super::predict::prepare_folder;
 use super::args::{Convert, Converted, Rgb};
 use super::with_progress;
 
