@@ -1,29 +1,34 @@
 //! `segmenta eval`: a model measured on pictures whose truth is known.
 
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueHint};
-use segmenta_data::{Dataset, Kind, Open, Split};
-use segmenta_image::{LabelMap, VOID};
-use segmenta_metrics::{Confusion, Metric, Score};
-use serde_json::{Value, json};
+use segmenta::{
+    Dataset, EvaluateError, EvaluateEvent, EvaluateOptions, Evaluation, Kind, MaskRule, MatchBy,
+    Open, Split,
+};
 
 use super::args::ModelArgs;
-use super::message::{STRONG, Usage, result, shown};
+use super::message::{STRONG, Usage, count, explain, result, shown, warning};
 use super::model;
 use super::progress::Progress;
 use super::table::Table;
+use super::values::probability;
 
 #[derive(Debug, Args)]
 pub(crate) struct Eval {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
+    /// Of a network of one class: the probability above which a pixel is of it [default: the model file's, or 0.5]
+    #[arg(long, value_name = "P", value_parser = probability)]
+    pub(crate) threshold: Option<f32>,
     /// The folder of the data set
-    #[arg(long, value_name = "DIR", required_unless_present = "images", conflicts_with_all = ["images", "masks"], value_hint = ValueHint::DirPath)]
+    #[arg(long, value_name = "DIR", required_unless_present = "images", conflicts_with = "images", value_hint = ValueHint::DirPath)]
     pub(crate) data: Option<PathBuf>,
     /// The layout of the data set [default: recognised]
-    #[arg(long, value_name = "KIND")]
+    #[arg(long, value_name = "KIND", conflicts_with = "images")]
     pub(crate) kind: Option<Kind>,
     /// The part of it that is measured on [default: test, or val, or all of it]
     #[arg(long, value_name = "SPLIT")]
@@ -31,12 +36,16 @@ pub(crate) struct Eval {
     /// A folder of pictures, with --masks
     #[arg(long, value_name = "DIR", requires = "masks", value_hint = ValueHint::DirPath)]
     pub(crate) images: Option<PathBuf>,
-    /// The folder of their masks: files of the same names
-    #[arg(long, value_name = "DIR", requires = "images", value_hint = ValueHint::DirPath)]
-    pub(crate) masks: Option<PathBuf>,
+    /// With --images the folder of their masks: files of the same names. Also, or again, what their values mean: ids,
+    /// 0/255, from-one, 1/2/3 [default: found, and said by `data check`]
+    #[arg(long, value_name = "DIR|RULE", value_hint = ValueHint::AnyPath)]
+    pub(crate) masks: Vec<String>,
     /// A mask value that counts as no class, beside 255
     #[arg(long, value_name = "ID")]
     pub(crate) ignore: Vec<u8>,
+    /// Match the data's classes with the model's by their places, whatever they are called [default: by name]
+    #[arg(long)]
+    pub(crate) by_place: bool,
     /// One object of JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -44,76 +53,112 @@ pub(crate) struct Eval {
 
 pub(crate) fn run(args: &Eval, quiet: bool) -> anyhow::Result<()> {
     let dataset = dataset(args)?;
-    let model = model::open(&model::options(&args.model)?, quiet)?;
-    // One class of the network tells the last of the data's classes from the rest.
-    let binary = model.description().classes.len() == 1;
-    let classes: Vec<String> = model
-        .description()
-        .class_names()
-        .into_iter()
-        .map(Into::into)
-        .collect();
-    let mut confusion = Confusion::new(classes.len(), Some(u32::from(VOID)))?;
-    let mut progress = Progress::new(dataset.len(), "pictures", quiet);
-    let last = dataset.classes().len().saturating_sub(1) as u8;
-    for index in 0..dataset.len() {
-        let (picture, truth) = dataset.sample(index)?.into_parts();
-        let found = model.segment(&picture)?;
-        let truth = if binary {
-            one_class(truth, last)
-        } else {
-            truth
-        };
-        confusion
-            .add(truth.ids(), found.labels().ids())
-            .map_err(|error| {
-                let name = dataset.items()[index].name();
-                Usage(format!(
-                    "{error} · {name} · is this data of the model's classes?"
-                ))
-            })?;
-        progress.advance();
-    }
-    progress.clear();
-    let dice = if binary {
-        confusion.of_class(1, Metric::Dice)
+    let mut options = model::options(&args.model)?;
+    options.threshold = args.threshold;
+    let model = model::open(&options, quiet)?;
+    let by = if args.by_place {
+        MatchBy::Place
     } else {
-        confusion.mean(Metric::Dice)
+        MatchBy::Name
     };
-    let scores: [(&str, Score); 5] = [
-        ("mIoU", confusion.mean_iou()),
-        ("Dice", dice),
-        ("pixel accuracy", confusion.pixel_accuracy()),
-        ("class accuracy", confusion.class_accuracy()),
-        ("fwIoU", confusion.frequency_weighted_iou()),
-    ];
+    let options = EvaluateOptions::new().match_by(by);
+    let mut progress = Progress::new(dataset.len(), "pictures", quiet);
+    let measured = model.evaluate(&dataset, &options, &mut |event| {
+        if let EvaluateEvent::Picture { .. } = event {
+            progress.advance();
+        }
+        ControlFlow::Continue(())
+    });
+    progress.clear();
+    let measured = measured.map_err(|error| told(error, &dataset))?;
+    warn(&measured, &dataset, args);
     if args.json {
-        return result(&as_json(&classes, &confusion, &scores, dataset.len()).to_string());
+        return result(&serde_json::to_string(&measured)?);
     }
+    result(&text(&measured))
+}
+
+/// What went wrong, with what to type about it.
+fn told(error: EvaluateError, dataset: &Dataset) -> anyhow::Error {
+    let place = shown(dataset.root());
+    match error {
+        EvaluateError::Classes(differ) => Usage(format!(
+            "{differ} · {place} · name the classes alike in classes.txt, say what the masks' values mean with --masks \
+             (ids: 255 is no class), or insist with --by-place"
+        ))
+        .into(),
+        EvaluateError::Data(error) => error.into(),
+        EvaluateError::Model { picture, error } => {
+            anyhow::anyhow!("{} · {}", explain(&error), shown(Path::new(&picture)))
+        }
+        other => other.into(),
+    }
+}
+
+/// What a score does not say.
+fn warn(measured: &Evaluation, dataset: &Dataset, args: &Eval) {
+    if let (n @ 1.., Some(first)) = dataset.left_out() {
+        let what = "picture or name of a list without its files";
+        let what = if n == 1 {
+            format!("1 {what}")
+        } else {
+            format!("{n} pictures or names of lists without their files")
+        };
+        let first = shown(Path::new(&first));
+        let more = if n > 1 { ", …" } else { "" };
+        warning(&format!(
+            "{what}: left out ({first}{more}) · all of them: segmenta data check"
+        ));
+    }
+    if measured.confusion.pixels() == 0 {
+        warning(&format!(
+            "no pixel counts: masks are {} · {} · if 255 is a class, say --masks 0/255",
+            measured.masks,
+            shown(dataset.root())
+        ));
+    }
+    if measured.matched_by == MatchBy::Place && !args.by_place && !args.json {
+        let sides = if dataset.classes().are_named() {
+            "the model's classes have no names"
+        } else {
+            "the data's classes have no names"
+        };
+        super::message::note(&format!("classes are matched by place: {sides}"));
+    }
+}
+
+fn text(measured: &Evaluation) -> String {
     let number = |value: Option<f64>| value.map_or("n/a".into(), |v| format!("{v:.4}"));
     let mut table = Table::new(&["class", ">IoU", ">Dice", ">precision", ">recall", ">share"]);
-    let columns = [Metric::Iou, Metric::Dice, Metric::Precision, Metric::Recall]
-        .map(|metric| confusion.of_classes(metric));
-    for (class, name) in classes.iter().enumerate() {
-        let pixels: u64 = confusion.rows().nth(class).into_iter().flatten().sum();
-        let share = pixels as f64 / confusion.pixels().max(1) as f64;
-        let mut row = vec![name.clone()];
-        row.extend(columns.iter().map(|of_classes| number(of_classes[class])));
-        row.push(format!("{:.2} %", share * 100.0));
+    for class in &measured.classes {
+        let scores = [class.iou, class.dice, class.precision, class.recall];
+        let mut row = vec![class.name.clone()];
+        row.extend(scores.map(number));
+        row.push(format!("{:.2} %", class.share * 100.0));
         table.row(row);
     }
     let mut text = table.render();
     text.push('\n');
-    for (name, score) in &scores {
+    for named in &measured.scores {
         let _ = writeln!(
             text,
-            "{STRONG}{name} {}{STRONG:#}  {}",
-            number(score.value),
-            score.protocol
+            "{STRONG}{} {}{STRONG:#}  {}",
+            named.name,
+            number(named.score.value),
+            named.score.protocol
         );
     }
-    let _ = write!(text, "{} pictures, each at its own size", dataset.len());
-    result(&text)
+    let matched = match measured.matched_by {
+        MatchBy::Name => "name",
+        _ => "place",
+    };
+    let _ = writeln!(
+        text,
+        "{}, each at its own size; classes matched by {matched}",
+        count(measured.pictures, "picture")
+    );
+    let _ = write!(text, "masks are {}", measured.masks);
+    text
 }
 
 fn dataset(args: &Eval) -> anyhow::Result<Dataset> {
@@ -122,12 +167,25 @@ fn dataset(args: &Eval) -> anyhow::Result<Dataset> {
         ignore: args.ignore.clone(),
         ..Open::default()
     };
-    let root = match (&args.data, &args.images, &args.masks) {
+    // With --images the first --masks is their folder, even one that is called `ids`.
+    let (folder, rules) = match args.masks.split_first() {
+        Some((folder, rest)) if args.images.is_some() => (Some(Path::new(folder)), rest),
+        _ => (None, &args.masks[..]),
+    };
+    open.rule = match rules {
+        [] => None,
+        [rule] => Some(rule.parse::<MaskRule>()?),
+        _ => {
+            let problem = "more than one rule for the values of masks · --masks · give one";
+            return Err(Usage(problem.into()).into());
+        }
+    };
+    let root = match (&args.data, &args.images, folder) {
         (Some(data), ..) => data.clone(),
         (None, Some(images), Some(masks)) => {
             open.kind = Some(Kind::Folder);
-            let (root, below) = common_root(images, masks)?;
-            [open.images, open.masks] = below.map(|folder| Some(format!("{folder}/{{}}")));
+            let (root, folders) = common_root(images, masks)?;
+            open.folders = Some(folders);
             root
         }
         _ => return Err(Usage("no data · give --data DIR, or --images and --masks".into()).into()),
@@ -149,73 +207,29 @@ fn dataset(args: &Eval) -> anyhow::Result<Dataset> {
     Ok(wanted.map_or_else(|| dataset.clone(), |split| dataset.only(split)))
 }
 
-/// The folder that both are in, and the way from there to each.
-fn common_root(
-    images: &std::path::Path,
-    masks: &std::path::Path,
-) -> anyhow::Result<(PathBuf, [String; 2])> {
-    let whole = |path: &std::path::Path| {
-        let problem = |e: std::io::Error| {
-            Usage(format!(
-                "{} · {} · give a folder",
-                super::message::reason(&e),
-                shown(path)
-            ))
-        };
-        std::fs::canonicalize(path).map_err(problem)
+/// The folder that both are in, and both.
+fn common_root(images: &Path, masks: &Path) -> anyhow::Result<(PathBuf, [PathBuf; 2])> {
+    let whole = |path: &Path| {
+        let problem = |what: &str| Usage(format!("{what} · {} · give a folder", shown(path)));
+        let whole = std::fs::canonicalize(path)
+            .map_err(|error| problem(&super::message::reason(&error)))?;
+        if whole.is_dir() {
+            Ok(whole)
+        } else {
+            Err(problem("no folder"))
+        }
     };
-    let (images, masks) = (whole(images)?, whole(masks)?);
+    let folders = [whole(images)?, whole(masks)?];
+    let [images, masks] = &folders;
+    if images.starts_with(masks) || masks.starts_with(images) {
+        let problem = "pictures and masks in one folder · --images, --masks · give a folder for each, or --data with patterns in a recipe";
+        return Err(Usage(problem.into()).into());
+    }
     let root: PathBuf = images
         .components()
         .zip(masks.components())
         .take_while(|(a, b)| a == b)
         .map(|(a, _)| a)
         .collect();
-    let below = |path: &std::path::Path| {
-        let rest = path.strip_prefix(&root).unwrap_or(path);
-        rest.to_string_lossy().replace('\\', "/")
-    };
-    let ways = [below(&images), below(&masks)];
-    if ways.iter().any(String::is_empty) {
-        let problem = "pictures and masks in one folder · --images, --masks · give a folder for each, or --data with patterns in a recipe";
-        return Err(Usage(problem.into()).into());
-    }
-    Ok((root, ways))
-}
-
-/// Where the last of the data's classes is.
-fn one_class(truth: LabelMap, last: u8) -> LabelMap {
-    let mut truth = truth;
-    for id in truth.ids_mut() {
-        if *id != VOID {
-            *id = u8::from(*id == last);
-        }
-    }
-    truth
-}
-
-fn as_json(
-    classes: &[String],
-    confusion: &Confusion,
-    scores: &[(&str, Score)],
-    pictures: usize,
-) -> Value {
-    let of_class = |(class, name): (usize, &String)| {
-        let of = |metric| confusion.of_classes(metric)[class];
-        json!({
-            "name": name, "iou": of(Metric::Iou), "dice": of(Metric::Dice),
-            "precision": of(Metric::Precision), "recall": of(Metric::Recall),
-        })
-    };
-    let of_score = |(name, score): &(&str, Score)| {
-        let value = json!({ "value": score.value, "protocol": score.protocol.to_string() });
-        ((*name).to_string(), value)
-    };
-    let scores: serde_json::Map<String, Value> = scores.iter().map(of_score).collect();
-    json!({
-        "pictures": pictures,
-        "scores": scores,
-        "classes": classes.iter().enumerate().map(of_class).collect::<Vec<_>>(),
-        "confusion": confusion.rows().collect::<Vec<_>>(),
-    })
+    Ok((root, folders))
 }

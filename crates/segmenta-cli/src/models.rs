@@ -96,7 +96,7 @@ pub(crate) fn list_encoders(as_json: bool) -> anyhow::Result<()> {
             .iter()
             .map(|s| json!({"channels": s.channels, "stride": s.stride}));
         rows.push(json!({
-            "name": encoder.name, "family": family.name, "dilates": family.dilates, "parameters": count,
+            "name": encoder.name, "family": family.name, "dilates": family.dilates(), "parameters": count,
             "stages": described.collect::<Vec<_>>(),
         }));
         let mut cells = vec![encoder.name.to_string(), grouped(count as u64)];

@@ -8,6 +8,7 @@
 //! - [`augment`]: pictures and masks changed together, at random but the same on every run.
 //! - [`Loader`]: batches, prepared by threads of their own, the same for any number of them.
 //! - [`annotation`]: outlines and run lengths of COCO, labelme and CVAT as label maps.
+//! - [`text`]: text files with or without a byte order mark, read alike everywhere.
 //! - [`Scene`]: road scenes painted by a program, with the class of every pixel. They need no download and no
 //!   licence, never run out, and are the same on every machine; the demonstration network was trained on them.
 //!
@@ -22,10 +23,12 @@ mod loader;
 mod random;
 mod sample;
 mod scenes;
+pub mod text;
 
 pub use dataset::{
-    ADE20K_CLASSES, CAMVID_CLASSES, CITYSCAPES_CLASSES, Classes, Dataset, Item, Kind, Open,
-    PETS_CLASSES, Shares, Split, VOC_CLASSES,
+    ADE20K_CLASSES, CAMVID_CLASSES, CITYSCAPES_CLASSES, ClassMatch, Classes, ClassesDiffer,
+    Dataset, Item, Kind, MaskMeaning, MaskRule, MatchBy, Open, PETS_CLASSES, RuleOrigin, Shares,
+    Split, VOC_CLASSES,
 };
 pub use error::DataError;
 pub use loader::{Batch, Batches, Loader, LoaderOptions};

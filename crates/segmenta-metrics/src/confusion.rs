@@ -316,6 +316,7 @@ impl Confusion {
             images: None,
             absent: Protocol::absent(of_classes),
             ignore_index: self.ignore_index,
+            ignored: None,
             zero_division: None,
         }
     }

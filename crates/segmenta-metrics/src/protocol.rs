@@ -26,6 +26,9 @@ pub struct Protocol {
     pub absent: Vec<usize>,
     /// The label whose pixels were left out.
     pub ignore_index: Option<u32>,
+    /// What was left out, in the words of the data, where its files say it by other values than the ignore index:
+    /// `pixels labelled 0, 255 ignored`.
+    pub ignored: Option<String>,
     /// What stands for a score that has nothing to divide; `None` if it is left out.
     pub zero_division: Option<f64>,
 }
@@ -51,6 +54,15 @@ pub enum Over {
     ImagesAndClasses,
     /// As `ImagesAndClasses`, classes with weights that were given.
     ImagesAndClassesWeighted,
+}
+
+impl Score {
+    /// The same score, which says in the words of the data what was left out; see [`Protocol::ignored`].
+    #[must_use]
+    pub fn ignoring(mut self, words: impl Into<String>) -> Self {
+        self.protocol.ignored = Some(words.into());
+        self
+    }
 }
 
 impl Protocol {
@@ -105,6 +117,9 @@ impl fmt::Display for Protocol {
                 let absent: Vec<_> = absent.iter().map(usize::to_string).collect();
                 write!(f, ", n/a and left out: {}", absent.join(", "))?;
             }
+        }
+        if let Some(ignored) = &self.ignored {
+            return write!(f, "; {ignored}");
         }
         match self.ignore_index {
             Some(index) => write!(f, "; pixels labelled {index} ignored"),

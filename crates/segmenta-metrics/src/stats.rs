@@ -228,6 +228,7 @@ impl Stats {
             images: Some(self.images()),
             absent: Protocol::absent(&of_classes),
             ignore_index: self.ignore_index,
+            ignored: None,
             zero_division: match zero_division {
                 ZeroDivision::Absent => None,
                 ZeroDivision::Value(value) => Some(value),

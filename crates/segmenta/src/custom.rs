@@ -2,18 +2,21 @@
 
 use std::path::Path;
 
-use segmenta_graph::{Graph, Parameter};
+use segmenta_graph::{Graph, Parameter, Role};
 use segmenta_image::{Palette, Preprocess, Resize};
 use segmenta_runtime::{Engine, EngineOptions};
-use segmenta_weights::StateDict;
-use segmenta_zoo::Options;
+use segmenta_weights::{Expected, Found, StateDict, Taken};
+use segmenta_zoo::{Answer, Options, PerPixel, Values};
 
 use crate::describe::Description;
 use crate::error::{Error, ModelError};
-use crate::model::{Model, ModelOptions, check, engine_options};
+use crate::model::{Model, ModelOptions, engine_options};
+use crate::resolve::search;
 
 /// What a network that is in no list is called.
 const CUSTOM: &str = "custom";
+/// The result that says what is in a picture.
+const MAIN: &str = "out";
 /// Mean and deviation of ImageNet's photographs, red, green and blue, of values in 0 to 1: what most encoders were
 /// trained with.
 const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
@@ -27,6 +30,7 @@ impl Description {
         Self {
             architecture: CUSTOM,
             options: Options::new(classes.len()),
+            answer: Answer::PerPixel(PerPixel::new(Values::Logits, classes.len())),
             palette: Palette::voc().with_classes(classes.len().max(2)),
             classes,
             preprocess: Preprocess {
@@ -43,7 +47,7 @@ impl Description {
 
 impl Model {
     /// A network of one's own: a graph with three input channels and a result `out` of a channel a class, what it is,
-    /// and a function that gives each parameter's values.
+    /// and a function that gives each parameter's values. What the result's numbers are is read off the graph.
     ///
     /// ```
     /// use segmenta::graph::{Builder, Conv2d, Scope};
@@ -65,11 +69,11 @@ impl Model {
     /// If the graph reads no RGB, has no such result, or parameters are not given as many values as they have.
     pub fn from_graph(
         graph: Graph,
-        description: Description,
+        mut description: Description,
         options: &ModelOptions,
         fill: impl Fn(&Parameter) -> Vec<f32> + Sync,
     ) -> Result<Self, Error> {
-        fits(&graph, &description)?;
+        let result = fits(&graph, &mut description, options)?;
         let engine = Engine::new(graph, &run_as(options), |parameter| {
             let values = fill(parameter);
             if values.len() == parameter.len() {
@@ -84,7 +88,8 @@ impl Model {
         Ok(Self {
             engine,
             description,
-            unused: Vec::new(),
+            result,
+            taken: Taken::default(),
         })
     }
 
@@ -99,10 +104,10 @@ impl Model {
         options: &ModelOptions,
         weights: impl AsRef<Path>,
     ) -> Result<Self, Error> {
-        fits(&graph, &description)?;
+        let result = fits(&graph, &mut description, options)?;
         let path = weights.as_ref();
-        let weights = StateDict::open(path)?;
-        let unused = check(&weights, &graph)?;
+        let Found { weights, taken } =
+            StateDict::open(path)?.find(&expected(&graph), &search(options))?;
         description.source = path.display().to_string();
         let engine = Engine::new(graph, &run_as(options), |parameter| {
             weights.read_f32(&parameter.name).map_err(Error::from)
@@ -110,7 +115,8 @@ impl Model {
         Ok(Self {
             engine,
             description,
-            unused,
+            result,
+            taken,
         })
     }
 }
@@ -119,13 +125,30 @@ impl Model {
 fn run_as(options: &ModelOptions) -> EngineOptions {
     let mut options = engine_options(options);
     if options.outputs.is_empty() {
-        options.outputs.push("out".into());
+        options.outputs.push(MAIN.into());
     }
     options
 }
 
-/// Whether a graph can segment pictures into these classes.
-fn fits(graph: &Graph, description: &Description) -> Result<(), Error> {
+/// The graph's entries in a file.
+fn expected(graph: &Graph) -> Vec<Expected> {
+    let parameters = graph.parameters().iter();
+    let entry = |parameter: &Parameter| Expected {
+        name: parameter.name.clone(),
+        shape: parameter.shape.clone(),
+        required: parameter.role != Role::Counter,
+        former: None,
+    };
+    parameters.map(entry).collect()
+}
+
+/// Whether a graph can segment pictures into these classes; gives the name of the result that says it, and describes
+/// what that says.
+fn fits(
+    graph: &Graph,
+    description: &mut Description,
+    options: &ModelOptions,
+) -> Result<String, Error> {
     let refuse = |problem: String, place: &str, remedy| {
         let place = place.into();
         Err(Error::from(ModelError::Custom {
@@ -143,17 +166,19 @@ fn fits(graph: &Graph, description: &Description) -> Result<(), Error> {
             "pictures have three: red, green, blue",
         );
     }
-    let found = graph.node(graph.output("out")?).channels;
+    let result = options.outputs.first().map_or(MAIN, String::as_str);
+    let found = graph.node(graph.output(result)?).channels;
     let classes = description.classes.len();
     if found != classes || classes == 0 || classes > 256 {
         let problem = format!("{found} channels for {classes} classes");
         return refuse(
             problem,
-            "the graph's result `out`",
+            &format!("the graph's result `{result}`"),
             "make a channel a class, 1 to 256 of them",
         );
     }
-    Ok(())
+    description.set_answer(graph, result, None, options.threshold)?;
+    Ok(result.into())
 }
 
 #[cfg(test)]

@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 use segmenta_graph::GraphError;
 use segmenta_image::{EXTENSIONS, PictureError};
 use segmenta_runtime::RuntimeError;
-use segmenta_weights::{CardError, HubError, Mismatch, WeightsError};
-use segmenta_zoo::ZooError;
+use segmenta_weights::{CardError, Disorder, FindError, HubError, Mismatch, WeightsError};
+use segmenta_zoo::{ThresholdError, ZooError};
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 use thiserror::Error;
+
+use crate::resolve::Nearest;
 
 /// Any error of this library. The message says what, where and how to mend it, in one line, and speaks of things:
 /// what to type or to click is for the program around it to say, by the variant.
@@ -52,12 +54,132 @@ pub enum Error {
     /// Results that cannot be put where they are wanted.
     #[error(transparent)]
     Output(#[from] OutputError),
+    /// Weights with NaN or infinities.
+    #[error("{}", placed(error, file))]
+    Broken {
+        /// Which of them.
+        error: RuntimeError,
+        /// Where the weights come from.
+        file: String,
+    },
+    /// A result that is no map, of which a mask was wanted.
+    #[error(
+        "the result `{result}` is one row of numbers for the whole picture, not a map · no mask can be made of it · \
+         ask for the network's result `out`"
+    )]
+    NoMap {
+        /// Its name.
+        result: String,
+    },
+    /// A threshold that cannot be.
+    #[error(transparent)]
+    Threshold(#[from] ThresholdError),
+    /// Names of classes that are not one for each.
+    #[error("{given} names for {expected} classes · give one for each id, the background's first")]
+    Names {
+        /// How many were given.
+        given: usize,
+        /// How many ids there are.
+        expected: usize,
+    },
+    /// It was told to stop.
+    #[error("stopped before it was done")]
+    Cancelled,
     /// Neither an architecture nor a file that names one.
     #[error("{0}")]
     Unspecified(String),
+    /// No network here has the names of a file.
+    #[error("{}", unrecognised(.file, .nearest.as_deref(), *.encoder, .names))]
+    Unrecognised {
+        /// The file.
+        file: String,
+        /// The network that comes nearest, if one does.
+        nearest: Option<Box<Nearest>>,
+        /// The encoder that the file holds and nothing else.
+        encoder: Option<&'static str>,
+        /// The first few names in the file.
+        names: Vec<String>,
+    },
+    /// Several networks have all the names of a file.
+    #[error("the names are those of several networks: {} · {file} · name the one that it is", .fits.join(", "))]
+    Ambiguous {
+        /// The file.
+        file: String,
+        /// Their architectures.
+        fits: Vec<&'static str>,
+    },
+    /// A file holds another network than the one that was asked for.
+    #[error(
+        "the file holds a {found}, not a {asked} · {file} · ask for that one, or for none: the names say it"
+    )]
+    AnotherNetwork {
+        /// The file.
+        file: String,
+        /// The network asked for, in words.
+        asked: String,
+        /// The file's, in words.
+        found: String,
+        /// Its architecture.
+        architecture: &'static str,
+        /// Its encoder, for architectures that take one.
+        encoder: Option<&'static str>,
+    },
+    /// A key that a checkpoint does not have.
+    #[error(transparent)]
+    Key(FindError),
+    /// Entries that do not match by order.
+    #[error(transparent)]
+    Order(Box<Disorder>),
     /// A setting that cannot be.
     #[error("{0}")]
     Setting(String),
+}
+
+/// What · where · how to mend.
+fn placed(error: &RuntimeError, file: &str) -> String {
+    let text = error.to_string();
+    match text.split_once(" · ") {
+        Some((what, remedy)) => format!("{what} · {file} · {remedy}"),
+        None => format!("{text} · {file}"),
+    }
+}
+
+impl From<FindError> for Error {
+    fn from(error: FindError) -> Self {
+        match error {
+            FindError::Mismatch(mismatch) => Self::Mismatch(mismatch),
+            FindError::Order(disorder) => Self::Order(disorder),
+            other => Self::Key(other),
+        }
+    }
+}
+
+/// What is said of a file whose network is not known.
+fn unrecognised(
+    file: &str,
+    nearest: Option<&Nearest>,
+    encoder: Option<&str>,
+    names: &[String],
+) -> String {
+    if let Some(nearest) = nearest {
+        return format!(
+            "no network has these names; the nearest is {nearest}: {} · {}",
+            nearest.mismatch.problem(),
+            nearest.mismatch.cause()
+        );
+    }
+    if let Some(encoder) = encoder {
+        return format!(
+            "the file holds the encoder `{encoder}` alone, no network that segments · {file} · begin a \
+             training with it as the encoder's weights"
+        );
+    }
+    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    format!(
+        "no network has names as the file's ({}, …) · {file} · if they are their author's own, name the network \
+         and match them by order",
+        names.join(", ")
+    )
 }
 
 /// A model that is not said well enough to be loaded, or in ways that contradict each other.
@@ -70,9 +192,6 @@ pub enum ModelError {
     /// An architecture whose weights nobody publishes, and no file of weights.
     #[error("no weights are published for `{0}` · give a file of weights")]
     Unpublished(String),
-    /// A file of weights that does not say which network it is for.
-    #[error("the file does not say which network it is for · {0} · name the architecture")]
-    NoArchitecture(String),
     /// A model file of another architecture than the one named.
     #[error(
         "the file holds a `{found}`, not a `{named}` · {file} · name no architecture: the file does"

@@ -1,85 +1,95 @@
-//! What to load and how to run it, said step by step.
+//! How a picture is segmented, and how that is watched and stopped.
 
-use std::path::PathBuf;
+use std::ops::ControlFlow;
 
-use segmenta_runtime::{Isa, WeightMemory};
+use crate::error::Error;
+use crate::tiles::Tiles;
 
-use crate::model::ModelOptions;
+/// How a picture is segmented. The default is the whole picture once, and its labels alone.
+///
+/// ```
+/// use segmenta::{SegmentOptions, Tiles};
+/// let options = SegmentOptions::new().flip(true).tiles(Tiles::new(512, 64)?).probability(true);
+/// # Ok::<(), segmenta::Error>(())
+/// ```
+#[non_exhaustive]
+#[derive(Clone, Debug, Default)]
+pub struct SegmentOptions {
+    /// Average what the network says of the picture and of its mirror image.
+    pub flip: bool,
+    /// Cut the picture into overlapping tiles, so that memory is bounded by a tile.
+    pub tiles: Option<Tiles>,
+    /// Also say how sure the network is of each pixel.
+    pub probability: bool,
+}
 
-impl ModelOptions {
-    /// Asks for nothing yet.
-    ///
-    /// ```no_run
-    /// use segmenta::{Model, ModelOptions};
-    ///
-    /// let options = ModelOptions::new().weights("street.safetensors").threads(4);
-    /// let model = Model::open(&options, &mut |_| {})?;
-    /// # Ok::<(), segmenta::Error>(())
-    /// ```
+impl SegmentOptions {
+    /// The default.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The architecture, by name.
+    /// Whether the picture and its mirror image are averaged.
     #[must_use]
-    pub fn architecture(mut self, name: impl Into<String>) -> Self {
-        self.architecture = Some(name.into());
+    pub fn flip(mut self, flip: bool) -> Self {
+        self.flip = flip;
         self
     }
 
-    /// The encoder, by name.
+    /// The tiles that it is cut into; `None` for the picture in one piece.
     #[must_use]
-    pub fn encoder(mut self, name: impl Into<String>) -> Self {
-        self.encoder = Some(name.into());
+    pub fn tiles(mut self, tiles: impl Into<Option<Tiles>>) -> Self {
+        self.tiles = tiles.into();
         self
     }
 
-    /// A setting of the architecture, by name.
+    /// Whether it is also said how sure the network is of each pixel.
     #[must_use]
-    pub fn set(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.settings.push((name.into(), value.into()));
+    pub fn probability(mut self, probability: bool) -> Self {
+        self.probability = probability;
         self
+    }
+}
+
+/// How much of a picture is done.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Runs of the network that are done: one a tile, or one for the whole picture; twice as many where mirror
+    /// images are averaged.
+    pub done: usize,
+    /// All that there will be, at least 1.
+    pub total: usize,
+}
+
+/// Counts the network's runs, and asks before each whether to go on.
+pub(crate) struct Watched<'a> {
+    watch: &'a mut dyn FnMut(Progress) -> ControlFlow<()>,
+    progress: Progress,
+}
+
+impl<'a> Watched<'a> {
+    pub(crate) fn new(total: usize, watch: &'a mut dyn FnMut(Progress) -> ControlFlow<()>) -> Self {
+        let progress = Progress { done: 0, total };
+        Self { watch, progress }
     }
 
-    /// The file of weights.
-    #[must_use]
-    pub fn weights(mut self, file: impl Into<PathBuf>) -> Self {
-        self.weights = Some(file.into());
-        self
+    /// Says how far it is.
+    pub(crate) fn tell(&mut self) -> Result<(), Error> {
+        match (self.watch)(self.progress) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(Error::Cancelled),
+        }
     }
 
-    /// Number of classes, where the weights do not say it.
-    #[must_use]
-    pub fn classes(mut self, classes: usize) -> Self {
-        self.classes = Some(classes);
-        self
+    /// One more run is done.
+    pub(crate) fn advance(&mut self) -> Result<(), Error> {
+        self.progress.done += 1;
+        self.tell()
     }
+}
 
-    /// The results wanted: `out`, `aux`.
-    #[must_use]
-    pub fn outputs<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
-        self.outputs = names.into_iter().map(Into::into).collect();
-        self
-    }
-
-    /// Threads to compute with; 0 takes one a core.
-    #[must_use]
-    pub fn threads(mut self, threads: usize) -> Self {
-        self.threads = threads;
-        self
-    }
-
-    /// The instruction set to compute with, in place of the fastest.
-    #[must_use]
-    pub fn isa(mut self, isa: Isa) -> Self {
-        self.isa = Some(isa);
-        self
-    }
-
-    /// Whether weights may be kept in a second form that is faster to compute with.
-    #[must_use]
-    pub fn memory(mut self, memory: WeightMemory) -> Self {
-        self.memory = memory;
-        self
-    }
+/// Nobody watches.
+pub(crate) fn unwatched(_: Progress) -> ControlFlow<()> {
+    ControlFlow::Continue(())
 }

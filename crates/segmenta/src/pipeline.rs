@@ -7,12 +7,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use segmenta_image::Picture;
+use segmenta_image::{Notice, Picture};
 
 use crate::cancel::Cancel;
 use crate::error::Error;
 use crate::model::Model;
-use crate::segmentation::{PreparedPicture, SegmentOptions, Segmentation};
+use crate::options::SegmentOptions;
+use crate::segment::PreparedPicture;
+use crate::segmentation::Segmentation;
 
 /// How long a wish to stop may wait to be seen while the network computes.
 const GLANCE: Duration = Duration::from_millis(20);
@@ -61,6 +63,8 @@ pub struct Segmented<T> {
     pub result: Result<(Picture, Segmentation), Error>,
     /// How long it took to open, in milliseconds.
     pub decode_ms: f64,
+    /// What is to be known of how the file was read.
+    pub(crate) notices: Vec<Notice>,
 }
 
 /// How work came to its end.
@@ -79,7 +83,11 @@ struct Decoded<T> {
     /// What the network reads, if it reads the picture in one piece.
     prepared: Option<PreparedPicture>,
     decode_ms: f64,
+    notices: Vec<Notice>,
 }
+
+/// A picture, and what is to be known of how it was read.
+pub(crate) type Opened = (Picture, Vec<Notice>);
 
 impl<'a> Pipeline<'a> {
     /// One picture at a time through `model`.
@@ -121,6 +129,7 @@ impl<'a> Pipeline<'a> {
         open: impl Fn(&T) -> Result<Picture, Error> + Send,
         mut each: impl FnMut(Segmented<T>) -> ControlFlow<()> + Send,
     ) -> Ended {
+        let open = move |item: &T| Ok((open(item)?, Vec::new()));
         self.run_into(items, open, |mut segmented| {
             let broken = segmented.try_for_each(&mut each).is_break();
             if broken || segmented.stopped {
@@ -135,7 +144,7 @@ impl<'a> Pipeline<'a> {
     pub(crate) fn run_into<T: Send, R: Send>(
         &self,
         items: impl IntoIterator<Item = T, IntoIter: Send>,
-        open: impl Fn(&T) -> Result<Picture, Error> + Send,
+        open: impl Fn(&T) -> Result<Opened, Error> + Send,
         consume: impl FnOnce(Stream<'_, T>) -> R + Send,
     ) -> R {
         let items = items.into_iter();
@@ -164,9 +173,12 @@ impl<'a> Pipeline<'a> {
         })
     }
 
-    fn decode<T>(&self, item: T, open: impl Fn(&T) -> Result<Picture, Error>) -> Decoded<T> {
+    fn decode<T>(&self, item: T, open: impl Fn(&T) -> Result<Opened, Error>) -> Decoded<T> {
         let start = Instant::now();
-        let picture = open(&item);
+        let (picture, notices) = match open(&item) {
+            Ok((picture, notices)) => (Ok(picture), notices),
+            Err(error) => (Err(error), Vec::new()),
+        };
         let decode_ms = milliseconds(start);
         let whole = picture
             .as_ref()
@@ -177,6 +189,7 @@ impl<'a> Pipeline<'a> {
             prepared: whole.map(|picture| self.model.prepare(picture, &self.options)),
             picture,
             decode_ms,
+            notices,
         }
     }
 
@@ -208,19 +221,17 @@ impl<'a> Pipeline<'a> {
             .iter()
             .filter_map(|d| d.picture.as_ref().ok())
             .collect();
+        // Tiles are not prepared, and go through the network one by one.
         let answers = if prepared.is_empty() {
-            self.model.segment_batch(&pictures, &self.options)
+            None
         } else {
-            self.model.segment_prepared(prepared, &self.options)
+            Some(self.model.segment_prepared(prepared, &self.options))
         };
         let mut together = match answers {
-            Ok(all) => all.into_iter().map(Ok).collect::<Vec<_>>(),
-            Err(error) if pictures.len() == 1 => vec![Err(error)],
+            Some(Ok(all)) => all.into_iter().map(Ok).collect::<Vec<_>>(),
+            Some(Err(error)) if pictures.len() == 1 => vec![Err(error)],
             // One of them is to blame, or only together are they too large.
-            Err(_) => pictures
-                .iter()
-                .map(|picture| self.model.segment_with(picture, &self.options))
-                .collect(),
+            Some(Err(_)) | None => pictures.iter().map(|picture| self.alone(picture)).collect(),
         }
         .into_iter();
         let mut answer = |picture: Picture| {
@@ -231,8 +242,22 @@ impl<'a> Pipeline<'a> {
             item: decoded.item,
             result: decoded.picture.and_then(&mut answer),
             decode_ms: decoded.decode_ms,
+            notices: decoded.notices,
         });
         done.collect()
+    }
+
+    /// A picture by itself; between two of its tiles it can be stopped.
+    fn alone(&self, picture: &Picture) -> Result<Segmentation, Error> {
+        let mut watch = |_| {
+            if self.cancel.is_cancelled() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        };
+        self.model
+            .segment_watched(picture, &self.options, &mut watch)
     }
 }
 

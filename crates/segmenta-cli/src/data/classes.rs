@@ -3,7 +3,7 @@
 use segmenta_data::check::{Counts, count_classes};
 use serde_json::json;
 
-use super::super::message::{FAINT, Usage, count, result, shown};
+use super::super::message::{FAINT, Reported, Usage, count, failure, result, shown};
 use super::super::table::{Table, grouped};
 use super::args::ClassesArgs;
 use super::{open, with_progress};
@@ -13,6 +13,9 @@ pub(super) fn run(args: &ClassesArgs, quiet: bool) -> anyhow::Result<()> {
     let counts = with_progress(dataset.len(), "masks", quiet, |advance| {
         count_classes(&dataset, advance)
     });
+    for wrong in &counts.wrong {
+        failure(&format!("not counted: {wrong}"));
+    }
     if counts.masks == 0 {
         let folder = shown(&args.source.folder);
         let what = format!("no mask can be read · {folder} · see why: segmenta data check");
@@ -21,13 +24,15 @@ pub(super) fn run(args: &ClassesArgs, quiet: bool) -> anyhow::Result<()> {
     if args.json {
         let value = json!({
             "kind": dataset.kind(), "masks": counts.masks, "ignored_pixels": counts.ignored,
+            "rule": dataset.meaning(), "not_counted": counts.wrong,
             "weight_formula": "median frequency / frequency (arXiv:1411.4734)",
             "classes": rows(&counts).map(|(class, share, weight)| json!({
                 "id": class.id, "name": class.name, "pixels": class.pixels, "share": share,
                 "pictures": class.pictures, "weight": weight,
             })).collect::<Vec<_>>(),
         });
-        return result(&serde_json::to_string_pretty(&value)?);
+        result(&serde_json::to_string_pretty(&value)?)?;
+        return ended(&counts);
     }
     let mut table = Table::new(&[">id", "class", ">pixels", ">share", ">pictures", ">weight"]);
     for (class, share, weight) in rows(&counts) {
@@ -44,12 +49,24 @@ pub(super) fn run(args: &ClassesArgs, quiet: bool) -> anyhow::Result<()> {
     let ignored = counts.ignored as f64 / all.max(1) as f64 * 100.0;
     result(&format!(
         "{}\n{FAINT}{}, {} pixels that count, {} ({ignored:.2} %) that no class counts.\n\
+         masks are {}\n\
          weight: by median frequency balancing, the median of all classes' frequencies by its own.{FAINT:#}\n",
         table.render(),
         count(counts.masks, "mask"),
         grouped(counts.pixels()),
         grouped(counts.ignored),
-    ))
+        dataset.meaning(),
+    ))?;
+    ended(&counts)
+}
+
+/// Counts of some of the masks are no counts of the data set.
+fn ended(counts: &Counts) -> anyhow::Result<()> {
+    if counts.wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(Reported.into())
+    }
 }
 
 /// Each class with its share of all pixels that count, and its weight.

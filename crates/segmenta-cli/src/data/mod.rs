@@ -28,7 +28,7 @@ pub(super) fn run(args: &DataArgs, quiet: bool) -> anyhow::Result<()> {
 
 /// The data set, or one split of it.
 fn open(source: &Source, split: Option<Split>) -> anyhow::Result<Dataset> {
-    let dataset = source.open().open(&source.folder)?;
+    let dataset = source.open()?.open(&source.folder)?;
     let Some(split) = split else {
         return Ok(dataset);
     };

@@ -7,7 +7,7 @@ use segmenta_data::{Classes, Dataset, Sample};
 use segmenta_image::{Filter, Picture, VOID, make_grid};
 use serde::Deserialize;
 
-use super::super::message::{Usage, count, reason, result, shown};
+use super::super::message::{Usage, count, result, shown};
 use super::super::random::Random;
 use super::args::Preview;
 use super::{open, with_progress};
@@ -132,12 +132,7 @@ struct Part {
 
 fn read(path: &Path) -> anyhow::Result<Augmentation> {
     let wrong = |what: String, remedy: &str| Usage(format!("{what} · {} · {remedy}", shown(path)));
-    let text = std::fs::read_to_string(path).map_err(|cause| {
-        wrong(
-            format!("cannot read the recipe: {}", reason(&cause)),
-            "check the path",
-        )
-    })?;
+    let text = segmenta_data::text::read(path).map_err(|error| Usage(error.to_string()))?;
     let recipe: Recipe = toml::from_str(&text).map_err(|error| {
         let line = error
             .span()

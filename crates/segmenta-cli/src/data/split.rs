@@ -28,10 +28,7 @@ pub(super) fn run(args: &SplitArgs, quiet: bool) -> anyhow::Result<()> {
     for split in Split::ALL {
         let part = dealt.only(split);
         let path = out.join(format!("{split}.txt"));
-        let mut text = String::new();
-        part.items().iter().for_each(|item| {
-            let _ = writeln!(text, "{}", item.name());
-        });
+        let text = part.list(split)?;
         let before = std::fs::read(&path).ok();
         // A run that was made with the old lists would be measured with the new ones.
         if before

@@ -6,6 +6,7 @@ mod settings;
 mod summary;
 
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::time::Instant;
 
 use segmenta::{
@@ -22,6 +23,7 @@ use settings::Settings;
 pub(crate) fn run(args: &Predict, quiet: bool) -> anyhow::Result<()> {
     let settings = Settings::of(args)?;
     let mut options = model::options(&args.model)?;
+    options.threshold = args.threshold;
     prepare_folder(&args.out)?;
     let inputs = Inputs::collect(&args.inputs);
     say_results(&inputs);
@@ -80,6 +82,11 @@ pub(crate) fn run(args: &Predict, quiet: bool) -> anyhow::Result<()> {
 /// Says what happens while the pictures are segmented.
 fn tell(event: &Event<'_>, json: bool, quiet: bool, progress: &mut Progress) -> anyhow::Result<()> {
     match event {
+        // Quiet leaves out what is worth knowing, not what is wrong: a warning stays.
+        Event::Notice { input, notice } => {
+            let text = notice.at(Path::new(&shown(input.path()).to_string()));
+            progress.around(|| warning(&text));
+        }
         Event::Done(record) => {
             progress.advance();
             if json {

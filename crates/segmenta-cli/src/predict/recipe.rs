@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use anyhow::Context;
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 use segmenta::recipes;
@@ -62,11 +61,7 @@ fn options(asked: &str) -> anyhow::Result<Table> {
             );
             return Err(Usage(problem).into());
         }
-        None => {
-            let text = std::fs::read_to_string(path);
-            let text = text.with_context(|| format!("cannot read the recipe · {}", shown(path)))?;
-            (text, shown(path).to_string())
-        }
+        None => (segmenta_data::text::read(path)?, shown(path).to_string()),
     };
     let wrong = |problem: String| {
         let remedy = "a recipe of predict has one table, [predict], of its options: model = \"fcn_resnet50\"";

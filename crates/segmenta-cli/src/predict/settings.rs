@@ -29,11 +29,10 @@ impl Settings {
             let overlap = args.overlap.unwrap_or_else(|| (size / 8).min(64));
             Tiles::new(size, overlap)
         });
-        let mut segment = SegmentOptions::default();
-        segment.flip = matches!(args.tta, Some(Tta::Flip));
-        segment.tiles = tiles
-            .transpose()
-            .map_err(|error| Usage(error.to_string()))?;
+        let tiles = tiles.transpose();
+        let segment = SegmentOptions::new()
+            .flip(matches!(args.tta, Some(Tta::Flip)))
+            .tiles(tiles.map_err(|error| Usage(error.to_string()))?);
         Ok(Self {
             what: args.what.iter().copied().map(Into::into).collect(),
             alpha: args.alpha,

@@ -16,14 +16,6 @@ const TOP: usize = 4;
 /// A class and its share of the pixels, 0 to 1.
 type Share<'a> = (&'a str, f64);
 
-/// A class's name for people: torchvision writes `__background__`.
-fn readable(name: &str) -> &str {
-    match name.trim_matches('_') {
-        "" => name,
-        bare => bare,
-    }
-}
-
 /// The summary for people, `seconds` after the first picture was begun.
 pub(crate) fn summary(report: &Report, out: &Path, seconds: f64) -> String {
     let mut text = String::new();
@@ -98,7 +90,7 @@ fn top(classes: &[Share<'_>]) -> String {
     let named = classes
         .iter()
         .take(TOP)
-        .map(|&(name, share)| format!("{} {}", readable(name), percent(share)));
+        .map(|&(name, share)| format!("{name} {}", percent(share)));
     let mut text = named.collect::<Vec<_>>().join(" · ");
     if classes.len() > TOP {
         let _ = write!(text, " · {} more", classes.len() - TOP);

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::Context;
 use segmenta_report::{Existing, RunFolder};
 use segmenta_train::engine::DeviceSpec;
 use segmenta_train::run::{Config, EXPLAINED, Ended, RunError, Session, Settings, verify};
@@ -33,8 +32,7 @@ pub(super) fn run(args: &Train, quiet: bool) -> anyhow::Result<()> {
     let (config, folder) = if args.resume {
         let folder = RunFolder::open(&out)?;
         let path = folder.config();
-        let text = std::fs::read_to_string(&path)
-            .with_context(|| format!("cannot read the run's configuration · {}", shown(&path)))?;
+        let text = segmenta_data::text::read(&path)?;
         (
             Config::parse(&text, &args.set, &shown(&path).to_string())?,
             folder,

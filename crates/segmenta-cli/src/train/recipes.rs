@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
 use segmenta::recipes;
 
 use super::Train;
@@ -60,8 +59,7 @@ pub(super) fn find(args: &Train) -> anyhow::Result<Recipe> {
         );
         return Err(Usage(problem).into());
     }
-    let text = std::fs::read_to_string(&path)
-        .with_context(|| format!("cannot read the recipe · {}", shown(&path)))?;
+    let text = segmenta_data::text::read(&path)?;
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     Ok(Recipe {
         text,

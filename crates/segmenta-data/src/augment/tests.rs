@@ -133,7 +133,7 @@ fn told(labels: &LabelMap) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(segmenta_properties::cases(64))]
 
     #[test]
     fn ids_are_never_invented(width in 1usize..70, height in 1usize..70, seed: u64) {

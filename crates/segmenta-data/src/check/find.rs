@@ -2,28 +2,33 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use segmenta_image::Notice;
+
 use super::report::{Finding, Problem, Report};
 use super::scan::{Counts, Marks, Scan, Seen, Unread};
-use crate::dataset::Gap;
-use crate::{Dataset, Item, Kind, Split};
+use crate::dataset::{ClassNote, Gap, Rivals};
+use crate::{Dataset, Item, Kind, MaskRule, RuleOrigin, Split};
 
 pub(super) fn report(dataset: &Dataset, scans: &[Scan]) -> Report {
     let items = || dataset.items().iter().zip(scans);
-    let marks = scans
-        .iter()
-        .filter_map(|scan| Some(&scan.mask.as_ref()?.as_ref().ok()?.values));
-    let counts = Counts::of(dataset, dataset.values(), marks);
+    let marks = masks(items()).map(|(_, _, marks)| &marks.values);
+    let counts = Counts::of(dataset, marks);
     let mut findings = gaps(dataset);
+    findings.push(of_one_name(dataset));
     findings.push(unread_pictures(dataset, items()));
+    findings.extend(noticed(dataset, items()));
     findings.extend(unread_masks(dataset, items()));
     findings.push(sizes(dataset, items()));
     findings.push(out_of_range(dataset, items()));
     findings.push(blank(dataset, items()));
     findings.extend(copies(dataset, items()));
     findings.push(empty_classes(dataset, &counts));
+    findings.push(white_among_ids(dataset, items()));
+    findings.push(class_notes(dataset));
     findings.push(white_on_black(dataset, items()));
     findings.push(turned(dataset, items()));
     findings.push(no_masks(dataset));
+    findings.push(annotations(dataset));
     findings.retain(|finding| finding.count > 0);
     findings.sort_by_key(|finding| finding.severity);
     let mut splits = BTreeMap::new();
@@ -42,6 +47,11 @@ pub(super) fn report(dataset: &Dataset, scans: &[Scan]) -> Report {
         splits,
         smallest: sizes.iter().min_by_key(area).copied(),
         largest: sizes.iter().max_by_key(area).copied(),
+        masks: dataset
+            .items()
+            .iter()
+            .any(Item::has_mask)
+            .then(|| dataset.meaning().clone()),
         classes: counts.classes,
         ignored: counts.ignored,
         findings,
@@ -60,10 +70,11 @@ fn mask_name(dataset: &Dataset, item: &Item) -> String {
     )
 }
 
-/// The masks that could be read, each with its item and scan.
+/// The masks that could be read, each with its item and scan; those that may be another picture's are left out.
 fn masks<'a>(
     items: impl Iterator<Item = (&'a Item, &'a Scan)>,
 ) -> impl Iterator<Item = (&'a Item, &'a Scan, &'a Marks)> {
+    let items = items.filter(|(item, _)| item.rivals.is_none());
     items.filter_map(|(item, scan)| Some((item, scan, scan.mask.as_ref()?.as_ref().ok()?)))
 }
 
@@ -72,6 +83,7 @@ fn gaps(dataset: &Dataset) -> Vec<Finding> {
         Problem::MissingMask,
         Problem::MissingPicture,
         Problem::ListedWithoutFiles,
+        Problem::ListedTwice,
     ]
     .map(Finding::new);
     for gap in dataset.gaps() {
@@ -80,6 +92,9 @@ fn gaps(dataset: &Dataset) -> Vec<Finding> {
             Gap::Picture(mask) => missing[1].add(dataset.relative(mask)),
             Gap::Listed { list, name } => {
                 missing[2].add(format!("{name} in {}", dataset.relative(list)));
+            }
+            Gap::Again { list, name } => {
+                missing[3].add(format!("{name} in {}", dataset.relative(list)));
             }
         }
     }
@@ -97,6 +112,30 @@ fn unread_pictures<'a>(
         }
     }
     finding
+}
+
+/// Pictures that were read, but perhaps not as their owner thinks.
+fn noticed<'a>(
+    dataset: &Dataset,
+    items: impl Iterator<Item = (&'a Item, &'a Scan)>,
+) -> [Finding; 2] {
+    let mut dark = Finding::new(Problem::NearlyBlack);
+    let mut several = Finding::new(Problem::FirstOfSeveral);
+    for (item, scan) in items {
+        let Ok(seen) = &scan.picture else { continue };
+        for notice in &seen.notices {
+            let finding = match notice {
+                Notice::TwelveBits { .. } => &mut dark,
+                _ => &mut several,
+            };
+            finding.add(format!(
+                "{}: {}",
+                picture_name(dataset, item),
+                notice.what()
+            ));
+        }
+    }
+    [dark, several]
 }
 
 fn unread_masks<'a>(
@@ -130,48 +169,127 @@ fn sizes<'a>(dataset: &Dataset, items: impl Iterator<Item = (&'a Item, &'a Scan)
     finding
 }
 
+/// Names that several pictures or masks have, so that nobody knows which belong together.
+fn of_one_name(dataset: &Dataset) -> Finding {
+    let mut finding = Finding::new(Problem::TwoOfOneName);
+    let mut told: Vec<&Rivals> = Vec::new();
+    for rivals in dataset
+        .items()
+        .iter()
+        .filter_map(|item| item.rivals.as_deref())
+    {
+        if told.contains(&rivals) {
+            continue;
+        }
+        told.push(rivals);
+        let files = rivals.pictures.iter().chain(&rivals.masks);
+        let files: Vec<String> = files.map(|path| dataset.relative(path)).collect();
+        finding.add(format!("{}: {}", files.join(", "), rivals.words().0));
+    }
+    finding
+}
+
+/// Masks that break the rule, with each value and its pixels.
 fn out_of_range<'a>(
     dataset: &Dataset,
     items: impl Iterator<Item = (&'a Item, &'a Scan)>,
 ) -> Finding {
     let mut finding = Finding::new(Problem::IdsOutOfRange);
-    let mut all = BTreeSet::new();
+    let (mut all, mut wrong_ones) = (BTreeSet::new(), BTreeSet::new());
     for (item, _, marks) in masks(items) {
-        let values = marks.values.iter().enumerate();
-        let wrong: Vec<(usize, u64)> = values
-            .filter(|&(value, &pixels)| pixels > 0 && dataset.values().id(value as u8).is_none())
-            .map(|(value, &pixels)| (value, pixels))
+        let there = (0..=255).filter(|&value: &u8| marks.values[usize::from(value)] > 0);
+        all.extend(there.clone());
+        let wrong: Vec<u8> = there
+            .filter(|&value| dataset.values().id(value).is_none())
             .collect();
         if wrong.is_empty() {
             continue;
         }
-        all.extend(wrong.iter().map(|&(value, _)| value));
-        let pixels: u64 = wrong.iter().map(|&(_, pixels)| pixels).sum();
-        let ids: Vec<usize> = wrong.into_iter().map(|(value, _)| value).collect();
-        finding.add(format!(
-            "{}: {} ({pixels} pixels)",
-            mask_name(dataset, item),
-            ids_text(&ids)
-        ));
+        wrong_ones.extend(&wrong);
+        let pixels = |&value: &u8| {
+            let pixels = marks.values[usize::from(value)];
+            format!(
+                "{value} ({pixels} pixel{})",
+                if pixels == 1 { "" } else { "s" }
+            )
+        };
+        let text = values_text(&wrong, pixels);
+        finding.add(format!("{}: {text}", mask_name(dataset, item)));
     }
-    let all: Vec<usize> = all.into_iter().collect();
-    finding.detail = format!("{} for {} classes", ids_text(&all), dataset.classes().len());
+    let meaning = dataset.meaning();
+    let wrong: Vec<u8> = wrong_ones.into_iter().collect();
+    let classes = dataset.classes().len();
+    finding.detail = format!(
+        "{} where masks are {}{}",
+        values_text(&wrong, u8::to_string),
+        meaning.rule,
+        match &meaning.rule {
+            MaskRule::Listed { .. } => String::new(),
+            _ if classes == 1 => " of 1 class".into(),
+            _ => format!(" of {classes} classes"),
+        }
+    );
+    // Grey levels, one a class.
+    all.retain(|&value| !meaning.ignored.contains(&value));
+    let is_guess = matches!(meaning.by, RuleOrigin::Found | RuleOrigin::Classes);
+    let as_many =
+        all.len() == classes || meaning.by == RuleOrigin::Found && (2..=8).contains(&all.len());
+    if is_guess && meaning.rule == MaskRule::Ids && as_many {
+        let levels: Vec<u8> = all.into_iter().collect();
+        let rule = MaskRule::listed(&levels);
+        finding.remedy += &format!("; if each value is a class: masks = \"{rule}\"");
+    }
     finding
 }
 
-/// `id 200`, `ids 3, 7, 200`, the first ten.
-fn ids_text(ids: &[usize]) -> String {
-    let shown: Vec<String> = ids.iter().take(10).map(ToString::to_string).collect();
-    let more = if ids.len() > 10 {
-        format!(" and {} more", ids.len() - 10)
+/// `value 200`, `values 3, 7, 200`, the first ten.
+fn values_text(values: &[u8], text: impl Fn(&u8) -> String) -> String {
+    let shown: Vec<String> = values.iter().take(10).map(text).collect();
+    let more = if values.len() > 10 {
+        format!(" and {} more", values.len() - 10)
     } else {
         String::new()
     };
-    format!(
-        "id{} {}{more}",
-        if ids.len() == 1 { "" } else { "s" },
-        shown.join(", ")
-    )
+    let s = if values.len() == 1 { "" } else { "s" };
+    format!("value{s} {}{more}", shown.join(", "))
+}
+
+/// Masks of 0 and 255 alone in a set whose rule makes 255 no class, though no mask has 255 beside classes.
+fn white_among_ids<'a>(
+    dataset: &Dataset,
+    items: impl Iterator<Item = (&'a Item, &'a Scan)>,
+) -> Finding {
+    let mut finding = Finding::new(Problem::WhiteAmongIds);
+    let meaning = dataset.meaning();
+    let is_guess = matches!(meaning.by, RuleOrigin::Found | RuleOrigin::Classes);
+    if !is_guess || meaning.rule != MaskRule::Ids || meaning.ignored.contains(&255) {
+        return finding;
+    }
+    for (item, _, marks) in masks(items) {
+        let classes = marks.values[1..255].iter().any(|&pixels| pixels > 0);
+        let (black, white) = (marks.values[0] > 0, marks.values[255] > 0);
+        if classes && white {
+            return Finding::new(Problem::WhiteAmongIds);
+        }
+        if black && white {
+            finding.add(mask_name(dataset, item));
+        }
+    }
+    finding
+}
+
+/// Classes whose names say that they are none.
+fn class_notes(dataset: &Dataset) -> Finding {
+    let mut finding = Finding::new(Problem::NoClass);
+    for note in dataset.notes() {
+        finding.add(match note {
+            ClassNote::TakenOut { id, name } => {
+                format!("{name} ({id}): taken out of the classes, its pixels count nowhere")
+            }
+            ClassNote::Kept { id, name } => format!("{name} ({id}): a class like any other"),
+        });
+    }
+    finding
 }
 
 /// Masks in which nothing counts.
@@ -242,7 +360,7 @@ fn white_on_black<'a>(
     items: impl Iterator<Item = (&'a Item, &'a Scan)>,
 ) -> Finding {
     let mut finding = Finding::new(Problem::WhiteOnBlack);
-    if dataset.values().id(255) == Some(1) {
+    if dataset.meaning().rule == MaskRule::white_on_black() {
         for (item, _, marks) in masks(items) {
             if marks.values[255] > 0 {
                 finding.add(mask_name(dataset, item));
@@ -267,6 +385,15 @@ fn no_masks(dataset: &Dataset) -> Finding {
     if dataset.kind() == Kind::ImageFolder || !dataset.items().iter().any(Item::has_mask) {
         let without = dataset.items().iter().filter(|item| !item.has_mask());
         without.for_each(|item| finding.add(picture_name(dataset, item)));
+    }
+    finding
+}
+
+fn annotations(dataset: &Dataset) -> Finding {
+    let mut finding = Finding::new(Problem::Annotations);
+    if let Some(all) = dataset.annotations() {
+        all.remarks()
+            .for_each(|remark| finding.add(remark.to_string()));
     }
     finding
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::{Kind, Split};
+use crate::{Kind, MaskMeaning, Split};
 
 /// So many files of a problem are named to people; programs get all.
 const NAMED: usize = 5;
@@ -26,6 +26,8 @@ pub struct Report {
     pub smallest: Option<(usize, usize)>,
     /// `(width, height)` of the picture with the most.
     pub largest: Option<(usize, usize)>,
+    /// What the values of masks mean; `None` where there are no masks.
+    pub masks: Option<MaskMeaning>,
     /// Pixels of each class, in the order of ids.
     pub classes: Vec<ClassCount>,
     /// Pixels that no class counts.
@@ -72,8 +74,16 @@ pub enum Problem {
     MissingPicture,
     /// A list names what is not there.
     ListedWithoutFiles,
+    /// A list has a name more than once.
+    ListedTwice,
+    /// Several pictures or masks have one name.
+    TwoOfOneName,
     /// A picture cannot be read.
     UnreadablePicture,
+    /// A picture has 16-bit values of which only 12 bits are used.
+    NearlyBlack,
+    /// A file holds several pictures; the first is read.
+    FirstOfSeveral,
     /// A mask cannot be read.
     UnreadableMask,
     /// A mask has colours where ids are wanted.
@@ -92,10 +102,16 @@ pub enum Problem {
     EmptyClass,
     /// Masks of one class are 0 and 255.
     WhiteOnBlack,
+    /// A mask has 0 and 255 alone, though 255 is no class.
+    WhiteAmongIds,
+    /// A class is called `void` or the like.
+    NoClass,
     /// Masks lie as the photograph in its file and are turned with it.
     Turned,
     /// There are no masks at all.
     NoMasks,
+    /// A document of annotations has what gives no pixels, or contradicts itself.
+    Annotations,
 }
 
 impl Problem {
@@ -108,11 +124,18 @@ impl Problem {
             | Self::ColourMask
             | Self::SizesDiffer
             | Self::IdsOutOfRange
+            | Self::TwoOfOneName
             | Self::InTwoSplits => Severity::Error,
-            Self::MissingPicture | Self::BlankMask | Self::Copies | Self::EmptyClass => {
-                Severity::Warning
-            }
-            Self::WhiteOnBlack | Self::Turned | Self::NoMasks => Severity::Note,
+            Self::MissingPicture
+            | Self::NearlyBlack
+            | Self::FirstOfSeveral
+            | Self::ListedTwice
+            | Self::BlankMask
+            | Self::WhiteAmongIds
+            | Self::Copies
+            | Self::EmptyClass
+            | Self::Annotations => Severity::Warning,
+            Self::WhiteOnBlack | Self::NoClass | Self::Turned | Self::NoMasks => Severity::Note,
         }
     }
 
@@ -134,10 +157,30 @@ impl Problem {
                 "names in lists without their files",
                 "add picture and mask, or take the name out of the list",
             ],
+            Self::ListedTwice => [
+                "name that a list has more than once",
+                "names that lists have more than once",
+                "they count once; take the others out of the list",
+            ],
+            Self::TwoOfOneName => [
+                "name of several pictures or masks",
+                "names of several pictures or masks",
+                "keep one of each, or give each picture a mask of its whole name: a.jpg.png",
+            ],
             Self::UnreadablePicture => [
                 "picture that cannot be read",
                 "pictures that cannot be read",
                 "copy or download it again, or take it out with its mask",
+            ],
+            Self::NearlyBlack => [
+                "picture of 12 bits in 16",
+                "pictures of 12 bits in 16",
+                "stretch the values to 16 bits, or save 8: a network sees it nearly black",
+            ],
+            Self::FirstOfSeveral => [
+                "file of several pictures, of which the first is read",
+                "files of several pictures, of which the first is read",
+                "save the others to files of their own if they matter",
             ],
             Self::UnreadableMask => [
                 "mask that cannot be read",
@@ -155,9 +198,9 @@ impl Problem {
                 "make the mask at the picture's size (nearest pixel)",
             ],
             Self::IdsOutOfRange => [
-                "mask with ids out of range",
-                "masks with ids out of range",
-                "correct the masks, name all classes in classes.txt, or say --ignore ID",
+                "mask with values that stand for no class",
+                "masks with values that stand for no class",
+                "correct the masks, name all classes in classes.txt, or say what values mean (masks) and which count nowhere (ignore)",
             ],
             Self::BlankMask => [
                 "mask in which no pixel counts",
@@ -184,6 +227,16 @@ impl Problem {
                 "masks of 0 and 255",
                 "taken as one class before a background: 255 is id 1",
             ],
+            Self::WhiteAmongIds => [
+                "mask of 0 and 255 alone, where values are ids",
+                "masks of 0 and 255 alone, where values are ids",
+                "255 counts nowhere in them; if it is a class, say so: masks = \"0/255\"",
+            ],
+            Self::NoClass => [
+                "class whose name says that it is none",
+                "classes whose names say that they are none",
+                "call it otherwise to keep it, ignore its value to leave it out",
+            ],
             Self::Turned => [
                 "mask that lies as its photograph does in the file",
                 "masks that lie as their photographs do in the file",
@@ -193,6 +246,11 @@ impl Problem {
                 "picture, and no masks",
                 "pictures, and no masks",
                 "enough to predict; to learn, put masks of the same names into masks/ beside images/",
+            ],
+            Self::Annotations => [
+                "fault in annotations",
+                "sorts of faults in annotations",
+                "correct the shapes, or leave them: they give no pixels",
             ],
         }
     }
@@ -211,7 +269,7 @@ pub struct Finding {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub detail: String,
     /// What to do.
-    pub remedy: &'static str,
+    pub remedy: String,
     /// The files, as seen from the data set's folder, with what is wrong with each.
     pub files: Vec<String>,
 }
@@ -223,7 +281,7 @@ impl Finding {
             severity: problem.severity(),
             count: 0,
             detail: String::new(),
-            remedy: problem.words()[2],
+            remedy: problem.words()[2].into(),
             files: Vec::new(),
         }
     }
@@ -257,7 +315,7 @@ impl fmt::Display for Severity {
 impl fmt::Display for Finding {
     /// The count in words, the first files, the remedy.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [one, several, remedy] = self.problem.words();
+        let [one, several, _] = self.problem.words();
         let words = if self.count == 1 { one } else { several };
         write!(f, "{}: {} {words}", self.severity, self.count)?;
         if !self.detail.is_empty() {
@@ -273,7 +331,7 @@ impl fmt::Display for Finding {
         if self.files.len() > NAMED {
             write!(f, "\n  and {} more", self.files.len() - NAMED)?;
         }
-        write!(f, "\n  → {remedy}")
+        write!(f, "\n  → {}", self.remedy)
     }
 }
 
@@ -300,6 +358,9 @@ impl fmt::Display for Report {
             write!(f, ", {} classes", self.classes.len())?;
         }
         writeln!(f)?;
+        if let Some(masks) = &self.masks {
+            writeln!(f, "masks are {masks}")?;
+        }
         for finding in &self.findings {
             writeln!(f, "\n{finding}")?;
         }

@@ -1,11 +1,11 @@
 //! One pass over all files.
 
 use rayon::prelude::*;
-use segmenta_image::{ErrorKind, LabelMap, Picture, PictureError, VOID};
+use segmenta_image::{ErrorKind, LabelMap, Notice, Picture, PictureError, VOID};
 use sha2::{Digest, Sha256};
 
 use super::ClassCount;
-use crate::dataset::{Mask, Source, Values};
+use crate::dataset::{Mask, Source};
 use crate::{DataError, Dataset, Item};
 
 /// What was found at one item.
@@ -20,6 +20,8 @@ pub(super) struct Seen {
     pub(super) size: (usize, usize),
     /// Of the file.
     pub(super) hash: [u8; 16],
+    /// What is to be known of how it was read.
+    pub(super) notices: Vec<Notice>,
 }
 
 /// A mask that could be read.
@@ -59,20 +61,27 @@ fn item_scan(dataset: &Dataset, item: &Item) -> Scan {
                 values,
             };
             return Scan {
-                picture: Ok(Seen { size, hash }),
+                picture: Ok(Seen {
+                    size,
+                    hash,
+                    notices: Vec::new(),
+                }),
                 mask: Some(Ok(marks)),
             };
         }
     };
-    let bytes = std::fs::read(path).map_err(|cause| DataError::read(path, &cause).to_string());
-    let picture = bytes.and_then(|bytes| match Picture::decode(&bytes) {
-        Ok(picture) => Ok((picture, bytes)),
+    let bytes = std::fs::read(path).map_err(|cause| {
+        let text = DataError::read(path, &cause).to_string();
+        text.split(" · ").next().unwrap_or_default().to_owned()
+    });
+    let picture = bytes.and_then(|bytes| match Picture::decode_with_notices(&bytes) {
+        Ok((picture, notices)) => Ok((picture, notices, bytes)),
         Err(error) => Err(what(&error)),
     });
     let mask = mask.as_ref().map(|mask| {
         let mut map = read(dataset, mask)?;
         let before = map.size();
-        if let Ok((picture, bytes)) = &picture {
+        if let Ok((picture, _, bytes)) = &picture {
             map = crate::dataset::as_upright(map, picture, bytes);
         }
         let (size, values) = (map.size(), map.counts());
@@ -82,9 +91,10 @@ fn item_scan(dataset: &Dataset, item: &Item) -> Scan {
             values,
         })
     });
-    let seen = |(picture, bytes): (Picture, Vec<u8>)| Seen {
+    let seen = |(picture, notices, bytes): (Picture, Vec<Notice>, Vec<u8>)| Seen {
         size: picture.size(),
         hash: hash(&bytes),
+        notices,
     };
     Scan {
         picture: picture.map(seen),
@@ -125,22 +135,51 @@ fn hash(bytes: &[u8]) -> [u8; 16] {
     std::array::from_fn(|i| digest[i])
 }
 
-/// Pixels and pictures of each class in the masks that can be read; other pictures are passed over. `advance` is
-/// called after each.
+/// Pixels and pictures of each class in all masks, and which masks could not be counted. `advance` is called after
+/// each picture.
 pub fn count_classes(dataset: &Dataset, advance: &(dyn Fn() + Sync)) -> Counts {
-    let values = dataset.items().par_iter().filter_map(|item| {
-        let values = match &item.source {
-            Source::Memory(sample) => Some(sample.labels().counts()),
-            Source::Files {
-                mask: Some(mask), ..
-            } => read(dataset, mask).ok().map(|map| map.counts()),
-            Source::Files { mask: None, .. } => None,
-        };
+    let count = |item: &Item| {
+        let counted = counts_of(dataset, item);
         advance();
-        values
-    });
-    let all: Vec<[u64; 256]> = values.collect();
-    Counts::of(dataset, dataset.values(), all.iter())
+        counted
+    };
+    let all: Vec<Option<Result<[u64; 256], String>>> =
+        dataset.items().par_iter().map(count).collect();
+    let read = all.iter().flatten().filter_map(|mask| mask.as_ref().ok());
+    let mut counts = Counts::of(dataset, read);
+    counts.wrong = all
+        .iter()
+        .flatten()
+        .filter_map(|mask| mask.as_ref().err().cloned())
+        .collect();
+    counts
+}
+
+/// Pixels of each value in an item's mask, if it has one; what is wrong with it, which names it.
+fn counts_of(dataset: &Dataset, item: &Item) -> Option<Result<[u64; 256], String>> {
+    let mask = match &item.source {
+        Source::Memory(sample) => return Some(Ok(sample.labels().counts())),
+        Source::Files { mask, .. } => mask.as_ref()?,
+    };
+    let place = item.mask_path().or(item.picture_path());
+    let place = place.map_or_else(|| item.name().to_owned(), |path| dataset.relative(path));
+    let told = |what: &str| Some(Err(format!("{place}: {what}")));
+    if let Some(rivals) = &item.rivals {
+        return told(&rivals.words().0);
+    }
+    let counts = match read(dataset, mask) {
+        Ok(map) => map.counts(),
+        Err(Unread::Colours) => return told("colours where ids are wanted"),
+        Err(Unread::Other(what)) => return told(&what),
+    };
+    match dataset.values().broken(&counts) {
+        Some(broken) => told(&format!(
+            "{} where masks are {}",
+            broken.words(),
+            dataset.meaning().rule
+        )),
+        None => Some(Ok(counts)),
+    }
 }
 
 /// How the pixels of a data set's masks are shared out.
@@ -150,16 +189,14 @@ pub struct Counts {
     pub classes: Vec<ClassCount>,
     /// Pixels that no class counts.
     pub ignored: u64,
-    /// Masks that were read.
+    /// Masks that were counted.
     pub masks: usize,
+    /// What was not: masks that cannot be read or break the rule, each with what is wrong.
+    pub wrong: Vec<String>,
 }
 
 impl Counts {
-    pub(super) fn of<'a>(
-        dataset: &Dataset,
-        meaning: &Values,
-        masks: impl Iterator<Item = &'a [u64; 256]>,
-    ) -> Self {
+    pub(super) fn of<'a>(dataset: &Dataset, masks: impl Iterator<Item = &'a [u64; 256]>) -> Self {
         let classes = dataset.classes();
         let class = |id| ClassCount {
             id,
@@ -172,12 +209,13 @@ impl Counts {
             classes: (0..classes.len()).map(class).collect(),
             ignored: 0,
             masks: 0,
+            wrong: Vec::new(),
         };
         for values in masks {
             counts.masks += 1;
             let mut ids = [0u64; 256];
             for (value, &pixels) in values.iter().enumerate() {
-                if let Some(id) = meaning.id(value as u8) {
+                if let Some(id) = dataset.values().id(value as u8) {
                     ids[usize::from(id)] += pixels;
                 }
             }

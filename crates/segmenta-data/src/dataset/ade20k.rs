@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::files::pictures_below;
-use super::folder::pair;
-use super::{ADE20K_CLASSES, Classes, Listing, Split, Values};
+use super::twins::pair;
+use super::{ADE20K_CLASSES, Classes, Listing, MaskRule, Split};
 use crate::DataError;
 
 pub(super) fn is(root: &Path) -> bool {
@@ -15,8 +15,7 @@ pub(super) fn is(root: &Path) -> bool {
 
 /// 0 in the files is what has no class; 1 to 150 are ids 0 to 149.
 pub(super) fn list(root: &Path) -> Result<Listing, DataError> {
-    let values = Values::from_one(ADE20K_CLASSES.len(), true);
-    let mut listing = Listing::new(Classes::new(ADE20K_CLASSES), values);
+    let mut listing = Listing::new(Classes::new(ADE20K_CLASSES), MaskRule::FromOne);
     let pictures = pictures_below(&root.join("images"))?;
     let masks = pictures_below(&root.join("annotations"))?;
     pair(&mut listing, pictures, masks, |name| {

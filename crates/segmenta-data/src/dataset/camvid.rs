@@ -6,8 +6,8 @@ use segmenta_image::Palette;
 
 use super::classes::CAMVID_COLOURS;
 use super::files::pictures_below;
-use super::folder::pair;
-use super::{CAMVID_CLASSES, Classes, Listing, Split, Values};
+use super::twins::pair;
+use super::{CAMVID_CLASSES, Classes, Listing, MaskRule, Split};
 use crate::DataError;
 
 /// The id of pixels without a class.
@@ -29,8 +29,8 @@ pub(super) fn is(root: &Path) -> bool {
 
 pub(super) fn list(root: &Path) -> Result<Listing, DataError> {
     let classes = Classes::with_palette(CAMVID_CLASSES, Palette::from_colors(&CAMVID_COLOURS));
-    let values = Values::ids(CAMVID_CLASSES.len(), &[UNLABELLED]);
-    let mut listing = Listing::new(classes, values);
+    let mut listing = Listing::new(classes, MaskRule::Ids);
+    listing.ignored.push(UNLABELLED);
     for split in Split::ALL {
         for (pictures, masks) in folders(split) {
             let (pictures, masks) = (root.join(pictures), root.join(masks));

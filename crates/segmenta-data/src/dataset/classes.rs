@@ -1,12 +1,76 @@
 //! Names and colours of classes.
 
+use std::path::Path;
+
 use segmenta_image::Palette;
+
+use crate::{DataError, text};
 
 /// The classes of a data set: their names in the order of their ids, and a colour for each id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Classes {
     names: Vec<String>,
     palette: Palette,
+    named: bool,
+}
+
+/// Classes of these names hold the pixels that count nowhere.
+const NO_CLASS: [&str; 6] = [
+    "unlabelled",
+    "unlabeled",
+    "void",
+    "ignore",
+    "ignored",
+    "ignore_index",
+];
+
+/// Whether a class's name says that it is none.
+pub(crate) fn is_no_class(name: &str) -> bool {
+    let says_so = |known: &&str| name.eq_ignore_ascii_case(known);
+    NO_CLASS.iter().any(|known| says_so(&known))
+}
+
+/// Names as a user gives them: 1 to 255, each different.
+pub(crate) fn check_names(names: &[String], place: &str) -> Result<(), DataError> {
+    let remedy = "name 1 to 255 classes, each differently, in the order of their ids";
+    let wrong = |what: String| Err(DataError::data(what, place, remedy));
+    if names.is_empty() || names.len() > 255 {
+        return wrong(format!("{} classes", names.len()));
+    }
+    for (id, name) in names.iter().enumerate() {
+        if name.trim().is_empty() {
+            return wrong(format!("class {id} has no name"));
+        }
+        if let Some(first) = names[..id].iter().position(|other| other == name) {
+            return wrong(format!("classes {first} and {id} are both called `{name}`"));
+        }
+    }
+    Ok(())
+}
+
+/// A list of names of classes, one a line. Empty lines are passed over, and comments, which begin with `#` and a
+/// blank.
+pub(crate) fn read_names(path: &Path) -> Result<Vec<String>, DataError> {
+    let text = text::read(path)?;
+    let mut names = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim();
+        match line.strip_prefix('#') {
+            // Passed over, it would give the next class its id.
+            Some(rest) if rest.starts_with(|c: char| !c.is_whitespace() && c != '#') => {
+                return Err(DataError::at(
+                    format!("line {} is a comment or a class: `{line}`", number + 1),
+                    path,
+                    "write a blank after the # of a comment, or call the class otherwise",
+                ));
+            }
+            Some(_) => {}
+            None if line.is_empty() => {}
+            None => names.push(line.to_owned()),
+        }
+    }
+    check_names(&names, &path.display().to_string())?;
+    Ok(names)
 }
 
 impl Classes {
@@ -17,7 +81,29 @@ impl Classes {
     ) -> Self {
         let names: Vec<String> = names.into_iter().map(Into::into).collect();
         let palette = palette.with_classes(names.len());
-        Self { names, palette }
+        Self {
+            names,
+            palette,
+            named: true,
+        }
+    }
+
+    /// So many classes whose names nobody has said; two are a background and a foreground where `one_class` says so.
+    pub(crate) fn unnamed(count: usize, one_class: bool) -> Self {
+        let names: Vec<String> = if one_class && count == 2 {
+            ["background", "foreground"].map(String::from).into()
+        } else {
+            (0..count).map(|id| format!("class {id}")).collect()
+        };
+        Self {
+            named: false,
+            ..Self::new(names)
+        }
+    }
+
+    /// The same colours with other names.
+    pub(crate) fn renamed(&self, names: Vec<String>) -> Self {
+        Self::with_palette(names, self.palette.clone())
     }
 
     /// Classes with Pascal VOC's colours.
@@ -33,6 +119,11 @@ impl Classes {
     /// Whether none is known.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
+    }
+
+    /// Whether somebody has said their names: the layout, a list, the user. Otherwise they are made up: `class 3`.
+    pub fn are_named(&self) -> bool {
+        self.named
     }
 
     /// Their names, in the order of their ids.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::files::{file_name, files_below, folders_in, name_of};
-use super::{Classes, Gap, Item, Listing, Mask, Split, Values};
+use super::{Classes, Gap, Item, Listing, Mask, MaskRule, Split};
 use crate::DataError;
 use crate::annotation::{Annotations, coco};
 
@@ -56,11 +56,10 @@ pub(super) fn list(root: &Path) -> Result<Listing, DataError> {
         splits.resize(all.pictures.len(), (split, path));
     }
     let files = Pictures::below(root)?;
-    let names = std::iter::once("background".to_owned()).chain(all.classes.iter().cloned());
-    let classes = Classes::new(names);
-    let mut listing = Listing::new(classes.clone(), Values::ids(classes.len(), &[]));
+    let classes = Classes::new(all.classes.iter().cloned());
+    let mut listing = Listing::new(classes, MaskRule::Ids);
     for (index, (picture, (split, document))) in all.pictures.iter().zip(splits).enumerate() {
-        match files.find(&picture.file, split) {
+        match files.find(&picture.file, split)? {
             Some(path) => {
                 let name = name_of(&path.strip_prefix(root).unwrap_or(path).with_extension(""));
                 let mask = Some(Mask::Drawn(index));
@@ -94,21 +93,40 @@ impl Pictures {
 
     /// The picture that an annotation calls `file`: of several with the same name the one whose path ends so, or that
     /// lies in the folder of the split.
-    pub(crate) fn find(&self, file: &str, split: Option<Split>) -> Option<&PathBuf> {
+    ///
+    /// # Errors
+    /// Several that it could be.
+    pub(crate) fn find(
+        &self,
+        file: &str,
+        split: Option<Split>,
+    ) -> Result<Option<&PathBuf>, DataError> {
         let relative = file.replace('\\', "/");
-        let candidates = self.0.get(relative.rsplit('/').next()?)?;
+        let name = relative.rsplit('/').next().unwrap_or(&relative);
+        let Some(candidates) = self.0.get(name) else {
+            return Ok(None);
+        };
         let in_split = |path: &&PathBuf| {
             let mut folders = path.components().rev().skip(1);
             folders.any(|part| Split::of_folder(&part.as_os_str().to_string_lossy()) == split)
         };
         let ends = |path: &&PathBuf| relative.contains('/') && path.ends_with(&relative);
-        let by_path = candidates.iter().find(ends);
-        by_path
-            .or_else(|| {
-                candidates
-                    .iter()
-                    .find(|path| split.is_some() && in_split(path))
-            })
-            .or(candidates.first())
+        let by_path: Vec<&PathBuf> = candidates.iter().filter(ends).collect();
+        let by_split: Vec<&PathBuf> = candidates
+            .iter()
+            .filter(|path| split.is_some() && in_split(path))
+            .collect();
+        match (&by_path[..], &by_split[..], &candidates[..]) {
+            ([one], ..) | ([], [one], _) => Ok(Some(one)),
+            (_, _, [one]) => Ok(Some(one)),
+            (_, _, several) => {
+                let files: Vec<String> = several.iter().map(|p| p.display().to_string()).collect();
+                Err(DataError::data(
+                    format!("{} pictures called `{file}`", several.len()),
+                    files.join(", "),
+                    "write the folder into the annotations' file_name, or keep one of them",
+                ))
+            }
+        }
     }
 }

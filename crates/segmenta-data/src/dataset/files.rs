@@ -1,24 +1,25 @@
 //! Files below a folder, and lists of names.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use segmenta_image::looks_like_picture;
 use walkdir::{DirEntry, WalkDir};
 
-use crate::DataError;
+use super::twins::Named;
+use crate::{DataError, text};
 
-/// The pictures below a folder by their name: the path from the folder on, with `/`, without extension. Links are
+/// The pictures below a folder with their names: the path from the folder on, with `/`, without extension. Links are
 /// followed; one that leads back to itself is passed over, and so are hidden files.
-pub(crate) fn pictures_below(folder: &Path) -> Result<BTreeMap<String, PathBuf>, DataError> {
-    let mut pictures = BTreeMap::new();
-    for path in files_below(folder)? {
-        if looks_like_picture(&path) {
-            let relative = path.strip_prefix(folder).unwrap_or(&path);
-            pictures.insert(name_of(&relative.with_extension("")), path);
-        }
-    }
-    Ok(pictures)
+pub(crate) fn pictures_below(folder: &Path) -> Result<Vec<Named>, DataError> {
+    let pictures = files_below(folder)?.into_iter();
+    let named = |path: PathBuf| {
+        let relative = path.strip_prefix(folder).unwrap_or(&path);
+        (name_of(&relative.with_extension("")), path)
+    };
+    Ok(pictures
+        .filter(|path| looks_like_picture(path))
+        .map(named)
+        .collect())
 }
 
 /// All files below a folder but hidden ones, sorted by name.
@@ -59,16 +60,36 @@ pub(crate) fn folders_in(folder: &Path) -> Vec<PathBuf> {
     folders
 }
 
-/// The first of a folder's folders that has one of these names, whatever the case.
-pub(crate) fn folder_named(folder: &Path, names: &[&str]) -> Option<PathBuf> {
+/// The folders in a folder that have the first of these names that any has, whatever the case: `images` and `Images`
+/// are two where the system tells them apart.
+pub(crate) fn folders_named(folder: &Path, names: &[&str]) -> Vec<PathBuf> {
     let folders = folders_in(folder);
     let named = |name: &&str| {
-        let mut candidates = folders.iter();
-        candidates
-            .find(|path| file_name(path).eq_ignore_ascii_case(name))
-            .cloned()
+        let is_named = |path: &&PathBuf| file_name(path).eq_ignore_ascii_case(name);
+        let found: Vec<PathBuf> = folders.iter().filter(is_named).cloned().collect();
+        (!found.is_empty()).then_some(found)
     };
-    names.iter().find_map(named)
+    names.iter().find_map(named).unwrap_or_default()
+}
+
+/// As [`folders_named`], where there may be one.
+///
+/// # Errors
+/// Two whose names differ in the case of their letters alone.
+pub(crate) fn folder_named(folder: &Path, names: &[&str]) -> Result<Option<PathBuf>, DataError> {
+    let mut found = folders_named(folder, names);
+    if found.len() > 1 {
+        let found: Vec<String> = found
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
+        return Err(DataError::data(
+            "two folders of one name",
+            found.join(", "),
+            "put what is in them into one",
+        ));
+    }
+    Ok(found.pop())
 }
 
 /// The last part of a path.
@@ -85,19 +106,10 @@ pub(crate) fn name_of(path: &Path) -> String {
     parts.collect::<Vec<_>>().join("/")
 }
 
-/// The first word of each line of a list, `#` lines and empty ones passed over.
-pub(crate) fn read_list(path: &Path) -> Result<Vec<String>, DataError> {
-    let words = read_lines(path)?.into_iter();
-    Ok(words
-        .filter_map(|line| Some(line.split_whitespace().next()?.to_owned()))
-        .collect())
-}
-
 /// The lines of a text, without what surrounds them, `#` lines and empty ones.
 pub(crate) fn read_lines(path: &Path) -> Result<Vec<String>, DataError> {
-    let bytes = std::fs::read(path).map_err(|cause| DataError::read(path, &cause))?;
-    let text = String::from_utf8_lossy(&bytes);
-    let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
+    let text = text::read(path)?;
+    let lines = text.lines().map(str::trim);
     Ok(lines
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
         .map(str::to_owned)

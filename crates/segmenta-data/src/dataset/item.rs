@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use segmenta_image::{LabelMap, Picture, exif_orientation};
 
-use super::{Classes, Split, Values};
-use crate::annotation::Annotations;
+use super::values::Broken;
+use super::{Dataset, Split};
 use crate::{DataError, Sample};
 
 /// One picture of a data set and its mask, not read yet.
@@ -15,6 +15,35 @@ pub struct Item {
     pub(crate) name: String,
     pub(crate) source: Source,
     pub(crate) split: Option<Split>,
+    /// Where nobody knows which picture and which mask belong together.
+    pub(crate) rivals: Option<Arc<Rivals>>,
+}
+
+/// Several pictures or masks of one name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rivals {
+    pub(crate) pictures: Vec<PathBuf>,
+    pub(crate) masks: Vec<PathBuf>,
+}
+
+impl Rivals {
+    /// `two masks for one picture`, and what to do about it.
+    pub(crate) fn words(&self) -> (String, &'static str) {
+        match (self.pictures.len(), self.masks.len()) {
+            (1, masks) => (
+                format!("{masks} masks for one picture"),
+                "keep one of the masks",
+            ),
+            (pictures, 1) => (
+                format!("one mask for {pictures} pictures"),
+                "keep one of the pictures, or give each a mask of its whole name: a.jpg.png",
+            ),
+            (pictures, masks) => (
+                format!("{pictures} pictures and {masks} masks of one name"),
+                "give each picture a mask of its whole name: a.jpg.png",
+            ),
+        }
+    }
 }
 
 /// Where a picture and its labels are.
@@ -48,6 +77,7 @@ impl Item {
             name,
             source,
             split,
+            rivals: None,
         }
     }
 
@@ -80,20 +110,29 @@ impl Item {
         }
     }
 
+    /// The mask's file, or all files that may be it.
+    pub(super) fn mask_paths(&self) -> impl Iterator<Item = &Path> {
+        let rivals = self.rivals.iter().flat_map(|rivals| &rivals.masks);
+        let others = rivals.map(PathBuf::as_path);
+        let others = others.filter(|&path| Some(path) != self.mask_path());
+        self.mask_path().into_iter().chain(others)
+    }
+
     pub(crate) fn has_mask(&self) -> bool {
         !matches!(self.source, Source::Files { mask: None, .. })
     }
 
-    pub(crate) fn sample(
-        &self,
-        values: &Values,
-        classes: &Classes,
-        annotations: Option<&Annotations>,
-    ) -> Result<Sample, DataError> {
+    pub(crate) fn sample(&self, dataset: &Dataset) -> Result<Sample, DataError> {
         let (picture, mask) = match &self.source {
             Source::Memory(sample) => return Ok(Sample::clone(sample)),
             Source::Files { picture, mask } => (picture, mask),
         };
+        if let Some(rivals) = &self.rivals {
+            let (what, remedy) = rivals.words();
+            let files = rivals.pictures.iter().chain(&rivals.masks);
+            let files: Vec<String> = files.map(|path| path.display().to_string()).collect();
+            return Err(DataError::data(what, files.join(", "), remedy));
+        }
         let bytes = std::fs::read(picture).map_err(|cause| DataError::read(picture, &cause))?;
         let decoded = Picture::decode(&bytes).map_err(|error| error.at(picture))?;
         let (labels, mask_file) = match mask {
@@ -102,25 +141,16 @@ impl Item {
                 return Err(DataError::at(what, picture, "give each picture a mask"));
             }
             Some(Mask::Drawn(index)) => {
-                let drawn = annotations.map(|all| all.draw(*index));
-                (
-                    drawn.unwrap_or_else(|| Err(no_annotations(picture)))?,
-                    picture,
-                )
+                let drawn = dataset.annotations().map(|all| all.draw(*index));
+                let drawn = drawn.unwrap_or_else(|| Err(no_annotations(picture)))?;
+                (drawn, picture)
             }
-            Some(Mask::File(path)) => {
-                let map = LabelMap::open(path)?;
-                let map = values.apply(map).map_err(|value| {
-                    let count = classes.len();
-                    DataError::at(
-                        format!("id {value} in a mask of {count} classes"),
-                        path,
-                        "look at all such masks with: segmenta data check",
-                    )
-                })?;
-                (map, path)
-            }
+            Some(Mask::File(path)) => (LabelMap::open(path)?, path),
         };
+        let labels = dataset
+            .values()
+            .apply(labels)
+            .map_err(|broken| breaks_the_rule(broken, dataset, mask_file))?;
         let labels = as_upright(labels, &decoded, &bytes);
         if labels.size() != decoded.size() {
             let ((w, h), (mw, mh)) = (decoded.size(), labels.size());
@@ -132,6 +162,20 @@ impl Item {
         }
         Ok(Sample::pair(decoded, labels))
     }
+}
+
+fn breaks_the_rule(broken: Broken, dataset: &Dataset, mask: &Path) -> DataError {
+    let classes = dataset.classes().len();
+    let s = if classes == 1 { "" } else { "es" };
+    DataError::at(
+        format!(
+            "{} where masks are {} of {classes} class{s}",
+            broken.words(),
+            dataset.meaning().rule
+        ),
+        mask,
+        "correct the mask, or say which rule holds for all of them (masks); `segmenta data check` names every such mask",
+    )
 }
 
 impl Source {

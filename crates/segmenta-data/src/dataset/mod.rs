@@ -10,11 +10,17 @@ mod classes;
 mod coco;
 mod files;
 mod folder;
+mod infer;
 mod item;
 mod kind;
+mod lists;
+mod matching;
 mod open;
 mod pets;
+mod rule;
+mod settle;
 mod split;
+mod twins;
 mod values;
 mod voc;
 
@@ -32,9 +38,11 @@ pub use classes::{
 pub(crate) use files::read_lines;
 pub use item::Item;
 pub(crate) use item::as_upright;
-pub(crate) use item::{Mask, Source};
+pub(crate) use item::{Mask, Rivals, Source};
 pub use kind::{Kind, Split};
+pub use matching::{ClassMatch, ClassesDiffer, MatchBy};
 pub use open::Open;
+pub use rule::{MaskMeaning, MaskRule, RuleOrigin};
 pub use split::Shares;
 pub(crate) use values::Values;
 
@@ -44,10 +52,21 @@ pub struct Dataset {
     kind: Kind,
     root: PathBuf,
     classes: Classes,
+    meaning: MaskMeaning,
     values: Values,
+    notes: Vec<ClassNote>,
     items: Vec<Item>,
     gaps: Vec<Gap>,
     annotations: Option<Arc<Annotations>>,
+}
+
+/// What a class's name does to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ClassNote {
+    /// The last class, whose name says that it is none: it was taken out, its id counts nowhere.
+    TakenOut { id: u8, name: String },
+    /// Another such class, which is one like any other.
+    Kept { id: u8, name: String },
 }
 
 /// What was found missing when the files were listed.
@@ -59,22 +78,34 @@ pub(crate) enum Gap {
     Picture(PathBuf),
     /// A name in a list for which there is no pair of files.
     Listed { list: PathBuf, name: String },
+    /// A name that stands in a list more than once.
+    Again { list: PathBuf, name: String },
 }
 
-/// What a layout finds in its folder.
+/// What a layout finds in its folder. Without a rule, classes and rule are what the user says or the masks show.
 pub(crate) struct Listing {
     classes: Classes,
-    values: Values,
+    rule: Option<MaskRule>,
+    /// Values of the layout's masks that count nowhere.
+    ignored: Vec<u8>,
     items: Vec<Item>,
     gaps: Vec<Gap>,
     annotations: Option<Arc<Annotations>>,
 }
 
 impl Listing {
-    fn new(classes: Classes, values: Values) -> Self {
+    fn new(classes: Classes, rule: MaskRule) -> Self {
+        Self {
+            rule: Some(rule),
+            ..Self::unknown(classes)
+        }
+    }
+
+    fn unknown(classes: Classes) -> Self {
         Self {
             classes,
-            values,
+            rule: None,
+            ignored: Vec::new(),
             items: Vec::new(),
             gaps: Vec::new(),
             annotations: None,
@@ -101,11 +132,20 @@ impl Dataset {
             name,
             source: Source::Memory(Arc::new(sample)),
             split,
+            rivals: None,
+        };
+        let meaning = MaskMeaning {
+            rule: MaskRule::Ids,
+            ignored: Vec::new(),
+            by: RuleOrigin::Layout,
+            evidence: "made by a program".into(),
         };
         Self {
             kind: Kind::Memory,
             root: PathBuf::new(),
-            values: Values::ids(classes.len(), &[]),
+            values: Values::new(&meaning, classes.len()),
+            meaning,
+            notes: Vec::new(),
             classes,
             items: samples.into_iter().map(item).collect(),
             gaps: Vec::new(),
@@ -128,6 +168,30 @@ impl Dataset {
         &self.classes
     }
 
+    /// What the values of its masks mean, and how that is known.
+    pub fn meaning(&self) -> &MaskMeaning {
+        &self.meaning
+    }
+
+    /// Whether any value of a mask stands for a class, so that it can have pixels.
+    pub fn counts_class(&self, id: usize) -> bool {
+        let stands = |value| self.values.id(value).map(usize::from) == Some(id);
+        id < self.classes.len() && (0..=255).any(stands)
+    }
+
+    /// How many pictures were left out for want of a mask, or names of lists for want of a picture, and the first of
+    /// them.
+    pub fn left_out(&self) -> (usize, Option<String>) {
+        let name = |gap: &Gap| match gap {
+            Gap::Mask(picture) => Some(picture.display().to_string()),
+            Gap::Listed { name, .. } => Some(name.clone()),
+            Gap::Picture(_) | Gap::Again { .. } => None,
+        };
+        let mut names = self.gaps.iter().filter_map(name);
+        let first = names.next();
+        (usize::from(first.is_some()) + names.count(), first)
+    }
+
     /// What is in it, sorted by name.
     pub fn items(&self) -> &[Item] {
         &self.items
@@ -145,6 +209,10 @@ impl Dataset {
 
     pub(crate) fn gaps(&self) -> &[Gap] {
         &self.gaps
+    }
+
+    pub(crate) fn notes(&self) -> &[ClassNote] {
+        &self.notes
     }
 
     pub(crate) fn annotations(&self) -> Option<&Annotations> {
@@ -193,9 +261,9 @@ impl Dataset {
     /// A mask drawn on a photograph as it lies in its file is turned upright with it where their sizes say so.
     ///
     /// # Errors
-    /// A file that cannot be read, two sizes, no mask, or a value that stands for no class. `index` must be below
-    /// [`Dataset::len`].
+    /// A file that cannot be read, two sizes, no mask or several, or a value that breaks the rule of the masks. `index`
+    /// must be below [`Dataset::len`].
     pub fn sample(&self, index: usize) -> Result<Sample, DataError> {
-        self.items[index].sample(&self.values, &self.classes, self.annotations())
+        self.items[index].sample(self)
     }
 }

@@ -1,10 +1,12 @@
 //! Opening a data set: the layout found or told, and what the user said about it.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::files::{folders_in, read_list};
-use super::{Dataset, Gap, Kind, Listing, Split};
+use super::files::folders_in;
+use super::lists::{List, split_by_lists};
+use super::settle::{Settled, settle};
+use super::twins::tell_apart;
+use super::{Dataset, Kind, Listing, MaskRule, Split, Values};
 use super::{ade20k, camvid, cityscapes, coco, folder, pets, voc};
 use crate::DataError;
 
@@ -18,9 +20,15 @@ pub struct Open {
     pub images: Option<String>,
     /// Likewise of masks.
     pub masks: Option<String>,
-    /// Names of the classes, in the order of their ids, for layouts that do not know them.
+    /// Of [`Kind::Folder`]: a folder of pictures and one of their masks, wherever they are, in place of patterns. The
+    /// root is then where `classes.txt` and `splits/` are looked for.
+    pub folders: Option<[PathBuf; 2]>,
+    /// What the values of masks mean. Without it the layout's own rule holds; a folder's is found from the list of its
+    /// classes or else from the values in all masks.
+    pub rule: Option<MaskRule>,
+    /// Names of the classes, in the order of their ids. A layout that has its own takes as many others.
     pub classes: Option<Vec<String>>,
-    /// Values of masks that count as no class, beside 255.
+    /// Values of masks that count as no class, beside those that the rule leaves out.
     pub ignore: Vec<u8>,
     /// A folder of `train.txt`, `val.txt`, `test.txt` that say which picture is in which split. Without it those in
     /// `splits/` are taken, if there are any, and then the layout's own.
@@ -31,7 +39,8 @@ impl Open {
     /// Lists the data set in a folder.
     ///
     /// # Errors
-    /// A folder in which no layout is recognised, or which holds no picture; a list that cannot be read.
+    /// A folder in which no layout is recognised, or which holds no picture; a list that cannot be read, or that
+    /// contradicts another; settings that contradict each other or the layout.
     pub fn open(&self, root: impl AsRef<Path>) -> Result<Dataset, DataError> {
         let root = root.as_ref();
         match std::fs::metadata(root) {
@@ -51,13 +60,21 @@ impl Open {
             let remedy = format!("{kind} has {}", kind.layout());
             return Err(DataError::at("no picture in it", &root, remedy));
         }
+        tell_apart(&root, &mut listing.items)?;
         listing.items.sort_by(|a, b| a.name.cmp(&b.name));
-        self.apply_lists(&root, &mut listing)?;
+        self.apply_lists(kind, &root, &mut listing)?;
+        let Settled {
+            classes,
+            meaning,
+            notes,
+        } = settle(kind, &root, self, &listing)?;
         Ok(Dataset {
             kind,
             root,
-            classes: listing.classes,
-            values: listing.values,
+            values: Values::new(&meaning, classes.len()),
+            classes,
+            meaning,
+            notes,
             items: listing.items,
             gaps: listing.gaps,
             annotations: listing.annotations,
@@ -66,7 +83,7 @@ impl Open {
 
     /// The layout and its folder: `root`, or the only place up to two folders below where it is found.
     fn find(&self, root: &Path) -> Result<(Kind, PathBuf), DataError> {
-        if self.images.is_some() || self.masks.is_some() {
+        if self.images.is_some() || self.masks.is_some() || self.folders.is_some() {
             return match self.kind {
                 None | Some(Kind::Folder) => Ok((Kind::Folder, root.into())),
                 Some(kind) => Err(DataError::setting(
@@ -102,75 +119,41 @@ impl Open {
                 let found = Kind::ALL
                     .into_iter()
                     .find_map(|kind| Some((kind, place(kind)?)));
-                found.ok_or_else(|| {
-                    let remedy = "put pictures into images/ and masks of the same names into masks/, or say --kind";
-                    DataError::at("no data set is recognised in it", root, remedy)
-                })
+                found.ok_or_else(|| DataError::Unrecognised(root.into()))
             }
         }
     }
 
-    /// Splits that lists say, in place of the layout's own.
-    fn apply_lists(&self, root: &Path, listing: &mut Listing) -> Result<(), DataError> {
+    /// Splits that the user's lists say, in place of the layout's own.
+    fn apply_lists(&self, kind: Kind, root: &Path, listing: &mut Listing) -> Result<(), DataError> {
         let folder = self.splits.clone().unwrap_or_else(|| root.join("splits"));
-        let lists = Split::ALL.map(|split| (split, folder.join(format!("{split}.txt"))));
-        if lists.iter().all(|(_, path)| !path.is_file()) {
-            return match &self.splits {
-                Some(folder) => Err(DataError::at(
-                    "no train.txt, val.txt or test.txt",
-                    folder,
-                    "make them: segmenta data split",
-                )),
-                None => Ok(()),
-            };
-        }
-        let places = listing.items.iter().enumerate();
-        let places: HashMap<String, usize> =
-            places.map(|(i, item)| (item.name.clone(), i)).collect();
-        for item in &mut listing.items {
-            item.split = None;
-        }
-        for (split, path) in lists.into_iter().filter(|(_, path)| path.is_file()) {
-            for name in read_list_names(&path)? {
-                match places.get(&name) {
-                    Some(&place) => listing.items[place].split = Some(split),
-                    None => listing.gaps.push(Gap::Listed {
-                        list: path.clone(),
-                        name,
-                    }),
-                }
+        let lists = Split::ALL.map(|split| List::new(split, folder.join(format!("{split}.txt"))));
+        if lists.iter().any(|list| list.path.is_file()) {
+            for item in &mut listing.items {
+                item.split = None;
             }
+            return split_by_lists(root, listing, &lists);
         }
-        Ok(())
-    }
-}
-
-/// Names may hold blanks, so a line is a name.
-fn read_list_names(path: &Path) -> Result<Vec<String>, DataError> {
-    super::read_lines(path)
-}
-
-/// Gives items the split of the first of `lists` that names them; names without an item are gaps.
-pub(super) fn split_by_lists(
-    listing: &mut Listing,
-    lists: &[(Split, PathBuf)],
-) -> Result<(), DataError> {
-    let places = listing.items.iter().enumerate();
-    let places: HashMap<String, usize> = places.map(|(i, item)| (item.name.clone(), i)).collect();
-    for (split, path) in lists.iter().filter(|(_, path)| path.is_file()) {
-        for name in read_list(path)? {
-            match places.get(&name) {
-                Some(&place) => {
-                    listing.items[place].split.get_or_insert(*split);
-                }
-                None => listing.gaps.push(Gap::Listed {
-                    list: path.clone(),
-                    name,
-                }),
-            }
+        if let Some(folder) = &self.splits {
+            return Err(DataError::at(
+                "no train.txt, val.txt or test.txt",
+                folder,
+                "make them: segmenta data split",
+            ));
         }
+        let lists = match kind {
+            Kind::Voc => voc::lists(root),
+            Kind::Pets => pets::lists(root),
+            Kind::Folder => folder::lists(root),
+            Kind::CamVid
+            | Kind::Cityscapes
+            | Kind::Ade20k
+            | Kind::Coco
+            | Kind::ImageFolder
+            | Kind::Memory => return Ok(()),
+        };
+        split_by_lists(root, listing, &lists)
     }
-    Ok(())
 }
 
 fn is(kind: Kind, root: &Path) -> bool {

@@ -6,9 +6,9 @@ use segmenta_image::Palette;
 
 use super::classes::PETS_COLOURS;
 use super::files::pictures_below;
-use super::folder::pair;
-use super::open::split_by_lists;
-use super::{Classes, Listing, PETS_CLASSES, Split, Values};
+use super::lists::List;
+use super::twins::pair;
+use super::{Classes, Listing, MaskRule, PETS_CLASSES, Split};
 use crate::DataError;
 
 pub(super) fn is(root: &Path) -> bool {
@@ -17,7 +17,7 @@ pub(super) fn is(root: &Path) -> bool {
 
 pub(super) fn list(root: &Path) -> Result<Listing, DataError> {
     let classes = Classes::with_palette(PETS_CLASSES, Palette::from_colors(&PETS_COLOURS));
-    let mut listing = Listing::new(classes, Values::from_one(PETS_CLASSES.len(), false));
+    let mut listing = Listing::new(classes, MaskRule::listed(&[1, 2, 3]));
     let masks = root.join("annotations");
     let pictures = pictures_below(&root.join("images"))?;
     pair(
@@ -26,12 +26,17 @@ pub(super) fn list(root: &Path) -> Result<Listing, DataError> {
         pictures_below(&masks.join("trimaps"))?,
         |_| None,
     );
-    split_by_lists(
-        &mut listing,
-        &[
-            (Split::Train, masks.join("trainval.txt")),
-            (Split::Test, masks.join("test.txt")),
-        ],
-    )?;
     Ok(listing)
+}
+
+pub(super) fn lists(root: &Path) -> [List; 3] {
+    let list = |split, name: &str| {
+        let path = root.join("annotations").join(name);
+        List::new(split, path).numbered()
+    };
+    [
+        list(Split::Train, "trainval.txt"),
+        list(Split::Test, "test.txt"),
+        list(Split::Val, "val.txt"),
+    ]
 }

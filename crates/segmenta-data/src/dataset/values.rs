@@ -1,69 +1,85 @@
-//! What the values in mask files mean.
+//! A table from the values in mask files to ids.
 
 use segmenta_image::{LabelMap, VOID};
+
+use super::MaskMeaning;
 
 /// For each value of a mask file the id it stands for, or that it stands for none.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Values([Option<u8>; 256]);
 
+/// A mask that breaks the rule of its data set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Broken {
+    /// The value that stands for nothing and has the most pixels.
+    pub(crate) value: u8,
+    /// Its pixels.
+    pub(crate) pixels: u64,
+    /// How many other such values there are.
+    pub(crate) more: usize,
+}
+
 impl Values {
-    /// Ids as they are, below `classes`; `ignored` values and 255 count nowhere.
-    pub(crate) fn ids(classes: usize, ignored: &[u8]) -> Self {
-        Self::from_fn(|value| {
-            if value == VOID || ignored.contains(&value) {
+    /// What values mean where there are `classes` classes.
+    pub(crate) fn new(meaning: &MaskMeaning, classes: usize) -> Self {
+        Self(std::array::from_fn(|value| {
+            let value = value as u8;
+            if meaning.ignored.contains(&value) {
                 Some(VOID)
             } else {
-                (usize::from(value) < classes).then_some(value)
+                meaning.rule.id(value, classes)
             }
-        })
-    }
-
-    /// One class before a background: 0, and 255 or 1.
-    pub(crate) fn binary() -> Self {
-        Self::from_fn(|value| match value {
-            0 => Some(0),
-            1 | 255 => Some(1),
-            _ => None,
-        })
-    }
-
-    /// Classes numbered from 1, and perhaps a 0 for pixels without a class.
-    pub(crate) fn from_one(classes: usize, zero_is_void: bool) -> Self {
-        Self::from_fn(|value| match value {
-            0 if zero_is_void => Some(VOID),
-            VOID => Some(VOID),
-            _ => value.checked_sub(1).filter(|&id| usize::from(id) < classes),
-        })
-    }
-
-    /// Every value is void but those listed, the first of which is id 0.
-    pub(crate) fn listed(values: &[u8]) -> Self {
-        let place = |value: u8| values.iter().position(|&listed| listed == value);
-        Self::from_fn(|value| Some(place(value).map_or(VOID, |id| id as u8)))
-    }
-
-    fn from_fn(id: impl Fn(u8) -> Option<u8>) -> Self {
-        Self(std::array::from_fn(|value| id(value as u8)))
+        }))
     }
 
     pub(crate) fn id(&self, value: u8) -> Option<u8> {
         self.0[usize::from(value)]
     }
 
-    /// The map in ids, or the first value that stands for none.
-    pub(crate) fn apply(&self, mut map: LabelMap) -> Result<LabelMap, u8> {
+    /// The map in ids, or how it breaks the rule.
+    pub(crate) fn apply(&self, mut map: LabelMap) -> Result<LabelMap, Broken> {
         // Most masks are ids already: then nothing is written.
-        let wrong = map
-            .ids()
-            .iter()
-            .find(|&&value| self.id(value) != Some(value));
-        if wrong.is_none() {
+        let same = |&value: &u8| self.id(value) == Some(value);
+        if map.ids().iter().all(same) {
             return Ok(map);
         }
+        if let Some(broken) = self.broken(&map.counts()) {
+            return Err(broken);
+        }
         for value in map.ids_mut() {
-            *value = self.id(*value).ok_or(*value)?;
+            *value = self.id(*value).unwrap_or(VOID);
         }
         Ok(map)
+    }
+
+    /// How a mask with so many pixels of each value breaks the rule, if it does.
+    pub(crate) fn broken(&self, counts: &[u64; 256]) -> Option<Broken> {
+        let wrong = || {
+            (0..=255).filter(|&value| counts[usize::from(value)] > 0 && self.id(value).is_none())
+        };
+        let value: u8 = wrong().max_by_key(|&value| (counts[usize::from(value)], !value))?;
+        Some(Broken {
+            value,
+            pixels: counts[usize::from(value)],
+            more: wrong().count() - 1,
+        })
+    }
+}
+
+impl Broken {
+    /// `1 pixel of value 7`, `12 pixels of value 200 and of 3 more values`.
+    pub(crate) fn words(&self) -> String {
+        let Self {
+            value,
+            pixels,
+            more,
+        } = self;
+        let s = |n: u64| if n == 1 { "" } else { "s" };
+        let more = match more {
+            0 => String::new(),
+            more => format!(", and of {more} more value{}", s(*more as u64)),
+        };
+        format!("{pixels} pixel{} of value {value}{more}", s(*pixels))
     }
 }
 
@@ -76,25 +92,43 @@ impl std::fmt::Debug for Values {
 
 #[cfg(test)]
 mod tests {
+    use super::super::RuleOrigin;
     use super::*;
 
     #[test]
     fn values_become_ids() {
-        let map = |ids: &[u8]| LabelMap::new(ids.len(), 1, ids.to_vec()).unwrap();
-        let apply = |values: Values, ids: &[u8]| values.apply(map(ids)).map(LabelMap::into_ids);
+        let apply = |rule: &str, classes, ignored: &[u8], ids: &[u8]| {
+            let meaning = MaskMeaning {
+                rule: rule.parse().unwrap(),
+                ignored: ignored.to_vec(),
+                by: RuleOrigin::Told,
+                evidence: String::new(),
+            };
+            let map = LabelMap::new(ids.len(), 1, ids.to_vec()).unwrap();
+            let ids = Values::new(&meaning, classes).apply(map);
+            ids.map(LabelMap::into_ids)
+                .map_err(|broken| (broken.value, broken.pixels))
+        };
+        assert_eq!(apply("ids", 3, &[], &[0, 2, 255]), Ok(vec![0, 2, 255]));
+        assert_eq!(apply("ids", 11, &[11], &[10, 11]), Ok(vec![10, 255]));
+        assert_eq!(apply("ids", 3, &[1], &[0, 1]), Ok(vec![0, 255]));
+        assert_eq!(apply("ids", 3, &[], &[0, 9, 200, 200]), Err((200, 2)));
+        assert_eq!(apply("0/255", 2, &[], &[0, 255]), Ok(vec![0, 1]));
+        assert_eq!(apply("0/255", 2, &[], &[0, 1, 255]), Err((1, 1)));
         assert_eq!(
-            apply(Values::ids(3, &[]), &[0, 2, 255]),
-            Ok(vec![0, 2, 255])
+            apply("0/255", 2, &[128], &[0, 128, 255]),
+            Ok(vec![0, 255, 1])
         );
-        assert_eq!(apply(Values::ids(11, &[11]), &[10, 11]), Ok(vec![10, 255]));
-        assert_eq!(apply(Values::ids(3, &[]), &[0, 200]), Err(200));
-        assert_eq!(apply(Values::binary(), &[0, 255, 1]), Ok(vec![0, 1, 1]));
-        assert_eq!(apply(Values::binary(), &[0, 128]), Err(128));
-        assert_eq!(apply(Values::from_one(3, false), &[1, 3]), Ok(vec![0, 2]));
-        assert_eq!(apply(Values::from_one(3, false), &[0]), Err(0));
-        assert_eq!(apply(Values::from_one(3, true), &[0, 3]), Ok(vec![255, 2]));
+        assert_eq!(apply("0/1", 2, &[], &[0, 255]), Err((255, 1)));
+        assert_eq!(apply("1/2/3", 3, &[], &[1, 3]), Ok(vec![0, 2]));
+        assert_eq!(apply("1/2/3", 3, &[], &[0]), Err((0, 1)));
         assert_eq!(
-            apply(Values::listed(&[7, 8]), &[8, 7, 0]),
+            apply("from-one", 3, &[], &[0, 3, 255]),
+            Ok(vec![255, 2, 255])
+        );
+        assert_eq!(apply("from-one", 3, &[], &[4]), Err((4, 1)));
+        assert_eq!(
+            apply("7/8/rest-ignored", 2, &[], &[8, 7, 0]),
             Ok(vec![1, 0, 255])
         );
     }

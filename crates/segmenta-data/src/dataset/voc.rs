@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use super::files::pictures_below;
-use super::folder::pair;
-use super::open::split_by_lists;
-use super::{Classes, Listing, Split, VOC_CLASSES, Values};
+use super::lists::List;
+use super::twins::pair;
+use super::{Classes, Gap, Listing, MaskRule, Split, VOC_CLASSES};
 use crate::DataError;
 
 /// SBD's larger set of masks is usually laid beside the devkit's own under this name.
@@ -21,22 +21,23 @@ pub(super) fn list(root: &Path) -> Result<Listing, DataError> {
         .iter()
         .find(|folder| folder.is_dir())
         .unwrap_or(&masks[0]);
-    let values = Values::ids(VOC_CLASSES.len(), &[]);
-    let mut listing = Listing::new(Classes::new(VOC_CLASSES), values);
+    let mut listing = Listing::new(Classes::new(VOC_CLASSES), MaskRule::Ids);
     let pictures = pictures_below(&root.join("JPEGImages"))?;
     pair(&mut listing, pictures, pictures_below(masks)?, |_| None);
     // Most photographs of the devkit have boxes only.
-    listing
-        .gaps
-        .retain(|gap| !matches!(gap, super::Gap::Mask(_)));
-    let lists = root.join("ImageSets/Segmentation");
-    split_by_lists(
-        &mut listing,
-        &[
-            (Split::Train, lists.join("train.txt")),
-            (Split::Val, lists.join("val.txt")),
-            (Split::Train, lists.join("trainval.txt")),
-        ],
-    )?;
+    listing.gaps.retain(|gap| !matches!(gap, Gap::Mask(_)));
     Ok(listing)
+}
+
+/// `trainval` holds what is in the other two.
+pub(super) fn lists(root: &Path) -> [List; 3] {
+    let list = |split, name: &str| {
+        let path = root.join("ImageSets/Segmentation").join(name);
+        List::new(split, path).numbered()
+    };
+    [
+        list(Split::Train, "train.txt"),
+        list(Split::Val, "val.txt"),
+        list(Split::Train, "trainval.txt").that_fills(),
+    ]
 }

@@ -8,6 +8,7 @@ use segmenta_data::{Kind, Open, Shares, Split};
 use serde::{Deserialize, Serialize};
 
 use super::RunError;
+use super::begin::Matching;
 use crate::loss::LossSpec;
 use crate::optim::{Adam, Algorithm, Clip, Parts};
 use crate::schedule::ScheduleSpec;
@@ -142,6 +143,12 @@ pub struct ModelConfig {
     /// A file that the whole network begins with; entries of other shapes begin fresh.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<PathBuf>,
+    /// The key of the checkpoints that holds the network, where several do: `ema_state_dict`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights_key: Option<String>,
+    /// How entries of these files find their place.
+    #[serde(skip_serializing_if = "Matching::is_default")]
+    pub names: Matching,
     /// A file that the encoder begins with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encoder_weights: Option<PathBuf>,
@@ -159,6 +166,8 @@ impl Default for ModelConfig {
             encoder: None,
             classes: None,
             weights: None,
+            weights_key: None,
+            names: Matching::ByName,
             encoder_weights: None,
             aux_weight: 0.0,
             settings: BTreeMap::new(),
@@ -378,8 +387,13 @@ impl Config {
         if epochs == 0 || batch == 0 || accumulate == 0 {
             return wrong("train", "epochs, batch and accumulate are 1 or more");
         }
-        if self.input.size.is_some_and(|size| size.contains(&0)) {
-            return wrong("input.size", "width and height are 1 or more");
+        if let Some([width, height]) = self.input.size
+            && let Err(error) = segmenta_image::Size::for_network(width, height)
+        {
+            return wrong(
+                "input.size",
+                &format!("{}; {}", error.what(), error.remedy()),
+            );
         }
         if self.input.std.contains(&0.0) {
             return wrong("input.std", "nothing can be divided by 0");

@@ -5,7 +5,7 @@ use segmenta_graph::GraphError;
 use segmenta_metrics::MetricError;
 use segmenta_report::ReportError;
 use segmenta_runtime::RuntimeError;
-use segmenta_weights::WeightsError;
+use segmenta_weights::{FindError, WeightsError};
 use segmenta_zoo::ZooError;
 use thiserror::Error;
 
@@ -73,6 +73,9 @@ pub enum RunError {
     Schedule(#[from] ScheduleError),
     #[error(transparent)]
     Weights(#[from] WeightsError),
+    /// Weights that a run begins with and that are not found in their file.
+    #[error(transparent)]
+    Find(#[from] FindError),
     #[error(transparent)]
     Zoo(#[from] ZooError),
 }

@@ -14,7 +14,7 @@ mod error;
 mod measure;
 mod session;
 
-pub use begin::Taken;
+pub use begin::{Matching, Taken};
 pub use config::{
     Config, DataConfig, Draw, EXPLAINED, InputConfig, ModelConfig, OptimizerConfig, Per,
     ScheduleConfig, ScoreName, TrainConfig,

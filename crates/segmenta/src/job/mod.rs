@@ -8,14 +8,14 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use segmenta_image::Picture;
+use segmenta_image::{Notice, Picture};
 
 use crate::cancel::Cancel;
 use crate::error::{Error, Failure, OutputError};
 use crate::inputs::{Input, Inputs};
 use crate::model::Model;
+use crate::options::SegmentOptions;
 use crate::pipeline::{Ended, Pipeline, Segmented, Stream, milliseconds};
-use crate::segmentation::SegmentOptions;
 
 use outputs::Drawing;
 pub use outputs::{What, prepare_folder};
@@ -76,6 +76,13 @@ pub enum Event<'a> {
     Started {
         /// Their number.
         pictures: usize,
+    },
+    /// A picture's file was read in a way that its owner should know of; what became of the picture follows.
+    Notice {
+        /// The picture.
+        input: &'a Input,
+        /// What is to be known.
+        notice: &'a Notice,
     },
     /// A picture is done, and its files are there.
     Done(&'a PictureRecord),
@@ -208,7 +215,7 @@ impl<'a> Job<'a> {
             .options(self.options.clone())
             .batch(self.batch)
             .cancel(&self.cancel);
-        let open = |input: &&Input| Ok(Picture::open(input.path())?);
+        let open = |input: &&Input| Ok(Picture::open_with_notices(input.path())?);
         pipeline.run_into(&pictures, open, |stream| writer.run(stream))
     }
 
@@ -244,7 +251,11 @@ impl<E: FnMut(Event<'_>) -> ControlFlow<()>> Writer<'_, E> {
         })
         .is_break();
         while !broken && let Some(segmented) = stream.next() {
-            broken = match self.write(segmented) {
+            let input = segmented.item;
+            for notice in &segmented.notices {
+                broken |= (self.each)(Event::Notice { input, notice }).is_break();
+            }
+            broken |= match self.write(segmented) {
                 Ok(record) => {
                     self.report.pictures.push(record);
                     let record = self.report.pictures.last().expect("one was pushed");
@@ -285,6 +296,7 @@ impl<E: FnMut(Event<'_>) -> ControlFlow<()>> Writer<'_, E> {
             item: input,
             result,
             decode_ms,
+            ..
         } = segmented;
         let fail = |error: Error| Failure::new(input.path().to_owned(), error);
         let (picture, segmentation) = result.map_err(fail)?;

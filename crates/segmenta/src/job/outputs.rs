@@ -6,16 +6,11 @@ use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use segmenta_image::{
-    LegendEntry, Picture, cutout, legend, mark_result, save_probability, write_atomic,
-};
+use segmenta_image::{Picture, mark_result, save_probability, write_atomic};
 
 use crate::error::{Error, OutputError};
 use crate::inputs::Input;
 use crate::segmentation::Segmentation;
-
-/// A class with less of a picture than this is not worth a line of its legend.
-const LEAST_IN_LEGEND: f64 = 0.0005;
 
 /// A kind of file that is written about a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -100,7 +95,7 @@ impl Drawing {
             save_probability(place(What::Probability), width, height, scores)?;
         }
         if self.writes(What::Cutout) {
-            let png = cutout(picture, segmentation.labels(), &|_| true)?;
+            let png = segmentation.cutout(picture)?;
             write_atomic(place(What::Cutout), &mark_result(&png, "cutout"))?;
         }
         Ok(written)
@@ -114,7 +109,7 @@ impl Drawing {
     ) -> Result<(), Error> {
         let overlay = segmentation.overlay_with(picture, self.alpha)?;
         let overlay = if self.legend {
-            legend(&overlay, &entries(segmentation))
+            segmentation.legend(&overlay)
         } else {
             overlay
         };
@@ -125,25 +120,6 @@ impl Drawing {
 /// Writes a drawing as a PNG that says that it is one.
 pub(super) fn save_marked(drawing: &Picture, path: &Path, kind: &str) -> Result<(), Error> {
     Ok(write_atomic(path, &mark_result(&drawing.to_png(), kind))?)
-}
-
-fn entries(segmentation: &Segmentation) -> Vec<LegendEntry> {
-    let shares = segmentation.shares().into_iter();
-    let seen = shares.filter(|class| class.share >= LEAST_IN_LEGEND);
-    seen.map(|class| LegendEntry {
-        name: readable(&class.name).into(),
-        color: class.color,
-        share: class.share,
-    })
-    .collect()
-}
-
-/// A class's name for people: torchvision writes `__background__`.
-fn readable(name: &str) -> &str {
-    match name.trim_matches('_') {
-        "" => name,
-        bare => bare,
-    }
 }
 
 /// Makes a folder for results, and finds out now rather than after minutes of work whether it can be written to.

@@ -8,7 +8,8 @@ use serde::{Serialize, Serializer};
 
 use super::Job;
 use crate::error::{Error, Failure};
-use crate::segmentation::{ClassShare, SegmentOptions};
+use crate::options::SegmentOptions;
+use crate::segmentation::ClassShare;
 
 /// The record's name in the output folder.
 pub(crate) const REPORT: &str = "predictions.json";

@@ -55,6 +55,7 @@ impl Session {
                 std: input.std.to_vec(),
                 pad: None,
             },
+            answer: None,
             training: Some(serde_json::json!({
                 "epoch": epoch, "steps": self.progress.steps, "scores": scores,
                 "config": &self.config,

@@ -17,10 +17,11 @@ use segmenta_report::{
     Classes, Progress as Shown, Recorded, RunFolder, RunLock, RunLog, RunRecord,
 };
 use segmenta_runtime::EngineOptions as EvaluatorOptions;
+use segmenta_zoo::find;
 
 use self::prepare::{classes, default_loss, graph, loaders};
 use super::RunError;
-use super::begin::{Taken, take};
+use super::begin::{Taken, Wanted, take};
 use super::checkpoint::{Kept, Progress};
 use super::config::{Config, Per, ScoreName};
 use super::measure::{measure, target, truth};
@@ -107,9 +108,15 @@ impl Session {
             (&config.model.encoder_weights, "encoder."),
             (&config.model.weights, ""),
         ];
-        for (file, prefix) in files.into_iter().filter(|_| !settings.resume) {
+        for (file, part) in files.into_iter().filter(|_| !settings.resume) {
             if let Some(file) = file {
-                let found = take(&mut parameters, &graph, file, prefix)?;
+                let wanted = Wanted {
+                    architecture: find(&config.model.arch)?,
+                    part,
+                    key: config.model.weights_key.as_deref(),
+                    matching: config.model.names,
+                };
+                let found = take(&mut parameters, &graph, file, &wanted)?;
                 taken.push((file.clone(), found));
             }
         }

@@ -6,7 +6,7 @@ use segmenta_data::augment::{Augmentation, Transform};
 use segmenta_data::{Dataset, Loader, LoaderOptions, Split};
 use segmenta_graph::Graph;
 use segmenta_weights::StateDict;
-use segmenta_zoo::{Options, find, find_encoder};
+use segmenta_zoo::{Answer, Options, Values, find, find_encoder};
 
 use crate::loss::{BceWithLogits, CrossEntropy, Loss, LossSpec, Mode};
 use crate::run::RunError;
@@ -52,8 +52,26 @@ pub(super) fn classes(config: &Config, dataset: &Dataset) -> Result<usize, RunEr
     Ok(classes)
 }
 
+/// The network, whose results are what losses take: logits for each pixel of a picture.
 pub(super) fn graph(config: &Config, classes: usize) -> Result<Graph, RunError> {
-    Ok(find(&config.model.arch)?.build(&options(config, classes)?)?)
+    let graph = find(&config.model.arch)?.build(&options(config, classes)?)?;
+    let refuse = |problem: &str| {
+        Err(RunError::Config {
+            origin: "model.settings".into(),
+            problem: problem.into(),
+        })
+    };
+    match Answer::of_main(&graph) {
+        Answer::PerPixel(answer) if answer.values != Values::Logits => refuse(
+            "losses are of logits, and this network ends in an activation · leave `activation` out: masks and \
+             probabilities come out the same",
+        ),
+        Answer::PerPixel(answer) if answer.stride != [1.0; 2] => refuse(
+            "losses compare a map as large as the picture, and this network's is not · leave `upsampling` out",
+        ),
+        Answer::PerPixel(_) => Ok(graph),
+        _ => refuse("losses are of maps, and this network gives none · choose another model.arch"),
+    }
 }
 
 /// What the network is built with.

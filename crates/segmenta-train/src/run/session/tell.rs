@@ -89,7 +89,7 @@ impl Session {
             let input = normalise.apply(sample.picture()).tensor;
             let shape = Shape::new(1, 3, height, width);
             let result = network.forward(&input, shape)?.remove(0);
-            let ids = predictions(&result.data, result.shape);
+            let ids = predictions(network, &result, [height, width])?;
             let of_data = dataset.classes().len();
             let name = dataset.items()[index].name().to_string();
             let (picture, labels) = sample.into_parts();

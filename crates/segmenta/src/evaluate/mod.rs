@@ -1,0 +1,269 @@
+//! A model measured on pictures whose truth is known.
+//!
+//! *In*: a [`Model`] and a [`Dataset`](segmenta_data::Dataset). *Out*: an [`Evaluation`]: scores that say how they were
+//! made, a table of the classes, the confusion matrix. Nothing is printed; a callback hears of each picture and may end
+//! the work.
+
+mod outcome;
+
+use std::ops::ControlFlow;
+use std::sync::mpsc::sync_channel;
+
+use segmenta_data::{
+    ClassMatch, ClassesDiffer, DataError, Dataset, MaskRule, MatchBy, RuleOrigin, Sample,
+};
+use segmenta_image::{LabelMap, VOID};
+use segmenta_metrics::{Confusion, MetricError};
+use thiserror::Error;
+
+use crate::error::Error as ModelError;
+use crate::{Model, SegmentOptions};
+
+pub use outcome::{ClassScores, Evaluation, NamedScore};
+
+/// So many pictures are read ahead of the network.
+const AHEAD: usize = 2;
+
+/// How a model is measured.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct EvaluateOptions {
+    /// By what the data's classes are matched with the model's.
+    pub match_by: MatchBy,
+    /// Ids of the data's classes whose pixels count nowhere.
+    pub ignore: Vec<u8>,
+    /// How pictures are segmented.
+    pub segment: SegmentOptions,
+}
+
+impl EvaluateOptions {
+    /// Classes matched by their names where both sides have any, none ignored, pictures as they are.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Classes matched by this.
+    #[must_use]
+    pub fn match_by(mut self, by: MatchBy) -> Self {
+        self.match_by = by;
+        self
+    }
+
+    /// Without these classes of the data.
+    #[must_use]
+    pub fn ignore(mut self, ids: impl IntoIterator<Item = u8>) -> Self {
+        self.ignore.extend(ids);
+        self
+    }
+
+    /// Pictures segmented so: tiles, mirrored averaging.
+    #[must_use]
+    pub fn segment(mut self, options: SegmentOptions) -> Self {
+        self.segment = options;
+        self
+    }
+}
+
+/// What happens while a model is measured.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum EvaluateEvent<'a> {
+    /// A picture was counted.
+    Picture {
+        /// Its name in the data set.
+        name: &'a str,
+        /// Pictures counted so far, with this one.
+        done: usize,
+        /// Pictures in all.
+        total: usize,
+    },
+}
+
+/// Why a model could not be measured.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum EvaluateError {
+    /// Nothing to measure on.
+    #[error("no picture with a mask · {0} · give data with masks")]
+    Empty(String),
+    /// A picture or a mask that cannot be read, or that breaks the rule of the masks.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// Classes of the data that are not the model's.
+    #[error(transparent)]
+    Classes(#[from] Box<ClassesDiffer>),
+    /// A picture that could not be segmented.
+    #[error("{error} · {picture}")]
+    Model {
+        /// The picture's file or name.
+        picture: String,
+        /// What went wrong.
+        #[source]
+        error: ModelError,
+    },
+    /// Labels that cannot be counted.
+    #[error("{error} · {picture}")]
+    Metric {
+        /// The picture's file or name.
+        picture: String,
+        /// What is wrong with them.
+        #[source]
+        error: MetricError,
+    },
+    /// The callback ended it.
+    #[error("stopped after {done} of {total} pictures")]
+    Stopped {
+        /// Pictures that were counted.
+        done: usize,
+        /// Pictures in all.
+        total: usize,
+    },
+}
+
+impl Model {
+    /// Measures the model on all pictures of a data set, each at its own size. `observe` hears of each picture and may
+    /// end the work by [`ControlFlow::Break`].
+    ///
+    /// ```no_run
+    /// # use std::ops::ControlFlow;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let model = segmenta::Model::load("unet", "nuclei.safetensors")?;
+    /// let data = segmenta::Dataset::open("nuclei")?;
+    /// let options = segmenta::EvaluateOptions::new();
+    /// let measured = model.evaluate(&data, &options, &mut |_| ControlFlow::Continue(()))?;
+    /// for score in &measured.scores {
+    ///     println!("{} {}", score.name, score.score);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Classes that do not agree, a picture or a mask that cannot be read, a mask that breaks the rule of the data set,
+    /// a picture that cannot be segmented: the first of them ends the work, since a score of the rest would be another
+    /// score.
+    pub fn evaluate(
+        &self,
+        dataset: &Dataset,
+        options: &EvaluateOptions,
+        observe: &mut dyn FnMut(EvaluateEvent<'_>) -> ControlFlow<()>,
+    ) -> Result<Evaluation, EvaluateError> {
+        if dataset.is_empty() {
+            return Err(EvaluateError::Empty(dataset.root().display().to_string()));
+        }
+        let names = self.description().class_names();
+        let names: Vec<String> = names.into_iter().map(Into::into).collect();
+        let matched = match_classes(self, dataset, &names, options)?;
+        let ids = table(&matched, &options.ignore);
+        let mut confusion =
+            Confusion::new(names.len(), Some(u32::from(VOID))).map_err(|error| {
+                let picture = dataset.root().display().to_string();
+                EvaluateError::Metric { picture, error }
+            })?;
+        let (mut unseen, total) = (0, dataset.len());
+        let mut count = |index: usize, sample: Sample| {
+            let item = &dataset.items()[index];
+            let picture = || {
+                let path = item.picture_path();
+                path.map_or_else(|| item.name().to_owned(), |path| path.display().to_string())
+            };
+            let (image, mut truth) = sample.into_parts();
+            let found = self.segment_with(&image, &options.segment);
+            let found = found.map_err(|error| EvaluateError::Model {
+                picture: picture(),
+                error,
+            })?;
+            unseen += renumber(&mut truth, &ids, found.labels());
+            let counted = confusion.add(truth.ids(), found.labels().ids());
+            counted.map_err(|error| EvaluateError::Metric {
+                picture: picture(),
+                error,
+            })?;
+            let (name, done) = (item.name(), index + 1);
+            match observe(EvaluateEvent::Picture { name, done, total }) {
+                ControlFlow::Continue(()) => Ok(()),
+                ControlFlow::Break(()) => Err(EvaluateError::Stopped { done, total }),
+            }
+        };
+        std::thread::scope(|scope| {
+            let (send, samples) = sync_channel(AHEAD);
+            scope.spawn(move || {
+                // Nobody listens any more once a picture has failed.
+                (0..total).try_for_each(|index| send.send(dataset.sample(index)))
+            });
+            // Moved in here, it is dropped when counting ends early, which ends the reader.
+            let samples = samples;
+            samples
+                .iter()
+                .enumerate()
+                .try_for_each(|(index, sample)| count(index, sample?))
+        })?;
+        Ok(Evaluation::new(
+            confusion,
+            names,
+            dataset,
+            &options.ignore,
+            matched.by,
+            unseen,
+            self.description().classes.len() == 1,
+        ))
+    }
+}
+
+/// Which of the model's classes each of the data's is.
+fn match_classes(
+    model: &Model,
+    dataset: &Dataset,
+    names: &[String],
+    options: &EvaluateOptions,
+) -> Result<ClassMatch, EvaluateError> {
+    let data = dataset.classes().names();
+    if let [one] = model.description().classes.as_slice() {
+        return Ok(ClassMatch::one_class(data, one, options.match_by)?);
+    }
+    let meaning = dataset.meaning();
+    let is_guess = meaning.by == RuleOrigin::Found && !dataset.classes().are_named();
+    if is_guess
+        && meaning.rule == MaskRule::white_on_black()
+        && names.len() > 2
+        && options.match_by == MatchBy::Name
+    {
+        return Err(Box::new(ClassesDiffer::with_problem(
+            format!(
+                "masks of 0 and 255 alone for a model of {} classes: 255 is one of them, or none",
+                names.len()
+            ),
+            data,
+            names,
+        ))
+        .into());
+    }
+    let is_needed = |id: usize| {
+        dataset.counts_class(id) && !options.ignore.iter().any(|&i| usize::from(i) == id)
+    };
+    Ok(ClassMatch::new(data, names, options.match_by, is_needed)?)
+}
+
+/// For each label of the data the model's.
+fn table(matched: &ClassMatch, ignore: &[u8]) -> [u8; 256] {
+    std::array::from_fn(|label| {
+        if ignore.contains(&(label as u8)) {
+            return VOID;
+        }
+        matched.ids.get(label).copied().flatten().unwrap_or(VOID)
+    })
+}
+
+/// Gives labels the model's ids and takes out what the network did not look at, as outside a centre crop; how many
+/// pixels that are which would have counted.
+fn renumber(truth: &mut LabelMap, ids: &[u8; 256], found: &LabelMap) -> u64 {
+    let mut unseen = 0;
+    for (label, &found) in truth.ids_mut().iter_mut().zip(found.ids()) {
+        *label = ids[usize::from(*label)];
+        if found == VOID && *label != VOID {
+            *label = VOID;
+            unseen += 1;
+        }
+    }
+    unseen
+}
