@@ -341,7 +341,8 @@ fn colour(
     let wanted = colour.samples();
     let name = colour.name();
     // RGB of four samples that gives the fourth no role has an alpha channel: many writers leave the tag out.
-    let known = samples == wanted + extra.len() || colour == Colour::Rgb && samples == 4;
+    let alpha_unsaid = colour == Colour::Rgb && samples == 4 && extra.is_empty();
+    let known = samples == wanted + extra.len() || alpha_unsaid;
     if !known || wanted == 1 && samples > 2 || matches!(colour, Colour::YCbCr(_)) && samples > 3 {
         return Err(PictureError::new(
             ErrorKind::Unsupported,
