@@ -103,7 +103,9 @@ fn cut_files_are_errors() {
         "rgb8-tiles-apart-none",
         "jpeg-rgb-strips16",
     ] {
-        let found = |(file, _): &&(String, _)| file.starts_with(start) && file.ends_with(".tif");
+        let found = |(file, _): &&(String, _)| {
+            file.starts_with(start) && file.strip_suffix(".tif").is_some()
+        };
         let (name, tensor) = files.iter().find(found).unwrap();
         let file = tensor.data();
         for length in [0, 4, 9, file.len() / 3, file.len() / 2] {
@@ -139,7 +141,7 @@ fn changed_files_find_no_panic_of_ours() {
         let others = ["jpeg", "fax", "zstd"]
             .iter()
             .any(|codec| name.contains(codec));
-        if others || !name.ends_with(".tif") {
+        if others || name.strip_suffix(".tif").is_none() {
             continue;
         }
         for _ in 0..12 {
