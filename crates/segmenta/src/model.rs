@@ -98,7 +98,7 @@ impl Model {
         match (&options.weights, &options.architecture) {
             (Some(path), _) => {
                 let source = path.display().to_string();
-                Self::from_state_dict(&StateDict::open(path)?, None, source, options)
+                Self::from_state_dict(&StateDict::open(path)?, None, &source, options)
             }
             (None, Some(name)) => {
                 find(name)?;
@@ -109,7 +109,7 @@ impl Model {
                 })?;
                 let path = Hub::from_env()?.pull(&published_file(row), progress)?;
                 let source = format!("{} ({})", row.file(), row.name);
-                Self::from_state_dict(&StateDict::open(&path)?, Some(row), source, options)
+                Self::from_state_dict(&StateDict::open(&path)?, Some(row), &source, options)
             }
             (None, None) => Err(Error::Unspecified(
                 "no model is named · give an architecture with --model, a model file with \
@@ -125,20 +125,20 @@ impl Model {
     /// As [`Model::load`].
     pub fn from_bytes(bytes: &[u8], source: &str, options: &ModelOptions) -> Result<Self, Error> {
         let weights = StateDict::from_bytes(bytes)?;
-        Self::from_state_dict(&weights, None, source.into(), options)
+        Self::from_state_dict(&weights, None, source, options)
     }
 
     fn from_state_dict(
         weights: &StateDict,
         row: Option<&PublishedWeights>,
-        source: String,
+        source: &str,
         options: &ModelOptions,
     ) -> Result<Self, Error> {
         let Resolved {
             description,
             graph,
             found,
-        } = resolve(weights, row, &source, options)?;
+        } = resolve(weights, row, source, options)?;
         let engine = Engine::new(graph, &engine_options(options), |parameter| {
             found.weights.read_f32(&parameter.name).map_err(Error::from)
         })?;
