@@ -80,7 +80,7 @@ pub(crate) fn find(
     dict: &StateDict,
     expected: &[Expected],
     search: &Search,
-) -> Result<Found, Disorder> {
+) -> Result<Found, Box<Disorder>> {
     let wanted: Vec<&Expected> = expected
         .iter()
         .filter(|e| !is_by_product(&e.name))
@@ -101,10 +101,10 @@ pub(crate) fn find(
         }
     }
     let problem = nearest.map_or(Disagreement::Unordered, |(_, problem)| problem);
-    Err(Disorder {
+    Err(Box::new(Disorder {
         path: dict.where_from().to_path_buf(),
         problem,
-    })
+    }))
 }
 
 impl StateDict {

@@ -226,10 +226,9 @@ impl StateDict {
     pub fn find(&self, expected: &[Expected], search: &Search) -> Result<Found, FindError> {
         self.check_key(search)?;
         if search.by_order {
-            return by_order::find(self, expected, search)
-                .map_err(|disorder| FindError::Order(Box::new(disorder)));
+            return by_order::find(self, expected, search).map_err(FindError::Order);
         }
-        let mut nearest: Option<Mismatch> = None;
+        let mut nearest: Option<Box<Mismatch>> = None;
         for reading in self.readings() {
             let names = expected.iter().flat_map(Expected::names);
             // Behind most prefixes lie a few names by chance.
@@ -257,10 +256,8 @@ impl StateDict {
                 return Ok(self.found(fit, &reading, prefix, others, expected));
             }
         }
-        let strange = || Mismatch::of_strangers(self, expected);
-        Err(FindError::Mismatch(Box::new(
-            nearest.unwrap_or_else(strange),
-        )))
+        let strange = || Box::new(Mismatch::of_strangers(self, expected));
+        Err(FindError::Mismatch(nearest.unwrap_or_else(strange)))
     }
 
     /// How many of the required entries are here, in their shapes and under the names as they are; and how many
@@ -311,7 +308,7 @@ impl StateDict {
     }
 
     /// The network's entries among these, whose names are as they are.
-    pub(crate) fn fit(&self, expected: &[Expected], prefix: &str) -> Result<Fit, Mismatch> {
+    pub(crate) fn fit(&self, expected: &[Expected], prefix: &str) -> Result<Fit, Box<Mismatch>> {
         let mut fit = Fit::default();
         for wanted in expected {
             let Some(entry) = wanted.names().find_map(|name| self.entry(name)) else {
@@ -327,7 +324,8 @@ impl StateDict {
                 fit.unneeded.push(entry.origin.to_string());
             }
         }
-        Mismatch::between(self, expected, prefix, &fit.own).map_or(Ok(fit), Err)
+        Mismatch::between(self, expected, prefix, &fit.own)
+            .map_or(Ok(fit), |mismatch| Err(Box::new(mismatch)))
     }
 
     fn found(

@@ -235,10 +235,11 @@ impl Mismatch {
             let more = if names.len() > SHOWN { ", …" } else { "" };
             format!("{}{more}", shown.join(", "))
         };
-        let mut parts = vec![format!("{fitting} of {required} tensors fit")];
-        if !prefix.is_empty() {
-            parts[0] += &format!(" (behind `{prefix}`)");
-        }
+        let place = match prefix.as_str() {
+            "" => String::new(),
+            prefix => format!(" (behind `{prefix}`)"),
+        };
+        let mut parts = vec![format!("{fitting} of {required} tensors fit{place}")];
         if !missing.is_empty() {
             parts.push(format!("{} missing ({})", missing.len(), first(missing)));
         }

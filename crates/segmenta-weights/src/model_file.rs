@@ -433,14 +433,14 @@ mod tests {
                 (|card| card.classes.clear()) as fn(&mut ModelCard),
             ),
             ("classes has 257", |card| {
-                card.classes = vec!["a".into(); 257]
+                card.classes = vec!["a".into(); 257];
             }),
             ("name of class 1 is empty", |card| {
-                card.classes[1] = " ".into()
+                card.classes[1] = " ".into();
             }),
             ("in-channels is 0", |card| card.in_channels = 0),
             ("in-channels is 1000000000", |card| {
-                card.in_channels = 1_000_000_000
+                card.in_channels = 1_000_000_000;
             }),
             ("std has -0.5", |card| card.preprocessing.std[2] = -0.5),
             ("resize has a side of 0", |card| {
@@ -453,13 +453,13 @@ mod tests {
                 };
             }),
             ("center-crop has a side of 0", |card| {
-                card.preprocessing.center_crop = Some((5, 0))
+                card.preprocessing.center_crop = Some((5, 0));
             }),
             ("pad has a side of 0", |card| {
-                card.preprocessing.pad.as_mut().unwrap().width = 0
+                card.preprocessing.pad.as_mut().unwrap().width = 0;
             }),
             ("pad value has 256", |card| {
-                card.preprocessing.pad.as_mut().unwrap().value[0] = 256.0
+                card.preprocessing.pad.as_mut().unwrap().value[0] = 256.0;
             }),
         ] {
             let text = contradict(change);

@@ -95,14 +95,14 @@ impl Model {
         match (&options.weights, &options.architecture) {
             (Some(path), _) => {
                 let source = path.display().to_string();
-                Self::from_state_dict(&StateDict::open(path)?, None, source, options)
+                Self::from_state_dict(&StateDict::open(path)?, None, &source, options)
             }
             (None, Some(name)) => {
                 find(name)?;
                 let row = published(name).ok_or_else(|| ModelError::Unpublished(name.clone()))?;
                 let path = Hub::from_env()?.pull(&published_file(row), progress)?;
                 let source = format!("{} ({})", row.file(), row.name);
-                Self::from_state_dict(&StateDict::open(&path)?, Some(row), source, options)
+                Self::from_state_dict(&StateDict::open(&path)?, Some(row), &source, options)
             }
             (None, None) => Err(ModelError::Unnamed.into()),
         }
@@ -114,20 +114,20 @@ impl Model {
     /// As [`Model::load`].
     pub fn from_bytes(bytes: &[u8], source: &str, options: &ModelOptions) -> Result<Self, Error> {
         let weights = StateDict::from_bytes(bytes)?;
-        Self::from_state_dict(&weights, None, source.into(), options)
+        Self::from_state_dict(&weights, None, source, options)
     }
 
     fn from_state_dict(
         weights: &StateDict,
         row: Option<&PublishedWeights>,
-        source: String,
+        source: &str,
         options: &ModelOptions,
     ) -> Result<Self, Error> {
         let Resolved {
             mut description,
             graph,
             found,
-        } = resolve(weights, row, &source, options)?;
+        } = resolve(weights, row, source, options)?;
         let result = result_of(&graph, options);
         let card = ModelCard::from_metadata(weights.metadata())?;
         description.set_answer(&graph, &result, card.as_ref(), options.threshold)?;
@@ -137,7 +137,7 @@ impl Model {
         let engine = engine.map_err(|error| match error {
             Error::Runtime(error @ RuntimeError::WeightsNotFinite { .. }) => Error::Broken {
                 error,
-                file: source,
+                file: source.into(),
             },
             other => other,
         })?;

@@ -263,17 +263,26 @@ impl Asked<'_> {
     }
 
     fn unrecognised(&self, nearest: Option<Attempt>) -> Error {
-        let nearest =
-            nearest.and_then(
-                |attempt| match self.weights.find(&attempt.expected, &self.search) {
-                    Err(FindError::Mismatch(mismatch)) => Some(Box::new(Nearest {
-                        architecture: attempt.architecture.name,
-                        encoder: attempt.encoder(),
-                        mismatch: *mismatch,
-                    })),
-                    _ => None,
-                },
-            );
+        let compare = |attempt: Attempt| {
+            let (architecture, encoder) = (attempt.architecture.name, attempt.encoder());
+            match self.weights.find(&attempt.expected, &self.search) {
+                Err(FindError::Mismatch(mismatch)) => Some((architecture, encoder, mismatch)),
+                _ => None,
+            }
+        };
+        let nearest = match nearest.and_then(compare) {
+            // The names are this network's; the number of classes that was asked for is not.
+            Some((_, _, mismatch)) if matches!(mismatch.cause(), Cause::Classes { .. }) => {
+                return mismatch.into();
+            }
+            nearest => nearest.map(|(architecture, encoder, mismatch)| {
+                Box::new(Nearest {
+                    architecture,
+                    encoder,
+                    mismatch: *mismatch,
+                })
+            }),
+        };
         Error::Unrecognised {
             file: self.source.into(),
             encoder: if nearest.is_none() {

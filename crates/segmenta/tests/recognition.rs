@@ -280,15 +280,15 @@ fn former_names_are_read() {
         .unwrap()
         .build(&options(Some("densenet121"), 2))
         .unwrap();
-    let old = |name: &str| match name.contains("denselayer") {
-        true => {
-            let name = name
-                .replace(".norm1.", ".norm.1.")
-                .replace(".norm2.", ".norm.2.");
-            name.replace(".conv1.", ".conv.1.")
-                .replace(".conv2.", ".conv.2.")
+    let old = |name: &str| {
+        if !name.contains("denselayer") {
+            return name.into();
         }
-        false => name.into(),
+        let parts = ["norm1", "norm2", "conv1", "conv2"];
+        parts.iter().fold(name.to_string(), |name, part| {
+            let (kind, number) = part.split_at(4);
+            name.replace(&format!(".{part}."), &format!(".{kind}.{number}."))
+        })
     };
     let found = File::of(&unet).renamed(old).recognised().unwrap();
     assert_eq!(found.encoder, Some("densenet121"));

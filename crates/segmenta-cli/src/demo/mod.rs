@@ -91,6 +91,7 @@ fn learned(args: &Demo, quiet: bool) -> anyhow::Result<Option<std::path::PathBuf
 }
 
 #[cfg(not(feature = "train"))]
+#[expect(clippy::unnecessary_wraps, reason = "as the one that learns")]
 fn learned(_: &Demo, _: bool) -> anyhow::Result<Option<std::path::PathBuf>> {
     Ok(None)
 }
