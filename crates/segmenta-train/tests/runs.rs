@@ -172,6 +172,29 @@ fn keys_that_are_wrong_name_the_nearest() {
 }
 
 #[test]
+fn masks_are_where_they_lie_or_what_they_mean() {
+    let parse = |text: &str| Config::parse(text, &[], "my.toml").map_err(|e| e.to_string());
+    let data = parse("[data]\nmasks = \"masks/{}.png\"").unwrap().data;
+    assert_eq!(
+        (data.mask_files.as_deref(), data.masks),
+        (Some("masks/{}.png"), None)
+    );
+    let both = "[data]\nmask_files = \"masks/{}.png\"\nmasks = \"0/255\"";
+    let config = parse(both).unwrap();
+    let open = config.data.open();
+    assert_eq!(open.rule.unwrap().to_string(), "0/255");
+    assert_eq!(open.masks.as_deref(), Some("masks/{}.png"));
+    assert_eq!(parse(&config.to_toml().unwrap()).unwrap(), config);
+    let error = parse("[data]\nmasks = \"white\"").unwrap_err();
+    assert!(
+        error.contains("`white`") && error.contains("0/255"),
+        "{error}"
+    );
+    let error = parse("[data]\nmask_files = \"a/{}\"\nmasks = \"b/{}\"").unwrap_err();
+    assert!(error.contains("mask_files"), "{error}");
+}
+
+#[test]
 fn what_is_explained_is_what_there_is() {
     // Every line that sets a key sets its default.
     let explained = Config::parse(segmenta_train::run::EXPLAINED, &[], "explained").unwrap();

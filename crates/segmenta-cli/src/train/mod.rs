@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use anyhow::Context;
 use segmenta_report::{Existing, RunFolder};
 use segmenta_train::engine::DeviceSpec;
 use segmenta_train::run::{Config, EXPLAINED, Ended, RunError, Session, Settings, verify};
@@ -38,14 +39,14 @@ pub(super) fn run(args: &Train, quiet: bool) -> anyhow::Result<()> {
             folder,
         )
     } else {
-        let config = Config::parse(&recipe.text, &args.set, &recipe.origin)?;
+        let mut config = Config::parse(&recipe.text, &args.set, &recipe.origin)?;
         // What is wrong with the data is said before a folder is made.
         let existing = if args.overwrite {
             Existing::Replace
         } else {
             Existing::Refuse
         };
-        check(&config, &data, quiet)?;
+        check(&mut config, &data, quiet)?;
         let folder = RunFolder::create(&out, &config.to_toml()?, existing)?;
         (config, folder)
     };
@@ -114,8 +115,8 @@ fn device(args: &Train, quiet: bool) -> DeviceSpec {
     }
 }
 
-/// Every problem of the data, before anything is learned from it.
-fn check(config: &Config, data: &std::path::Path, quiet: bool) -> anyhow::Result<()> {
+/// Every problem of the data, before anything is learned from it; what its masks mean is put down.
+fn check(config: &mut Config, data: &std::path::Path, quiet: bool) -> anyhow::Result<()> {
     let dataset = config.data.open().open(data)?;
     let report = super::data::with_progress(dataset.len(), "pictures checked", quiet, |advance| {
         dataset.check(advance)
@@ -127,6 +128,7 @@ fn check(config: &Config, data: &std::path::Path, quiet: bool) -> anyhow::Result
         ))
         .into());
     }
+    config.data.settle(&dataset);
     verify(config, &dataset)?;
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use segmenta_data::augment::Augmentation;
-use segmenta_data::{Kind, Open, Shares, Split};
+use segmenta_data::{Dataset, Kind, MaskRule, Open, Shares, Split};
 use serde::{Deserialize, Serialize};
 
 use super::RunError;
@@ -57,7 +57,11 @@ pub struct DataConfig {
     pub images: Option<String>,
     /// Where masks lie.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub masks: Option<String>,
+    pub mask_files: Option<String>,
+    /// What the values of masks mean; found if not given. A run's own configuration says what was found. In a recipe
+    /// a pattern (`masks/{}.png`) stands for `mask_files`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub masks: Option<MaskRule>,
     /// Names of the classes in the order of their ids.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub classes: Option<Vec<String>>,
@@ -96,6 +100,7 @@ impl Default for DataConfig {
         Self {
             kind: None,
             images: None,
+            mask_files: None,
             masks: None,
             classes: None,
             ignore: Vec::new(),
@@ -116,10 +121,20 @@ impl DataConfig {
         Open {
             kind: self.kind,
             images: self.images.clone(),
-            masks: self.masks.clone(),
+            masks: self.mask_files.clone(),
+            rule: self.masks.clone(),
             classes: self.classes.clone(),
             ignore: self.ignore.clone(),
             splits: self.splits.clone(),
+            ..Open::default()
+        }
+    }
+
+    /// Puts down which rule holds for the values of the masks, where the data set has any, so that a run that goes on
+    /// learns from what it began with.
+    pub fn settle(&mut self, dataset: &Dataset) {
+        if dataset.has_mask_files() {
+            self.masks = Some(dataset.meaning().rule.clone());
         }
     }
 
@@ -353,6 +368,7 @@ impl Config {
             let adam = || toml::Value::String("adam".into());
             optimizer.entry("name").or_insert_with(adam);
         }
+        pattern_of_masks(&mut table).map_err(wrong)?;
         // Through text again, so that an error shows its line.
         let text = toml::to_string(&table).map_err(|e| wrong(e.to_string()))?;
         let config: Self = toml::from_str(&text).map_err(|e| wrong(message(&e)))?;
@@ -402,6 +418,25 @@ impl Config {
         self.optimizer.algorithm.check()?;
         self.train.clip.check()?;
         Ok(())
+    }
+}
+
+/// A pattern in `data.masks` is where masks lie, as recipes wrote it before values had a rule.
+fn pattern_of_masks(table: &mut toml::Table) -> Result<(), String> {
+    let Some(toml::Value::Table(data)) = table.get_mut("data") else {
+        return Ok(());
+    };
+    let is_pattern = |value: &toml::Value| value.as_str().is_some_and(|text| text.contains("{}"));
+    let Some(pattern) = data.get("masks").filter(|value| is_pattern(value)).cloned() else {
+        return Ok(());
+    };
+    data.remove("masks");
+    match data.insert("mask_files".into(), pattern) {
+        None => Ok(()),
+        Some(_) => Err(
+            "masks and mask_files both say where masks lie: masks is for what their values mean"
+                .into(),
+        ),
     }
 }
 

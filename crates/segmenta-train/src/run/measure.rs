@@ -23,20 +23,23 @@ pub struct Measured {
     pub pictures: usize,
     /// Whether one channel of logits told one class from the rest.
     pub binary: bool,
+    /// What counted nowhere, in the values of the masks.
+    pub ignored: String,
 }
 
 impl Measured {
     /// A score with how it was made. Where one class is told from the rest, its own Dice.
     pub fn score(&self, name: ScoreName) -> Score {
         let confusion = &self.confusion;
-        match name {
+        let score = match name {
             ScoreName::Miou => confusion.mean_iou(),
             ScoreName::Dice if self.binary => confusion.of_class(1, Metric::Dice),
             ScoreName::Dice => confusion.mean(Metric::Dice),
             ScoreName::PixelAccuracy => confusion.pixel_accuracy(),
             ScoreName::ClassAccuracy => confusion.class_accuracy(),
             ScoreName::FrequencyWeightedIou => confusion.frequency_weighted_iou(),
-        }
+        };
+        score.ignoring(&*self.ignored)
     }
 }
 
@@ -137,5 +140,6 @@ pub fn measure(
         loss: sum.map(|sum: f64| sum / pictures as f64),
         pictures,
         binary: classes == 1,
+        ignored: loader.dataset().meaning().ignored_words(),
     }))
 }

@@ -11,6 +11,7 @@ mod begin;
 mod checkpoint;
 mod config;
 mod error;
+mod heads;
 mod measure;
 mod session;
 

@@ -19,11 +19,13 @@ use segmenta_report::{
 use segmenta_runtime::EngineOptions as EvaluatorOptions;
 use segmenta_zoo::find;
 
-use self::prepare::{classes, default_loss, graph, loaders};
+pub(in crate::run) use self::prepare::graph;
+use self::prepare::{classes, default_loss, loaders};
 use super::RunError;
 use super::begin::{Taken, Wanted, take};
 use super::checkpoint::{Kept, Progress};
 use super::config::{Config, Per, ScoreName};
+use super::heads::Heads;
 use super::measure::{measure, target, truth};
 use crate::engine::{Engine, EngineOptions, Parameters, evaluator};
 use crate::loss::LossSpec;
@@ -94,13 +96,20 @@ impl Session {
     ) -> Result<Self, RunError> {
         let of_data = dataset.classes();
         let classes = classes(&config, dataset)?;
-        let names = if classes == 1 && of_data.len() == 1 {
-            Classes::new(["background", &of_data.name(0)], of_data.palette().clone())
+        let names = if classes == 1 {
+            // One channel tells the last of the data's classes from the rest.
+            let rest = match of_data.len() {
+                2 => of_data.name(0),
+                _ => "background".into(),
+            };
+            let last = of_data.name(of_data.len() - 1);
+            Classes::new([rest, last], of_data.palette().clone())
         } else {
             let all = 0..classes.max(of_data.len());
             Classes::new(all.map(|id| of_data.name(id)), of_data.palette().clone())
         };
         let graph = graph(&config, classes)?;
+        let heads = Heads::of(&config, classes, &graph)?;
         let device = settings.device.device()?;
         let mut parameters = Parameters::initial(&graph, config.train.seed, &device);
         let mut taken = Vec::new();
@@ -116,7 +125,12 @@ impl Session {
                     key: config.model.weights_key.as_deref(),
                     matching: config.model.names,
                 };
-                let found = take(&mut parameters, &graph, file, &wanted)?;
+                let fresh = heads.values(&parameters)?;
+                let mut found = take(&mut parameters, &graph, file, &wanted)?;
+                // An encoder's file has no rows for classes.
+                if part.is_empty() {
+                    found.classes = heads.by_name(&mut parameters, &fresh, file, names.names())?;
+                }
                 taken.push((file.clone(), found));
             }
         }

@@ -49,11 +49,18 @@ pub(super) fn classes(config: &Config, dataset: &Dataset) -> Result<usize, RunEr
             problem: format!("{classes} classes for data of {of_data}"),
         });
     }
+    // Masks of nothing but 0: their one class would be taken for the one to be found.
+    if of_data == 1 && !dataset.classes().are_named() {
+        return Err(RunError::Config {
+            origin: "data".into(),
+            problem: "no mask has any class but 0, so there is nothing to tell apart".into(),
+        });
+    }
     Ok(classes)
 }
 
 /// The network, whose results are what losses take: logits for each pixel of a picture.
-pub(super) fn graph(config: &Config, classes: usize) -> Result<Graph, RunError> {
+pub(in crate::run) fn graph(config: &Config, classes: usize) -> Result<Graph, RunError> {
     let graph = find(&config.model.arch)?.build(&options(config, classes)?)?;
     let refuse = |problem: &str| {
         Err(RunError::Config {
