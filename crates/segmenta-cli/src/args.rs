@@ -427,7 +427,7 @@ pub(crate) struct Demo {
     #[arg(short, long, value_name = "DIR", default_value = "segmenta-demo", value_hint = ValueHint::DirPath)]
     pub(crate) out: PathBuf,
     /// Train nothing: take the small network that is part of this program. A second
-    #[cfg(feature = "train")]
+    // A program that was built without training does so in any case.
     #[arg(long)]
     pub(crate) quick: bool,
     /// Sets a key of the training's recipe: --set train.epochs=3

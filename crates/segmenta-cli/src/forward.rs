@@ -4,10 +4,11 @@ use std::fs;
 
 use anyhow::anyhow;
 
-use super::args::Forward;
+use segmenta::Failure;
 use segmenta_runtime::{RuntimeError, check_input};
 
-use super::message::{explain_for, note, reason, shown};
+use super::args::Forward;
+use super::message::{explain_failure, note, reason, shown};
 use super::{model, npy};
 
 pub(crate) fn run(args: &Forward, quiet: bool) -> anyhow::Result<()> {
@@ -30,10 +31,8 @@ pub(crate) fn run(args: &Forward, quiet: bool) -> anyhow::Result<()> {
             .and_then(|()| model.engine().forward_finite(&input.data, input.shape))
     };
     let results = results.map_err(|error| {
-        let (is_nan, text) = (
-            is_not_finite(&error),
-            explain_for(&args.input, &error.into()),
-        );
+        let is_nan = is_not_finite(&error);
+        let text = explain_failure(&Failure::new(args.input.clone(), error.into()));
         let remedy = if is_nan {
             "; --allow-nan writes them all the same"
         } else {

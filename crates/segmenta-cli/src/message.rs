@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use clap::builder::styling::{AnsiColor, Style};
+use segmenta::{DataError, Failure};
 use segmenta_runtime::RuntimeError;
 use segmenta_weights::{Cause, Taken};
 
@@ -32,6 +33,7 @@ pub(crate) fn is_usage(error: &anyhow::Error) -> bool {
             error.downcast_ref(),
             Some(
                 Error::Zoo(_)
+                    | Error::Model(_)
                     | Error::Unspecified(_)
                     | Error::Setting(_)
                     | Error::Threshold(_)
@@ -78,6 +80,9 @@ pub(crate) const FAINT: Style = Style::new().dimmed();
 pub(crate) fn error(error: &anyhow::Error) {
     let text = match error.downcast_ref::<segmenta::Error>() {
         Some(error) => explain(error),
+        None if matches!(error.downcast_ref(), Some(DataError::Unrecognised(_))) => error
+            .to_string()
+            .replace("or say its kind", "or say --kind"),
         // Causes are told in the message; they are kept below it for the exit code.
         None => error.to_string(),
     };
@@ -105,14 +110,17 @@ fn labelled(label: &str, color: AnsiColor, text: &str) {
 
 /// A library error with what the command line can do about it.
 pub(crate) fn explain(error: &segmenta::Error) -> String {
+    use segmenta::{Error, InputError, ModelError, OutputError};
+
+    let text = error.to_string();
     match error {
-        segmenta::Error::Runtime(RuntimeError::Memory { .. }) => {
+        Error::Runtime(RuntimeError::Memory { .. }) => {
             format!("{error} · try --tile 512, a smaller --resize or a smaller --batch")
         }
-        segmenta::Error::Mismatch(mismatch) => {
+        Error::Mismatch(mismatch) => {
             format!("{} · {}", mismatch.problem(), mend(&mismatch.cause()))
         }
-        segmenta::Error::Unrecognised {
+        Error::Unrecognised {
             nearest: Some(nearest),
             ..
         } => {
@@ -128,19 +136,33 @@ pub(crate) fn explain(error: &segmenta::Error) -> String {
                 encoder.unwrap_or_default()
             )
         }
-        segmenta::Error::Unrecognised { encoder: None, .. } => {
+        Error::Unrecognised { encoder: None, .. } => {
             format!("{error} (--model NAME --names by-order)")
         }
-        segmenta::Error::Unrecognised { .. } => {
+        Error::Unrecognised { .. } => {
             format!("{error} (segmenta train … --set model.encoder_weights=FILE)")
         }
-        segmenta::Error::Ambiguous { .. } => format!("{error} with --model"),
-        segmenta::Error::AnotherNetwork { architecture, .. } => {
+        Error::Ambiguous { .. } => format!("{error} with --model"),
+        Error::AnotherNetwork { architecture, .. } => {
             format!("{error} (--model {architecture}, or without --model, --encoder and --set)")
         }
-        segmenta::Error::Key(_) => format!("{error}: give one of them with --weights-key"),
-        segmenta::Error::Order(_) => format!("{error} (--model, --encoder, --classes)"),
-        _ => error.to_string(),
+        Error::Key(_) => format!("{error}: give one of them with --weights-key"),
+        Error::Order(_) => format!("{error} (--model, --encoder, --classes)"),
+        Error::Model(ModelError::Unnamed) => remedied(
+            &text,
+            "give an architecture with --model, a model file with --weights, or both",
+        ),
+        Error::Model(ModelError::Unpublished(_)) => remedied(&text, "give a file with --weights"),
+        Error::Model(ModelError::OtherArchitecture { .. }) => remedied(&text, "leave --model out"),
+        Error::Model(ModelError::Setting { name, value, .. }) => {
+            remedied(&text, &format!("--set {name}={value}"))
+        }
+        Error::Input(InputError::NoMatch(_)) => remedied(&text, "check it, and put it in quotes"),
+        Error::Output(OutputError::Replaces(_)) => {
+            remedied(&text, "name another folder with -o, or leave --grid out")
+        }
+        Error::Output(_) => remedied(&text, "name another with -o"),
+        _ => text,
     }
 }
 
@@ -174,17 +196,16 @@ pub(crate) fn taken(taken: &Taken, file: &str) -> Option<String> {
     Some(format!("{summary} · {file}{}", how.unwrap_or_default()))
 }
 
-/// Why a file failed, in one line that names it whatever its name is made of.
-pub(crate) fn explain_for(path: &Path, error: &segmenta::Error) -> String {
-    let (raw, shown) = (path.display().to_string(), shown(path).to_string());
-    let text = explain(error).replace(&raw, &shown);
-    if text.contains(&shown) {
-        return text;
-    }
-    // What · where · how to mend.
-    match text.split_once(" · ") {
-        Some((what, remedy)) => format!("{what} · {shown} · {remedy}"),
-        None => format!("{text} · {shown}"),
+/// Why a file failed, in one line that names it, with what the command line can do about it.
+pub(crate) fn explain_failure(failure: &Failure) -> String {
+    failure.name_in(&explain(failure.error()))
+}
+
+/// `what · where · remedy` with another remedy: what to type, in place of what to do.
+fn remedied(text: &str, remedy: &str) -> String {
+    match text.rsplit_once(" · ") {
+        Some((what, _)) => format!("{what} · {remedy}"),
+        None => format!("{text} · {remedy}"),
     }
 }
 
@@ -218,7 +239,8 @@ mod tests {
             shape,
             bytes: 1 << 34,
         };
-        let text = explain_for(Path::new("a\nb.jpg"), &short.into());
+        let failure = Failure::new("a\nb.jpg".into(), short.into());
+        let text = explain_failure(&failure);
         assert!(text.contains(" · a\\nb.jpg · try --tile 512"), "{text}");
         assert!(!text.contains('\n'), "{text}");
     }

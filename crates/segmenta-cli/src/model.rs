@@ -9,27 +9,25 @@ use super::progress;
 
 /// The arguments as the library takes them, with the instruction set that the environment asks for.
 pub(crate) fn options(args: &ModelArgs) -> anyhow::Result<ModelOptions> {
-    Ok(ModelOptions {
-        architecture: args.model.clone(),
-        encoder: args.encoder.clone(),
-        settings: args.set.clone(),
-        weights: args.weights.clone(),
-        weights_key: args.weights_key.clone(),
-        names: match args.names {
-            Some(NameUse::ByOrder) => Names::ByOrder,
-            Some(NameUse::ByName) | None => Names::ByName,
-        },
-        classes: args.classes,
-        outputs: Vec::new(),
-        threshold: None,
-        threads: args.threads.unwrap_or(0),
-        isa: isa()?,
-        memory: match args.memory {
-            Some(MemoryUse::Ample) | None => WeightMemory::Ample,
-            Some(MemoryUse::Brief) => WeightMemory::Brief,
-            Some(MemoryUse::Low) => WeightMemory::Low,
-        },
-    })
+    let mut options = ModelOptions::new();
+    options.architecture.clone_from(&args.model);
+    options.encoder.clone_from(&args.encoder);
+    options.settings.clone_from(&args.set);
+    options.weights.clone_from(&args.weights);
+    options.weights_key.clone_from(&args.weights_key);
+    options.names = match args.names {
+        Some(NameUse::ByOrder) => Names::ByOrder,
+        Some(NameUse::ByName) | None => Names::ByName,
+    };
+    options.classes = args.classes;
+    options.threads = args.threads.unwrap_or(0);
+    options.isa = isa()?;
+    options.memory = match args.memory {
+        Some(MemoryUse::Ample) | None => WeightMemory::Ample,
+        Some(MemoryUse::Brief) => WeightMemory::Brief,
+        Some(MemoryUse::Low) => WeightMemory::Low,
+    };
+    Ok(options)
 }
 
 /// Loads the model; says which download it waits for and what of the weights it has no use for.

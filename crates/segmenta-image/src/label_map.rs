@@ -8,8 +8,8 @@ use rayon::prelude::*;
 
 use crate::guard::guarded;
 use crate::{
-    ErrorKind, MAX_DECODER_BYTES, MAX_PIXELS, Palette, PictureError, Rect, decode, resize, save,
-    tiff,
+    ErrorKind, MAX_DECODER_BYTES, MAX_PIXELS, Palette, PictureError, Rect, decode, mark_result,
+    resize, save, tiff,
 };
 
 const TEACH: &str = "save masks as PNG with class ids: palette or 8-bit grey";
@@ -164,12 +164,13 @@ impl LabelMap {
             .reduce(|| [0; 256], add)
     }
 
-    /// Writes an 8-bit palette PNG, atomically: ids are the indices, all 256 colours are in the file.
+    /// Writes an 8-bit palette PNG, atomically: ids are the indices, all 256 colours are in the file. It is
+    /// marked as a result ([`mark_result`]).
     ///
     /// # Errors
     /// A path that cannot be written.
     pub fn save(&self, path: impl AsRef<Path>, palette: &Palette) -> Result<(), PictureError> {
-        save::write_atomic(path, &self.to_png(palette))
+        save::write_atomic(path, &mark_result(&self.to_png(palette), "mask"))
     }
 
     /// The map as the bytes of a palette PNG.

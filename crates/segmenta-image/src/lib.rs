@@ -11,7 +11,7 @@
 //! the feature `ndarray` views of heights × widths (× 3).
 //!
 //! Values are Pillow's and torchvision's, pinned by the project's conformance files. Every file is written
-//! whole or not at all ([`write_atomic`]); every error says what, where and what to do ([`PictureError`]).
+//! whole or not at all ([`write_atomic`]), and what is a result says so ([`mark_result`]); every error says what, where and what to do ([`PictureError`]).
 //! Sizes are `(width, height)` in pixels; pictures have at least one pixel.
 
 mod bmp;
@@ -25,6 +25,7 @@ mod guard;
 mod jpeg;
 mod label_map;
 mod legend;
+mod mark;
 #[cfg(feature = "ndarray")]
 mod nd;
 mod notice;
@@ -48,6 +49,7 @@ pub use error::{ErrorKind, PictureError};
 pub use grid::{make_grid, make_grid_normalised};
 pub use label_map::LabelMap;
 pub use legend::{LegendEntry, legend};
+pub use mark::{mark_result, result_mark};
 pub use notice::Notice;
 pub use palette::Palette;
 pub use picture::{EXTENSIONS, Filter, Picture, looks_like_picture};

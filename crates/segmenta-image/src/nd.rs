@@ -16,7 +16,7 @@ impl Picture {
     ///
     /// # Errors
     /// A third axis that is not 3 long, or a size that no picture has ([`Size::new`]).
-    pub fn from_view(array: ArrayView3<'_, u8>) -> Result<Self, PictureError> {
+    pub fn from_view(array: &ArrayView3<'_, u8>) -> Result<Self, PictureError> {
         let (height, width, channels) = array.dim();
         if channels != 3 {
             return Err(PictureError::new(
@@ -43,7 +43,7 @@ impl LabelMap {
     ///
     /// # Errors
     /// A size that no label map has ([`Size::new`]).
-    pub fn from_view(array: ArrayView2<'_, u8>) -> Result<Self, PictureError> {
+    pub fn from_view(array: &ArrayView2<'_, u8>) -> Result<Self, PictureError> {
         let (height, width) = array.dim();
         Size::new(width, height).map_err(|error| error.of("the array given"))?;
         Self::new(width, height, array.iter().copied().collect())
@@ -55,7 +55,7 @@ impl TryFrom<Array3<u8>> for Picture {
     type Error = PictureError;
 
     fn try_from(array: Array3<u8>) -> Result<Self, PictureError> {
-        Self::from_view(array.view())
+        Self::from_view(&array.view())
     }
 }
 
@@ -67,15 +67,15 @@ mod tests {
     fn arrays_have_rows_first() {
         let picture = Picture::new(3, 2, (0..18).collect());
         assert_eq!(picture.view()[[1, 2, 0]], 15);
-        assert_eq!(Picture::from_view(picture.view()).unwrap(), picture);
+        assert_eq!(Picture::from_view(&picture.view()).unwrap(), picture);
         // Any strides: height and width exchanged.
-        let turned = Picture::from_view(picture.view().permuted_axes([1, 0, 2])).unwrap();
+        let turned = Picture::from_view(&picture.view().permuted_axes([1, 0, 2])).unwrap();
         assert_eq!(turned.size(), (2, 3));
         assert_eq!(turned.pixels()[..6], [0, 1, 2, 9, 10, 11]);
         assert!(Picture::try_from(Array3::zeros((2, 3, 4))).is_err());
         assert!(Picture::try_from(Array3::zeros((0, 3, 3))).is_err());
         let map = LabelMap::new(3, 1, vec![7, 8, 255]).unwrap();
         assert_eq!(map.view()[[0, 2]], 255);
-        assert_eq!(LabelMap::from_view(map.view()).unwrap(), map);
+        assert_eq!(LabelMap::from_view(&map.view()).unwrap(), map);
     }
 }

@@ -30,6 +30,7 @@ impl MapShape {
     }
 
     /// Pixels of one channel.
+    #[inline]
     pub fn pixels(&self) -> usize {
         self.product([self.height, self.width])
     }
@@ -62,9 +63,15 @@ impl MapShape {
 
     /// # Panics
     /// If it is more than a `usize` holds.
+    #[inline]
     fn product<const N: usize>(&self, factors: [usize; N]) -> usize {
         let product = factors.into_iter().try_fold(1, usize::checked_mul);
-        product.unwrap_or_else(|| panic!("more values than memory has places: {self:?}"))
+        product.unwrap_or_else(|| self.is_too_large())
+    }
+
+    #[cold]
+    fn is_too_large(&self) -> ! {
+        panic!("more values than memory has places: {self:?}")
     }
 
     fn check(&self, isa: Isa, len: usize, image_stride: usize) {

@@ -9,12 +9,13 @@ use segmenta_zoo::{Options, PublishedWeights, find, published};
 
 use crate::builder::ModelBuilder;
 use crate::describe::Description;
-use crate::error::Error;
+use crate::error::{Error, ModelError};
 use crate::resolve::{Names, Resolved, resolve};
 
 /// What to load and how to run it. The default asks for nothing; at least an architecture or a
 /// file of weights must be named.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct ModelOptions {
     /// Name of the architecture; a model file knows its own, and names of SMP's and torchvision's networks say it.
     pub architecture: Option<String>,
@@ -47,11 +48,11 @@ pub struct ModelOptions {
 /// A network with its weights.
 #[derive(Debug)]
 pub struct Model {
-    engine: Engine,
-    description: Description,
+    pub(crate) engine: Engine,
+    pub(crate) description: Description,
     /// The name of the first result, of which masks are made.
-    result: String,
-    taken: Taken,
+    pub(crate) result: String,
+    pub(crate) taken: Taken,
 }
 
 impl Model {
@@ -72,14 +73,10 @@ impl Model {
     /// # Errors
     /// If there is no such architecture, or the file cannot be read or holds another network.
     pub fn load(architecture: &str, weights: impl AsRef<Path>) -> Result<Self, Error> {
-        Self::open(
-            &ModelOptions {
-                architecture: Some(architecture.into()),
-                weights: Some(weights.as_ref().into()),
-                ..ModelOptions::default()
-            },
-            &mut |_| {},
-        )
+        let options = ModelOptions::new()
+            .architecture(architecture)
+            .weights(weights.as_ref());
+        Self::open(&options, &mut |_| {})
     }
 
     /// An architecture by name, with its published weights, pulled on first use.
@@ -87,13 +84,7 @@ impl Model {
     /// # Errors
     /// As [`Model::load`], or if the weights cannot be pulled.
     pub fn pretrained(architecture: &str) -> Result<Self, Error> {
-        Self::open(
-            &ModelOptions {
-                architecture: Some(architecture.into()),
-                ..ModelOptions::default()
-            },
-            &mut |_| {},
-        )
+        Self::open(&ModelOptions::new().architecture(architecture), &mut |_| {})
     }
 
     /// As `options` say; `progress` hears of a download.
@@ -108,20 +99,12 @@ impl Model {
             }
             (None, Some(name)) => {
                 find(name)?;
-                let row = published(name).ok_or_else(|| {
-                    Error::Unspecified(format!(
-                        "no weights are published for `{name}` · give a file with --weights"
-                    ))
-                })?;
+                let row = published(name).ok_or_else(|| ModelError::Unpublished(name.clone()))?;
                 let path = Hub::from_env()?.pull(&published_file(row), progress)?;
                 let source = format!("{} ({})", row.file(), row.name);
                 Self::from_state_dict(&StateDict::open(&path)?, Some(row), source, options)
             }
-            (None, None) => Err(Error::Unspecified(
-                "no model is named · give an architecture with --model, a model file with \
-                 --weights, or both"
-                    .into(),
-            )),
+            (None, None) => Err(ModelError::Unnamed.into()),
         }
     }
 
@@ -281,7 +264,7 @@ impl Model {
     }
 }
 
-fn engine_options(options: &ModelOptions) -> EngineOptions {
+pub(crate) fn engine_options(options: &ModelOptions) -> EngineOptions {
     EngineOptions {
         threads: options.threads,
         isa: options.isa,
@@ -291,7 +274,7 @@ fn engine_options(options: &ModelOptions) -> EngineOptions {
 }
 
 /// The result that masks are made of: the first that is asked for.
-fn result_of(graph: &Graph, options: &ModelOptions) -> String {
+pub(crate) fn result_of(graph: &Graph, options: &ModelOptions) -> String {
     let asked = options.outputs.first();
     asked.unwrap_or(&graph.outputs()[0].name).clone()
 }

@@ -16,7 +16,7 @@ use segmenta_zoo::{
 };
 
 use crate::describe::Description;
-use crate::error::Error;
+use crate::error::{Error, ModelError};
 use crate::model::ModelOptions;
 
 /// Prefixes that are tried for one architecture.
@@ -132,7 +132,7 @@ pub enum Names {
     ByOrder,
 }
 
-fn search(options: &ModelOptions) -> Search {
+pub(crate) fn search(options: &ModelOptions) -> Search {
     let by_order = options.names == Names::ByOrder;
     Search::new()
         .key(options.weights_key.clone())
@@ -165,10 +165,13 @@ impl Asked<'_> {
     /// The architecture that the user or the file names; they may not contradict each other.
     fn architecture(&self) -> Result<Option<&'static Architecture>, Error> {
         match (&self.card, &self.options.architecture) {
-            (Some(card), Some(name)) if card.architecture != *name => Err(Error::Setting(format!(
-                "the file holds a `{}`, not a `{name}` · {} · leave --model out",
-                card.architecture, self.source
-            ))),
+            (Some(card), Some(name)) if card.architecture != *name => {
+                Err(Error::Model(ModelError::OtherArchitecture {
+                    file: self.source.into(),
+                    found: card.architecture.clone(),
+                    named: name.clone(),
+                }))
+            }
             (Some(card), _) => Ok(Some(find(&card.architecture)?)),
             (None, Some(name)) => Ok(Some(find(name)?)),
             (None, None) => Ok(None),
@@ -441,7 +444,7 @@ fn overridden(description: &mut Description, options: &ModelOptions) -> Result<(
     }
     for (name, value) in &options.settings {
         let set = description.options.set(name, value);
-        set.map_err(|problem| Error::Setting(format!("{problem} · --set {name}={value}")))?;
+        set.map_err(|problem| ModelError::setting(name, value, problem))?;
     }
     Ok(())
 }

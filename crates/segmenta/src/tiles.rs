@@ -72,6 +72,16 @@ impl Tiles {
         Ok(Self { size, overlap })
     }
 
+    /// Pixels of a tile's side.
+    pub fn size(self) -> usize {
+        self.size
+    }
+
+    /// Pixels that neighbours share at least.
+    pub fn overlap(self) -> usize {
+        self.overlap
+    }
+
     /// The tiles along a side, for a network whose maps have a pixel for `stride` of the input.
     fn along(self, side: usize, stride: f64) -> Vec<Span> {
         if side <= self.size {

@@ -39,6 +39,7 @@ fn model(folder: &Path, classes: &[&str], crop: Option<(usize, usize)>) -> Model
             pad: None,
         },
         training: None,
+        answer: None,
         source: None,
         licence: None,
     };

@@ -48,10 +48,7 @@ fn model_with(options: &ModelOptions) -> Model {
 }
 
 fn model(threads: usize) -> Model {
-    model_with(&ModelOptions {
-        threads,
-        ..ModelOptions::default()
-    })
+    model_with(&ModelOptions::new().threads(threads))
 }
 
 fn picture(seed: u64, width: usize, height: usize) -> Picture {
@@ -145,10 +142,7 @@ fn threads_change_not_one_bit() {
 fn instruction_sets_differ_by_rounding_alone() {
     let picture = picture(13, 120, 77);
     let on = |isa| {
-        let options = ModelOptions {
-            isa: Some(isa),
-            ..ModelOptions::default()
-        };
+        let options = ModelOptions::new().isa(isa);
         model_with(&options).segment(&picture).unwrap()
     };
     let all = segmenta_runtime::Isa::available();

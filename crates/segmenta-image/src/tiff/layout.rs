@@ -7,6 +7,10 @@ use crate::decode::{damaged, too_large, truncated, unsupported};
 use crate::{ErrorKind, PictureError, Size};
 
 /// Where pixels are and what they mean.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a tag of the file, free of the others"
+)]
 pub(super) struct Layout {
     pub(super) width: usize,
     pub(super) height: usize,
@@ -231,11 +235,11 @@ impl Layout {
 }
 
 fn compression(tags: &Directory<'_>) -> Result<Compression, PictureError> {
+    // Bit 0: rows that refer to the row above; bit 1: rows as they are.
+    let one_dimensional = matches!(tags.number(tag::T4_OPTIONS)?, None | Some(0 | 4));
     let name = match tags.number(tag::COMPRESSION)?.unwrap_or(1) {
         1 => return Ok(Compression::None),
-        3 if tags.number(tag::T4_OPTIONS)?.unwrap_or(0) & 0b11 == 0 => {
-            return Ok(Compression::Fax3);
-        }
+        3 if one_dimensional => return Ok(Compression::Fax3),
         4 => return Ok(Compression::Fax4),
         5 => return Ok(Compression::Lzw),
         7 => return Ok(Compression::Jpeg),
@@ -341,7 +345,8 @@ fn colour(
     let wanted = colour.samples();
     let name = colour.name();
     // RGB of four samples that gives the fourth no role has an alpha channel: many writers leave the tag out.
-    let known = samples == wanted + extra.len() || colour == Colour::Rgb && samples == 4;
+    let alpha_unsaid = colour == Colour::Rgb && samples == 4 && extra.is_empty();
+    let known = samples == wanted + extra.len() || alpha_unsaid;
     if !known || wanted == 1 && samples > 2 || matches!(colour, Colour::YCbCr(_)) && samples > 3 {
         return Err(PictureError::new(
             ErrorKind::Unsupported,

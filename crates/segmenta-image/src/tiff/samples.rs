@@ -127,9 +127,10 @@ impl Samples {
                         if counts {
                             self.greatest = self.greatest.max(wide);
                         }
-                        match names {
-                            true => wide.min(255) as u8,
-                            false => (wide >> 8) as u8,
+                        if names {
+                            wide.min(255) as u8
+                        } else {
+                            (wide >> 8) as u8
                         }
                     }
                     depth => {

@@ -100,6 +100,20 @@ pub fn derivative(activation: Activation, x: f64) -> f64 {
     }
 }
 
+/// The largest of the terms that a derivative is the difference of, or that it has the rounding of: what its error is
+/// relative to, where the terms cancel (`y − y²` of a sigmoid that is nearly 1).
+fn derivative_terms(activation: Activation, x: f64) -> f64 {
+    let sigmoid = 1.0 / (1.0 + (-x).exp());
+    match activation {
+        Activation::None | Activation::Relu | Activation::Relu6 | Activation::Hardsigmoid => 0.0,
+        Activation::Hardswish => x.abs() / 3.0 + 0.5,
+        Activation::Sigmoid => sigmoid,
+        Activation::Silu => sigmoid * (1.0 + x.abs()),
+        Activation::Gelu => 1.0 + x.abs(),
+        Activation::Tanh => 1.0,
+    }
+}
+
 /// What a batch norm in training gives, and its gradients.
 #[derive(Clone, Debug)]
 pub struct BatchNormGradients {
@@ -157,7 +171,12 @@ pub fn batch_norm(
         let [scale, shift] = affine.map(|values| Measured::from(values[c]));
         let hat = |i: usize| (Measured::new(x[i]) - centre) * inverse;
         let z = |i: usize| scale * hat(i) + shift;
-        let dz = |i: usize| Measured::new(dy[i]) * z(i).map(|z| derivative(after, z));
+        // Each term has the error of a non-linearity of its own.
+        let slope = |z: Measured| {
+            let terms = derivative_terms(after, z.value);
+            z.map(|z| derivative(after, z)).at_least(2.0 * terms)
+        };
+        let dz = |i: usize| Measured::new(dy[i]) * slope(z(i));
         let [of_shift, of_scale] = [mean(&dz), mean(&|i| dz(i) * hat(i))];
         for &i in &pixels {
             all.output[i] = z(i).map(|z| activation(after, z));

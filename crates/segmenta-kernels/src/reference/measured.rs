@@ -21,8 +21,8 @@ pub struct Measured {
 /// than a kernel's argument is wrong by.
 const STEP: f64 = 4e-6;
 
-/// What f32 sums in another order may be off by, of what is summed at a value: sixteen units in the last place. Sums of
-/// a few thousand terms were off by three at most, over as many cases as `tools/long_tests.sh` draws in an hour.
+/// What f32 sums in another order may be off by, of what is summed at a value: sixteen units in the last place. Over
+/// the suite's cases sums of up to some thousand terms were off by three at most.
 #[cfg(test)]
 pub(crate) const SHARE: f64 = 8.0 * f32::EPSILON as f64;
 

@@ -190,16 +190,16 @@ pub(super) const ENTRIES: &[Entry] = &[
         );
     }),
     ("copy", 2, |i| {
-        copy(map(i[0], FEWER), &mut map_mut(i[1], SHAPE), 13)
+        copy(map(i[0], FEWER), &mut map_mut(i[1], SHAPE), 13);
     }),
     ("place", 2, |i| {
-        place(map(i[0], FEWER), &mut map_mut(i[1], SHAPE), 13)
+        place(map(i[0], FEWER), &mut map_mut(i[1], SHAPE), 13);
     }),
     ("extract", 2, |i| {
-        extract(map(i[0], SHAPE), 13, &mut map_mut(i[1], FEWER))
+        extract(map(i[0], SHAPE), 13, &mut map_mut(i[1], FEWER));
     }),
     ("accumulate", 2, |i| {
-        accumulate(map(i[0], SHAPE), &mut map_mut(i[1], SHAPE))
+        accumulate(map(i[0], SHAPE), &mut map_mut(i[1], SHAPE));
     }),
     ("scale_gradient", 3, |i| {
         scale_gradient(
@@ -220,7 +220,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         activation_gradient(map(i[0], SHAPE), map(i[1], SHAPE), to, Activation::Silu);
     }),
     ("dropout", 2, |i| {
-        dropout(map(i[0], SHAPE), 0.5, 1, &mut map_mut(i[1], SHAPE))
+        dropout(map(i[0], SHAPE), 0.5, 1, &mut map_mut(i[1], SHAPE));
     }),
     ("drop_channels", 2, |i| {
         drop_channels(map(i[0], SHAPE), 0.5, 1, &mut map_mut(i[1], SHAPE));
@@ -229,7 +229,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         drop_pictures(map(i[0], SHAPE), 0.5, 1, &mut map_mut(i[1], SHAPE));
     }),
     ("fit", 2, |i| {
-        fit(map(i[0], SHAPE), &mut map_mut(i[1], DOUBLE))
+        fit(map(i[0], SHAPE), &mut map_mut(i[1], DOUBLE));
     }),
     ("resize_bilinear", 2, |i| {
         resize_bilinear(map(i[0], SHAPE), &mut map_mut(i[1], DOUBLE), false);
@@ -244,7 +244,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         resize_nearest_gradient(map(i[0], DOUBLE), &mut map_mut(i[1], SHAPE));
     }),
     ("softmax", 2, |i| {
-        softmax(map(i[0], SHAPE), &mut map_mut(i[1], SHAPE))
+        softmax(map(i[0], SHAPE), &mut map_mut(i[1], SHAPE));
     }),
     ("softmax_between", 2, |i| {
         softmax_between(map(i[0], SHAPE), 2, false, &mut map_mut(i[1], SHAPE));
@@ -345,7 +345,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         tokens(map(i[0], SHAPE), &embeddings, &mut map_mut(i[1], TOKENS));
     }),
     ("patches", 2, |i| {
-        patches(map(i[0], TOKENS), &mut map_mut(i[1], SHAPE))
+        patches(map(i[0], TOKENS), &mut map_mut(i[1], SHAPE));
     }),
     ("patches_gradient", 2, |i| {
         patches_gradient(map(i[0], SHAPE), &mut map_mut(i[1], TOKENS));

@@ -14,7 +14,7 @@ fn shapes_that_wrap_around_are_refused() {
     let wrapped = MapShape::new(4, 1, side, side);
     assert_refused("a map", because, || _ = Map::whole(isa, wrapped, &[]));
     assert_refused("a map", because, || {
-        _ = MapMut::whole(isa, wrapped, &mut [])
+        _ = MapMut::whole(isa, wrapped, &mut []);
     });
     assert_refused("a stride", "values apart", || {
         let one = MapShape::new(2, 1, 1, 1);

@@ -189,6 +189,12 @@ impl Engine {
         &self.parameters
     }
 
+    /// Whether each value is looked at from now on, as [`EngineOptions::debug_numerics`] says.
+    pub fn set_debug_numerics(&mut self, debug_numerics: bool) {
+        self.options.debug_numerics = debug_numerics;
+        self.executor.set_check(debug_numerics);
+    }
+
     /// The same, to be changed: loaded, averaged, restored.
     pub fn parameters_mut(&mut self) -> &mut Parameters {
         &mut self.parameters
@@ -381,13 +387,17 @@ fn learned(graph: &Graph, wanted: &[Node], trains: &[bool]) -> Vec<usize> {
             Op::MaxUnpool2d => &data.inputs[..1],
             _ => &data.inputs[..],
         };
-        values.iter().for_each(|input| reached[input.index()] = true);
+        values
+            .iter()
+            .for_each(|input| reached[input.index()] = true);
         for parameter in &data.parameters {
             found[parameter.index()] = trains[parameter.index()];
         }
     }
     let found = found.into_iter().enumerate();
-    found.filter_map(|(at, found)| found.then_some(at)).collect()
+    found
+        .filter_map(|(at, found)| found.then_some(at))
+        .collect()
 }
 
 /// A network in evaluation mode with these parameters.

@@ -7,6 +7,10 @@ use segmenta_data::augment::Augmentation;
 use segmenta_data::{Dataset, Kind, MaskRule, Open, Shares, Split};
 use serde::{Deserialize, Serialize};
 
+mod settings;
+
+pub(super) use self::settings::key_of;
+use self::settings::set;
 use super::RunError;
 use super::begin::Matching;
 use crate::loss::LossSpec;
@@ -345,6 +349,23 @@ impl ScoreName {
     }
 }
 
+/// A key of two configurations, and what each says. `Display` reads `train.epochs: 1 and 2`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Difference {
+    /// The key, with its section.
+    pub key: String,
+    /// The one's value, as TOML writes it.
+    pub was: String,
+    /// The other's.
+    pub now: String,
+}
+
+impl Difference {
+    /// What stands for the value of a key that is not there.
+    pub const NOTHING: &'static str = "nothing";
+}
+
 impl Config {
     /// Reads a configuration; `settings` are `key.key=value` pairs that go before what it says.
     ///
@@ -360,10 +381,11 @@ impl Config {
             .map_err(|e: toml::de::Error| wrong(message(&e)))?;
         for setting in settings {
             set(&mut table, setting).map_err(|problem| RunError::Config {
-                origin: format!("--set {setting}"),
+                origin: format!("the setting {setting}"),
                 problem,
             })?;
         }
+        settings::check_all_hold(&table, settings)?;
         if let Some(toml::Value::Table(optimizer)) = table.get_mut("optimizer") {
             let adam = || toml::Value::String("adam".into());
             optimizer.entry("name").or_insert_with(adam);
@@ -385,6 +407,14 @@ impl Config {
             origin: "the resolved configuration".into(),
             problem: e.to_string(),
         })
+    }
+
+    /// What another configuration says otherwise, key by key in the order of the file.
+    ///
+    /// # Errors
+    /// None that configurations which were read can give.
+    pub fn differences(&self, other: &Self) -> Result<Vec<Difference>, RunError> {
+        settings::differences(&self.to_toml()?, &other.to_toml()?)
     }
 
     fn check(&self) -> Result<(), RunError> {
@@ -437,44 +467,6 @@ fn pattern_of_masks(table: &mut toml::Table) -> Result<(), String> {
             "masks and mask_files both say where masks lie: masks is for what their values mean"
                 .into(),
         ),
-    }
-}
-
-/// Sets `a.b.c=value`; a value that is no TOML is a text.
-fn set(table: &mut toml::Table, setting: &str) -> Result<(), String> {
-    let (path, value) = setting
-        .split_once('=')
-        .ok_or("give key=value, such as train.epochs=20")?;
-    let parsed = format!("value = {value}").parse::<toml::Table>();
-    let value = match parsed {
-        Ok(mut parsed) => parsed.remove("value").unwrap_or_default_text(value),
-        Err(_) => toml::Value::String(value.into()),
-    };
-    let mut keys: Vec<&str> = path.trim().split('.').collect();
-    let Some(last) = keys.pop().filter(|key| !key.is_empty()) else {
-        return Err("a key is missing before =".into());
-    };
-    let mut table = table;
-    for key in keys {
-        let inner = table
-            .entry(key)
-            .or_insert_with(|| toml::Value::Table(toml::Table::new()));
-        table = inner
-            .as_table_mut()
-            .ok_or_else(|| format!("`{key}` is a value, not a section"))?;
-    }
-    table.insert(last.into(), value);
-    Ok(())
-}
-
-/// A value, or the text that it was read from.
-trait OrText {
-    fn unwrap_or_default_text(self, text: &str) -> toml::Value;
-}
-
-impl OrText for Option<toml::Value> {
-    fn unwrap_or_default_text(self, text: &str) -> toml::Value {
-        self.unwrap_or_else(|| toml::Value::String(text.into()))
     }
 }
 

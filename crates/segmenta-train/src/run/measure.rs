@@ -123,6 +123,12 @@ pub fn measure(
         let batch = batch?;
         let shape = Shape::new(batch.len(), 3, batch.height, batch.width);
         let result = evaluator.forward(&batch.pictures, shape)?.remove(0);
+        if let Some(&value) = result.data.iter().find(|value| !value.is_finite()) {
+            return Err(RunError::Logits {
+                value,
+                pictures: batch.items.clone(),
+            });
+        }
         let truth = truth(&batch, classes, of_data);
         let ids = predictions(evaluator, &result, [batch.height, batch.width])?;
         confusion.add(&truth, &ids)?;

@@ -4,11 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
+use segmenta::prepare_folder;
 use segmenta_data::annotation::{ClassList, MaskName};
 use segmenta_image::{LabelMap, write_atomic};
 
 use super::super::super::message::{count, reason, result, shown};
-use super::super::super::predict::prepare_folder;
 use super::super::args::Converted;
 use super::super::with_progress;
 

@@ -91,6 +91,10 @@ impl Cpu {
         })
     }
 
+    pub(super) fn set_check(&mut self, check: bool) {
+        self.check = check;
+    }
+
     pub(super) fn isa(&self) -> Isa {
         self.isa
     }
@@ -228,7 +232,9 @@ fn with_room(
         let zeros = || Tensor::zeros([graph.parameters()[at].len()], &Device::flex());
         there[at].get_or_insert_with(zeros);
     }
-    let slices = there.into_iter().map(|room| room.map(Slice::new).transpose());
+    let slices = there
+        .into_iter()
+        .map(|room| room.map(Slice::new).transpose());
     slices
         .collect::<Result<_, _>>()
         .map_err(EngineError::Device)

@@ -3,10 +3,14 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use segmenta::{Error, Picture, Preprocess, Segmentation};
-use segmenta_image::{Filter, Rect, make_grid};
+use segmenta_image::{Filter, Picture, Preprocess, Rect, make_grid};
 
-use crate::message::note;
+use super::outputs::save_marked;
+use crate::error::Error;
+use crate::segmentation::Segmentation;
+
+/// The two files: pictures, and pictures under their classes' colours.
+pub(crate) const SHEETS: [&str; 2] = ["image_samples.png", "segmentation_output.png"];
 
 /// Pictures in a row, and pixels between them: torchvision's defaults for these scripts.
 const ROW: usize = 4;
@@ -14,16 +18,28 @@ const PADDING: usize = 2;
 /// A sheet of more pictures could not be looked at, nor held in memory.
 const MOST: usize = 64;
 
+/// Two sheets that were written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SheetsWritten {
+    /// How many pictures are on each.
+    pub pictures: usize,
+    /// How many of them had another size and were resized.
+    pub resized: usize,
+    /// Width and height of each on the sheet, in pixels.
+    pub size: (usize, usize),
+}
+
 /// The pictures as the network saw them, until there are enough.
-pub(crate) struct Grids {
+pub(super) struct Sheets {
     recipe: Preprocess,
     alpha: f64,
     samples: Vec<Picture>,
     overlays: Vec<Picture>,
 }
 
-impl Grids {
-    pub(crate) fn new(recipe: &Preprocess, alpha: f64) -> Self {
+impl Sheets {
+    pub(super) fn new(recipe: &Preprocess, alpha: f64) -> Self {
         Self {
             recipe: recipe.clone(),
             alpha,
@@ -32,7 +48,7 @@ impl Grids {
         }
     }
 
-    pub(crate) fn add(
+    pub(super) fn add(
         &mut self,
         picture: &Picture,
         segmentation: &Segmentation,
@@ -40,10 +56,8 @@ impl Grids {
         if self.samples.len() == MOST {
             return Ok(());
         }
-        let (width, height) = self
-            .recipe
-            .resize
-            .size_of(picture.width(), picture.height());
+        let resize = self.recipe.resize;
+        let (width, height) = resize.size_of(picture.width(), picture.height());
         let area = self.area(width, height);
         let picture = picture.resize(width, height, Filter::Bilinear).crop(area)?;
         let labels = segmentation
@@ -64,29 +78,17 @@ impl Grids {
     }
 
     /// Writes both sheets, if there is a picture.
-    pub(crate) fn save(self, out: &Path, quiet: bool) -> Result<(), Error> {
+    pub(super) fn save(self, out: &Path) -> Result<Option<SheetsWritten>, Error> {
         let Some(size) = usual_size(&self.samples) else {
-            return Ok(());
+            return Ok(None);
         };
-        let other = self
-            .samples
-            .iter()
-            .filter(|picture| picture.size() != size)
-            .count();
-        if other > 0 && !quiet {
-            note(&format!(
-                "{other} of {} pictures resized to {}×{} for the grid; --resize {}x{} makes all alike",
-                self.samples.len(),
-                size.0,
-                size.1,
-                size.0,
-                size.1,
-            ));
-        }
-        for (name, pictures) in [
-            ("image_samples.png", self.samples),
-            ("segmentation_output.png", self.overlays),
-        ] {
+        let others = self.samples.iter().filter(|picture| picture.size() != size);
+        let written = SheetsWritten {
+            pictures: self.samples.len(),
+            resized: others.count(),
+            size,
+        };
+        for (name, pictures) in SHEETS.into_iter().zip([self.samples, self.overlays]) {
             let alike = pictures.into_iter().map(|picture| {
                 if picture.size() == size {
                     picture
@@ -94,10 +96,10 @@ impl Grids {
                     picture.resize(size.0, size.1, Filter::Bilinear)
                 }
             });
-            let grid = make_grid(&alike.collect::<Vec<_>>(), ROW, PADDING)?;
-            grid.save(out.join(name))?;
+            let sheet = make_grid(&alike.collect::<Vec<_>>(), ROW, PADDING)?;
+            save_marked(&sheet, &out.join(name), "sheet")?;
         }
-        Ok(())
+        Ok(Some(written))
     }
 }
 
