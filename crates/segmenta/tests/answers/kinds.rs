@@ -78,6 +78,10 @@ fn every_kind_of_answer_says_what_the_logits_say() {
                         // Not known to be other than those of a softmax.
                         logit = value.ln();
                     }
+                    if logit.abs() > 6.0 {
+                        // Rounded away, or nearly.
+                        continue;
+                    }
                     let got = at(&back, class) - common;
                     assert!(
                         (got - logit).abs() < 2e-3 * (1.0 + logit.abs()) * logit.abs().exp(),

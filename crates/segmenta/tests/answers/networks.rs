@@ -1,5 +1,7 @@
 //! Small networks with weights that are anything, and pictures.
 
+use std::sync::LazyLock;
+
 use segmenta::{Model, ModelOptions, Picture, Preprocess, Resize};
 use segmenta_graph::Parameter;
 use segmenta_zoo::{Options, find_encoder};
@@ -23,13 +25,15 @@ pub(crate) fn fill(parameter: &Parameter) -> Vec<f32> {
         .bytes()
         .fold(7, |h: u64, b| h.wrapping_mul(31) + u64::from(b));
     let fan_in: usize = parameter.shape.iter().skip(1).product();
-    let values = noise(seed, parameter.len());
+    // One stretch of noise for all, begun elsewhere for each.
+    static NOISE: LazyLock<Vec<f32>> = LazyLock::new(|| noise(1, 1 << 16));
+    let values = NOISE.iter().cycle().skip(seed as usize % NOISE.len());
     let scale = |v: f32| match parameter.shape.len() {
         2.. => v * (6.0 / fan_in as f32).sqrt(),
         _ if parameter.name.ends_with("bias") => 0.2 * v,
         _ => 0.9 + 0.1 * v,
     };
-    values.into_iter().map(scale).collect()
+    values.take(parameter.len()).copied().map(scale).collect()
 }
 
 /// A network of SMP's on MobileNetV2, that reads pictures at their own size.

@@ -171,7 +171,7 @@ fn numbers_that_end_on_the_way_are_no_mask() {
         ..Options::new(3)
     };
     let negative = |p: &Parameter| {
-        let is_it = p.role == Role::RunningVar && p.name.contains("aspp");
+        let is_it = p.role == Role::RunningVar && p.name.contains("features.5.");
         if is_it { vec![-1.0; p.len()] } else { fill(p) }
     };
     let run = ModelOptions::default();
@@ -190,7 +190,7 @@ fn numbers_that_end_on_the_way_are_no_mask() {
         let error = model
             .segment_with(&photo, &options(tiled, flip))
             .unwrap_err();
-        assert!(error.to_string().contains("`aspp"), "{error}");
+        assert!(error.to_string().contains("`features.5."), "{error}");
         assert!(model.scores_with(&photo, &options(tiled, flip)).is_err());
     }
 }
