@@ -213,7 +213,11 @@ fn out_of_range<'a>(
                 if pixels == 1 { "" } else { "s" }
             )
         };
-        let text = values_text(&wrong, pixels);
+        let mut text = values_text(&wrong, pixels);
+        if wrong.len() > NAMED_VALUES {
+            let all = wrong.iter().map(|&value| marks.values[usize::from(value)]);
+            text += &format!(", {} pixels in all", all.sum::<u64>());
+        }
         finding.add(format!("{}: {text}", mask_name(dataset, item)));
     }
     let meaning = dataset.meaning();
@@ -242,11 +246,14 @@ fn out_of_range<'a>(
     finding
 }
 
+/// So many values of a mask are named.
+const NAMED_VALUES: usize = 10;
+
 /// `value 200`, `values 3, 7, 200`, the first ten.
 fn values_text(values: &[u8], text: impl Fn(&u8) -> String) -> String {
-    let shown: Vec<String> = values.iter().take(10).map(text).collect();
-    let more = if values.len() > 10 {
-        format!(" and {} more", values.len() - 10)
+    let shown: Vec<String> = values.iter().take(NAMED_VALUES).map(text).collect();
+    let more = if values.len() > NAMED_VALUES {
+        format!(" and {} more", values.len() - NAMED_VALUES)
     } else {
         String::new()
     };

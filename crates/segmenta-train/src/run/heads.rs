@@ -174,9 +174,9 @@ mod tests {
         let [taken, mut parameters] =
             [1, 2].map(|seed| Parameters::initial(&network, seed, &device));
         let card = serde_json::json!({
-            "format_version": segmenta_weights::CARD_VERSION, "architecture": "unet", "encoder": "mobilenet_v2",
-            "classes": theirs, "in_channels": 3,
-            "preprocessing": {"resize": {"kind": "none"}, "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]},
+            "format-version": segmenta_weights::CARD_VERSION, "architecture": "unet", "encoder": "mobilenet_v2",
+            "classes": theirs, "in-channels": 3,
+            "preprocessing": {"resize": "none", "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]},
         });
         let card: ModelCard = serde_json::from_value(card).unwrap();
         let metadata: BTreeMap<String, String> = card.to_metadata().unwrap();
