@@ -128,7 +128,6 @@ impl OrText for Option<toml::Value> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::run::Config;
 
     fn parse(settings: &[&str]) -> Result<Config, String> {
