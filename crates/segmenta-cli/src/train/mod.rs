@@ -200,7 +200,7 @@ pub(super) fn with_flags(error: RunError) -> anyhow::Error {
         RunError::Checkpoint { .. } => "--overwrite",
         RunError::Differs { .. } => "-o DIR; --overwrite",
         RunError::OtherData { .. } => "--data DIR, -o DIR",
-        RunError::NotFinite { .. } => "--set train.clip.norm=1, --set optimizer.lr=…",
+        RunError::NotFinite { .. } => "--overwrite --set train.clip.norm=1",
         _ => return error.into(),
     };
     let text = format!("{error} ({flags})");

@@ -1,7 +1,7 @@
 //! `last.safetensors`: all that a run needs to go on as if it had not stopped.
 //!
 //! Parameters lie under their state-dict names, the optimiser's state under `optimizer/`, averaged weights under
-//! `ema/`; where the run is stands in the metadata as JSON. Written beside and renamed, so that it is whole or the
+//! `ema/`; where the run is stands in the metadata as TOML. Written beside and renamed, so that it is whole or the
 //! one before.
 
 use std::collections::BTreeMap;
@@ -55,27 +55,36 @@ impl Progress {
         Self::of(&StateDict::open(path)?, path)
     }
 
-    /// As it stands in a checkpoint: only what can be read again is written over the one before.
-    fn to_json(&self, path: &Path) -> Result<String, RunError> {
+    /// As it stands in a checkpoint: only what is read again to the bit is written over the one before. TOML, for
+    /// `serde_json` reads some numbers to their neighbour.
+    fn to_text(&self, path: &Path) -> Result<String, RunError> {
         let wrong = |problem: String| RunError::Checkpoint {
             problem,
             path: path.display().to_string(),
             remedy: "the one before is kept; report it: this should not happen",
         };
-        let json = serde_json::to_string(self)
+        let text = toml::to_string(self)
             .map_err(|e| wrong(format!("a checkpoint cannot be written ({e})")))?;
-        match serde_json::from_str::<Self>(&json) {
-            Ok(read) if read == *self => Ok(json),
+        match Self::parse(&text) {
+            Ok(read) if read == *self => Ok(text),
             Ok(_) => Err(wrong("a checkpoint would be read otherwise".into())),
             Err(e) => Err(wrong(format!("a checkpoint could not be read again ({e})"))),
         }
     }
 
+    /// JSON is what earlier versions wrote.
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.starts_with('{') {
+            return serde_json::from_str(text).map_err(|e| e.to_string());
+        }
+        toml::from_str(text).map_err(|e| e.message().to_string())
+    }
+
     fn of(dict: &StateDict, path: &Path) -> Result<Self, RunError> {
-        let json = dict.metadata().get(KEY);
-        let json = json.ok_or_else(|| wrong("no checkpoint of a run".into(), path))?;
+        let text = dict.metadata().get(KEY);
+        let text = text.ok_or_else(|| wrong("no checkpoint of a run".into(), path))?;
         let other = |e| wrong(format!("a checkpoint of another version ({e})"), path);
-        serde_json::from_str(json).map_err(other)
+        Self::parse(text).map_err(other)
     }
 }
 
@@ -145,8 +154,8 @@ impl Kept<'_> {
         }
         check_finite(&all, &progress)?;
         let views: Vec<_> = all.iter().map(|(n, s, v)| (&**n, &s[..], &v[..])).collect();
-        let json = progress.to_json(path)?;
-        save(path, &views, &BTreeMap::from([(KEY.to_string(), json)]))?;
+        let text = progress.to_text(path)?;
+        save(path, &views, &BTreeMap::from([(KEY.to_string(), text)]))?;
         Ok(())
     }
 
@@ -200,20 +209,43 @@ mod tests {
             best: Some(1.0 / 3.0),
             ..Progress::default()
         };
-        let json = good.to_json(path).unwrap();
-        assert_eq!(serde_json::from_str::<Progress>(&json).unwrap(), good);
-        // JSON has no NaN: it would be written as null, and no number be read.
+        assert_eq!(
+            Progress::parse(&good.to_text(path).unwrap()),
+            Ok(good.clone())
+        );
+        let old = serde_json::to_string(&good).unwrap();
+        assert_eq!(Progress::parse(&old).unwrap().epochs, 0);
+        // Numbers of all sizes, to the bit: of 1000 some would come back as their neighbours from JSON.
+        let mut bits = 0x9e37_79b9_7f4a_7c15_u64;
+        for n in 0..1000 {
+            bits = bits.wrapping_mul(0xd134_2543_de82_ef95).wrapping_add(n);
+            let share = (bits >> 11) as f64 / (1_u64 << 53) as f64;
+            let progress = Progress {
+                steps: bits >> 20,
+                loss: share * 10_f64.powi(n as i32 % 60 - 30),
+                seconds: [share * 1e3, share / 7.0],
+                best: Some(share),
+                plateau: Some(PlateauState {
+                    lr: share,
+                    best: Some(share / 3.0),
+                    bad: n,
+                    cooldown: 1,
+                }),
+                ..Progress::default()
+            };
+            progress.to_text(path).unwrap();
+        }
         for bad in [
             Progress {
                 loss: f64::NAN,
                 ..Progress::default()
             },
             Progress {
-                best: Some(f64::INFINITY),
+                best: Some(f64::NAN),
                 ..Progress::default()
             },
         ] {
-            let error = bad.to_json(path).unwrap_err().to_string();
+            let error = bad.to_text(path).map(|_| ()).unwrap_err().to_string();
             assert!(error.contains("last.safetensors"), "{error}");
         }
     }

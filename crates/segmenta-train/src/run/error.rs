@@ -38,7 +38,7 @@ pub enum RunError {
     Checked(String),
     /// A loss, gradient or logit that is no number.
     #[error(
-        "{what} became {value} at step {step} (epoch {epoch}){} · learn more slowly (optimizer.lr), or limit gradients (train.clip.norm=1)",
+        "{what} became {value} at step {step} (epoch {epoch}){} · what was kept before stays; begin anew and learn more slowly (optimizer.lr), or limit gradients (train.clip.norm=1)",
         first(place.as_ref())
     )]
     NotFinite {

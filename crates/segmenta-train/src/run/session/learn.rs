@@ -85,7 +85,7 @@ impl Session {
     /// a look at each value. The parameters are as they were before it.
     fn strange(&mut self, what: String, value: f32) -> RunError {
         let moment = format!("before step {}", self.progress.steps + 1);
-        let remedy = "learn more slowly (optimizer.lr), or limit gradients (train.clip.norm=1)";
+        let remedy = "what was kept before stays; begin anew and learn more slowly (optimizer.lr), or limit gradients (train.clip.norm=1)";
         if let Err(error) = check_parameters(self.engine.parameters(), &moment, remedy) {
             return error;
         }

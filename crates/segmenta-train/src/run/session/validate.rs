@@ -39,7 +39,7 @@ impl Session {
         check_parameters(
             &parameters,
             &format!("after step {}", self.progress.steps),
-            "what was kept before stays: learn more slowly (optimizer.lr), or limit gradients (train.clip.norm=1)",
+            "what was kept before stays; begin anew and learn more slowly (optimizer.lr), or limit gradients (train.clip.norm=1)",
         )?;
         let options = EvaluatorOptions {
             threads: self.engine.threads().count(),
