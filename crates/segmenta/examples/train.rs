@@ -58,10 +58,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 
     // What it left is a model like any other.
-    let options = ModelOptions {
-        weights: Some(outcome.model.clone()),
-        ..ModelOptions::default()
-    };
+    let options = ModelOptions::new().weights(&outcome.model);
     let model = Model::open(&options, &mut |_| {})?;
     let Scene { picture, .. } = Scene::generate(1000, 96, 72)?;
     for class in model.segment(&picture)?.shares() {

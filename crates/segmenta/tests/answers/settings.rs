@@ -100,12 +100,8 @@ fn small(architecture: &Architecture, classes: usize) -> Options {
 
 /// The network, or none if it is refused in words that say what it takes.
 fn built(architecture: &Architecture, options: &Options) -> Option<Model> {
-    let run = ModelOptions {
-        threads: 1,
-        // Nothing is made ready for a second run.
-        memory: WeightMemory::Low,
-        ..ModelOptions::default()
-    };
+    // Nothing is made ready for a second run.
+    let run = ModelOptions::new().threads(1).memory(WeightMemory::Low);
     match Model::untrained(architecture.name, options, &run, fill) {
         Ok(model) => Some(model.with_preprocess(Preprocess {
             resize: Resize::None,
@@ -203,10 +199,7 @@ fn every_setting_of(architecture: &Architecture) {
         let plain = built(architecture, &options).unwrap();
         check(&plain, architecture.has_encoder && classes == 3, name);
         if architecture.has_aux && classes == 1 {
-            let run = ModelOptions {
-                outputs: vec!["aux".into()],
-                ..ModelOptions::default()
-            };
+            let run = ModelOptions::new().outputs(["aux"]);
             let options = Options {
                 aux: true,
                 ..options
