@@ -17,13 +17,14 @@ import warnings
 import numpy as np
 import segmentation_models_pytorch as smp
 import torch
+import torch.nn.utils.prune
 import torchvision
 from torch import nn
 
 warnings.filterwarnings("ignore")
 torch.manual_seed(0)
 torch.set_num_threads(1)
-X = torch.randn(1, 3, 64, 96)
+X = torch.randn(1, 3, 128, 192)
 
 
 def settled(net):
