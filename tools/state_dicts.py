@@ -124,7 +124,7 @@ def cases():
         less = copy.deepcopy(unet)
         less.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in rounded.items()})
         yield str(kind), rounded, logits(less), []
-    yield "channels last", unet.to(memory_format=torch.channels_last).state_dict(), y, []
+    yield "channels last", copy.deepcopy(unet).to(memory_format=torch.channels_last).state_dict(), y, []
     one = torch.cat([v.flatten() for v in s.values() if v.is_floating_point()])
     shared, at = {}, 0
     for name, value in s.items():
