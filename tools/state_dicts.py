@@ -17,13 +17,14 @@ import warnings
 import numpy as np
 import segmentation_models_pytorch as smp
 import torch
+import torch.nn.utils.prune
 import torchvision
 from torch import nn
 
 warnings.filterwarnings("ignore")
 torch.manual_seed(0)
 torch.set_num_threads(1)
-X = torch.randn(1, 3, 64, 96)
+X = torch.randn(1, 3, 128, 192)
 
 
 def settled(net):
@@ -123,7 +124,7 @@ def cases():
         less = copy.deepcopy(unet)
         less.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in rounded.items()})
         yield str(kind), rounded, logits(less), []
-    yield "channels last", unet.to(memory_format=torch.channels_last).state_dict(), y, []
+    yield "channels last", copy.deepcopy(unet).to(memory_format=torch.channels_last).state_dict(), y, []
     one = torch.cat([v.flatten() for v in s.values() if v.is_floating_point()])
     shared, at = {}, 0
     for name, value in s.items():

@@ -275,23 +275,28 @@ impl Asked<'_> {
             Some((_, _, mismatch)) if matches!(mismatch.cause(), Cause::Classes { .. }) => {
                 return mismatch.into();
             }
-            nearest => nearest.map(|(architecture, encoder, mismatch)| {
+            nearest => nearest,
+        };
+        // A network without its head, all of whose encoder is there, is that encoder.
+        let headless = nearest.as_ref().is_none_or(|(architecture, _, mismatch)| {
+            let head = find(architecture)
+                .map(|a| a.classes_entry)
+                .unwrap_or_default();
+            mismatch.missing.iter().any(|name| name == head)
+        });
+        let alone = if headless { self.encoder_alone() } else { None };
+        let nearest = nearest.filter(|_| alone.is_none());
+        Error::Unrecognised {
+            file: self.source.into(),
+            encoder: alone,
+            names: self.weights.names().take(3).map(Into::into).collect(),
+            nearest: nearest.map(|(architecture, encoder, mismatch)| {
                 Box::new(Nearest {
                     architecture,
                     encoder,
                     mismatch: *mismatch,
                 })
             }),
-        };
-        Error::Unrecognised {
-            file: self.source.into(),
-            encoder: if nearest.is_none() {
-                self.encoder_alone()
-            } else {
-                None
-            },
-            names: self.weights.names().take(3).map(Into::into).collect(),
-            nearest,
         }
     }
 

@@ -290,12 +290,12 @@ pub(crate) fn recognise(name: &Scope, shape_of: ShapeOf<'_>) -> Option<&'static 
     whole.max_by_key(|c| c.entries).map(|c| c.encoder)
 }
 
-/// The encoder most of whose entries are there, where no encoder has all of its.
+/// The encoder most of whose entries are there, whole or not: of a damaged one all of a shallower one may be there.
 pub(crate) fn nearest_encoder(name: &Scope, shape_of: ShapeOf<'_>) -> Option<&'static Encoder> {
     let likely = compared(name, shape_of).filter(|c| 2 * c.fitting > c.entries);
     // Of two that agree in as many entries, the one that lacks fewer.
     likely
-        .max_by_key(|c| (c.fitting, std::cmp::Reverse(c.entries)))
+        .max_by_key(|c| (c.present, std::cmp::Reverse(c.entries)))
         .map(|c| c.encoder)
 }
 
@@ -303,7 +303,10 @@ pub(crate) fn nearest_encoder(name: &Scope, shape_of: ShapeOf<'_>) -> Option<&'s
 struct Compared {
     encoder: &'static Encoder,
     entries: usize,
+    /// Those that are there, or need not be.
     fitting: usize,
+    /// Those that are there.
+    present: usize,
 }
 
 /// Those encoders whose family's entry is there.
@@ -320,14 +323,20 @@ fn compared<'a>(name: &'a Scope, shape_of: ShapeOf<'a>) -> impl Iterator<Item = 
     let compare = move |encoder: &'static Encoder| {
         let (graph, _) = encoder.alone(name, 3).ok()?;
         let on_input = graph.input_parameters();
-        let fitting = graph
+        let fits = graph
             .parameters()
             .iter()
             .filter(|p| is_there(p, on_input.contains(&p.name)));
+        let (mut fitting, mut present) = (0, 0);
+        for parameter in fits {
+            fitting += 1;
+            present += usize::from(shape_of(&parameter.name).is_some());
+        }
         Some(Compared {
             encoder,
-            fitting: fitting.count(),
             entries: graph.parameters().len(),
+            fitting,
+            present,
         })
     };
     likely

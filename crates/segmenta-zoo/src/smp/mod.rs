@@ -23,7 +23,7 @@ use std::ops::RangeInclusive;
 
 use segmenta_graph::{Builder, Filter, Graph, GraphError, InitRule, Node, Scope};
 
-use crate::encoders::{Encoder, Features, OutputStride, Site, nearest_encoder, recognise};
+use crate::encoders::{Encoder, Features, OutputStride, Site, nearest_encoder};
 use crate::options::Options;
 use crate::settings::{Channels, Interpolation, LabelHead, Norm, Settings};
 
@@ -265,7 +265,7 @@ fn each_width_fits(settings: &Settings, decoder: &Decoder, depth: usize) -> Resu
 /// What a state dict says of the options with which its network was built.
 pub(crate) fn read_options(decoder: &Decoder, options: &mut Options, shape_of: ShapeOf<'_>) {
     let name = &Scope::root() / "encoder";
-    options.encoder = recognise(&name, shape_of).or_else(|| nearest_encoder(&name, shape_of));
+    options.encoder = nearest_encoder(&name, shape_of);
     (decoder.read)(&mut options.settings, shape_of);
     options.settings.aux_params =
         extent(shape_of, "classification_head.3.weight", 0).map(LabelHead::new);
