@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use segmenta_weights::{Expected, ModelCard, StateDict, Statistics};
+use segmenta_weights::{Expected, ModelCard, Search, StateDict, Statistics};
 
 /// Numbers that one tensor may have for it to be read.
 const LITTLE: u64 = 1 << 16;
@@ -26,11 +26,22 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let name = dict.names().last().unwrap_or_default().to_string();
     let expected = [Expected {
+        former: name.rsplit('.').next().map(Into::into),
         name,
         shape: vec![1],
         required: true,
     }];
-    let _ = dict
-        .check(&expected)
-        .map_err(|mismatch| mismatch.to_string());
+    for search in [
+        Search::new(),
+        Search::new().by_order(true),
+        Search::new().key(Some("model".into())),
+    ] {
+        match dict.find(&expected, &search) {
+            Ok(found) => {
+                assert!(found.weights.len() <= dict.len());
+                let _ = found.taken.summary();
+            }
+            Err(error) => assert!(!error.to_string().is_empty()),
+        }
+    }
 });

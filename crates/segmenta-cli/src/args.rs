@@ -12,7 +12,7 @@ use segmenta_runtime::Isa;
 
 use super::bench::BenchArgs;
 use super::data::DataArgs;
-use super::values::{crop, deviation, fraction, mean, number, resize, shape};
+use super::values::{crop, deviation, fraction, mean, number, probability, resize, shape, tile};
 
 static VERSION: LazyLock<String> = LazyLock::new(|| {
     let isa = Isa::available().into_iter().map(|isa| isa.to_string());
@@ -126,7 +126,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = NETWORK)]
 pub(crate) struct ModelArgs {
-    /// The network, as `segmenta models` lists them. A model file knows its own
+    /// The network, as `segmenta models` lists them. A model file knows its own, and the tensors' names usually say it
     #[arg(short, long, value_name = "NAME")]
     pub(crate) model: Option<String>,
     /// The encoder, for networks that take one, as `segmenta models encoders` lists them. Usually the weights say it
@@ -138,6 +138,13 @@ pub(crate) struct ModelArgs {
     /// Weights: .pth, .pt or .safetensors. Without it the published ones are pulled on first use
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) weights: Option<PathBuf>,
+    /// Which of a checkpoint's networks to take, by its key: ema_state_dict. Needed where it holds several
+    #[arg(long, value_name = "KEY")]
+    pub(crate) weights_key: Option<String>,
+    /// How tensors of the file find their place: `by-order` takes them one after the other, by shape, for networks
+    /// of your own that have the same layers under other names [default: by-name]
+    #[arg(long, value_name = "HOW")]
+    pub(crate) names: Option<NameUse>,
     /// Number of classes. Usually the weights say it
     #[arg(long, value_name = "N", value_parser = number(1..=256))]
     pub(crate) classes: Option<usize>,
@@ -148,6 +155,15 @@ pub(crate) struct ModelArgs {
     /// slower, in a third of it [default: brief for one picture, otherwise ample]
     #[arg(long, value_name = "HOW MUCH")]
     pub(crate) memory: Option<MemoryUse>,
+}
+
+/// How tensors of a file find their place.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum NameUse {
+    // By their names, behind whatever prefix.
+    ByName,
+    // By their order and shapes.
+    ByOrder,
 }
 
 /// How much memory weights may take.
@@ -196,6 +212,9 @@ pub(crate) struct Predict {
     pub(crate) recipe: Option<String>,
     #[command(flatten)]
     pub(crate) model: ModelArgs,
+    /// Of a network of one class: the probability above which a pixel is of it [default: the model file's, or 0.5]
+    #[arg(long, value_name = "P", value_parser = probability, help_heading = NETWORK)]
+    pub(crate) threshold: Option<f32>,
 
     /// Folder for what is written; made if it is not there
     #[arg(short, long, value_name = "DIR", default_value = "segmentation", help_heading = WRITTEN, value_hint = ValueHint::DirPath)]
@@ -249,7 +268,7 @@ pub(crate) struct Predict {
     /// Tiles of this many pixels, blended: for pictures of any size, at full resolution
     ///
     /// Memory is bounded by the tile, and --resize is `none` unless given.
-    #[arg(long, value_name = "PIXELS", conflicts_with = "center_crop", value_parser = number(16..=16384), help_heading = NETWORK)]
+    #[arg(long, value_name = "PIXELS", conflicts_with = "center_crop", value_parser = tile, help_heading = NETWORK)]
     pub(crate) tile: Option<usize>,
     /// How far tiles overlap [default: an eighth of a tile, at most 64]
     #[arg(long, value_name = "PIXELS", requires = "tile", help_heading = NETWORK)]
@@ -349,9 +368,9 @@ pub(crate) struct Pull {
     pub(crate) all: bool,
 }
 
-/// What is in a file of weights: names, types, shapes, statistics.
+/// What is in a file of weights: names, types, shapes, statistics, and the network that they are of.
 ///
-/// Reads .pth and .pt of every PyTorch (nothing in them is ever executed) and .safetensors.
+/// Reads .pth, .pt and .ckpt of every PyTorch (nothing in them is ever executed) and .safetensors.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -364,6 +383,9 @@ pub(crate) struct Weights {
     /// Only tensors whose name contains this
     #[arg(long, value_name = "TEXT")]
     pub(crate) filter: Option<String>,
+    /// Name the network under this key of a checkpoint, where it holds several
+    #[arg(long, value_name = "KEY")]
+    pub(crate) weights_key: Option<String>,
     /// Do not read the numbers: faster on large files
     #[arg(long)]
     pub(crate) no_stats: bool,
@@ -387,9 +409,12 @@ pub(crate) struct Forward {
     /// The .npy file to write: f32, NCHW
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) output: PathBuf,
-    /// Which of the network's results: out, aux
+    /// Which of the network's results: out, aux, label
     #[arg(long, default_value = "out")]
     pub(crate) name: String,
+    /// Write the result even if NaN or infinities are among its numbers or the tensor's
+    #[arg(long)]
+    pub(crate) allow_nan: bool,
 }
 
 /// The whole job on pictures made here: no data, no download.
@@ -402,7 +427,7 @@ pub(crate) struct Demo {
     #[arg(short, long, value_name = "DIR", default_value = "segmenta-demo", value_hint = ValueHint::DirPath)]
     pub(crate) out: PathBuf,
     /// Train nothing: take the small network that is part of this program. A second
-    #[cfg(feature = "train")]
+    // A program that was built without training does so in any case.
     #[arg(long)]
     pub(crate) quick: bool,
     /// Sets a key of the training's recipe: --set train.epochs=3

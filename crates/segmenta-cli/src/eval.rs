@@ -15,11 +15,15 @@ use super::message::{STRONG, Usage, count, explain, result, shown, warning};
 use super::model;
 use super::progress::Progress;
 use super::table::Table;
+use super::values::probability;
 
 #[derive(Debug, Args)]
 pub(crate) struct Eval {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
+    /// Of a network of one class: the probability above which a pixel is of it [default: the model file's, or 0.5]
+    #[arg(long, value_name = "P", value_parser = probability)]
+    pub(crate) threshold: Option<f32>,
     /// The folder of the data set
     #[arg(long, value_name = "DIR", required_unless_present = "images", conflicts_with = "images", value_hint = ValueHint::DirPath)]
     pub(crate) data: Option<PathBuf>,
@@ -49,7 +53,9 @@ pub(crate) struct Eval {
 
 pub(crate) fn run(args: &Eval, quiet: bool) -> anyhow::Result<()> {
     let dataset = dataset(args)?;
-    let model = model::open(&model::options(&args.model)?, quiet)?;
+    let mut options = model::options(&args.model)?;
+    options.threshold = args.threshold;
+    let model = model::open(&options, quiet)?;
     let by = if args.by_place {
         MatchBy::Place
     } else {

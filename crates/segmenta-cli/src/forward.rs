@@ -4,8 +4,11 @@ use std::fs;
 
 use anyhow::anyhow;
 
+use segmenta::Failure;
+use segmenta_runtime::{RuntimeError, check_input};
+
 use super::args::Forward;
-use super::message::{explain_for, note, reason, shown};
+use super::message::{explain_failure, note, reason, shown};
 use super::{model, npy};
 
 pub(crate) fn run(args: &Forward, quiet: bool) -> anyhow::Result<()> {
@@ -21,8 +24,22 @@ pub(crate) fn run(args: &Forward, quiet: bool) -> anyhow::Result<()> {
     let mut options = model::options(&args.model)?;
     options.outputs = vec![args.name.clone()];
     let model = model::open(&options, quiet)?;
-    let results = model.engine().forward(&input.data, input.shape);
-    let results = results.map_err(|error| anyhow!(explain_for(&args.input, &error.into())))?;
+    let results = if args.allow_nan {
+        model.engine().forward(&input.data, input.shape)
+    } else {
+        check_input(&input.data, input.shape)
+            .and_then(|()| model.engine().forward_finite(&input.data, input.shape))
+    };
+    let results = results.map_err(|error| {
+        let is_nan = is_not_finite(&error);
+        let text = explain_failure(&Failure::new(args.input.clone(), error.into()));
+        let remedy = if is_nan {
+            "; --allow-nan writes them all the same"
+        } else {
+            ""
+        };
+        anyhow!("{text}{remedy}")
+    })?;
     let result = &results[0];
     segmenta_image::write_atomic(&args.output, &npy::write(result))?;
     if !quiet {
@@ -31,4 +48,11 @@ pub(crate) fn run(args: &Forward, quiet: bool) -> anyhow::Result<()> {
         note(&format!("{from} → {} {to} → {output}", args.name));
     }
     Ok(())
+}
+
+fn is_not_finite(error: &RuntimeError) -> bool {
+    matches!(
+        error,
+        RuntimeError::NotFinite { .. } | RuntimeError::InputNotFinite { .. }
+    )
 }

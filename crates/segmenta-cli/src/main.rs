@@ -7,7 +7,6 @@ mod data;
 mod demo;
 mod eval;
 mod forward;
-mod inputs;
 mod message;
 mod model;
 mod models;

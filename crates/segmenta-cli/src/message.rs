@@ -5,7 +5,9 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use clap::builder::styling::{AnsiColor, Style};
+use segmenta::{DataError, Failure};
 use segmenta_runtime::RuntimeError;
+use segmenta_weights::{Cause, Taken};
 
 /// A command that was called in a way that cannot be: exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +31,16 @@ pub(crate) fn is_usage(error: &anyhow::Error) -> bool {
         || error.is::<segmenta_zoo::ZooError>()
         || matches!(
             error.downcast_ref(),
-            Some(Error::Zoo(_) | Error::Unspecified(_) | Error::Setting(_))
+            Some(
+                Error::Zoo(_)
+                    | Error::Model(_)
+                    | Error::Unspecified(_)
+                    | Error::Setting(_)
+                    | Error::Threshold(_)
+                    | Error::Names { .. }
+                    | Error::Ambiguous { .. }
+                    | Error::Key(_)
+            )
         )
 }
 
@@ -69,6 +80,9 @@ pub(crate) const FAINT: Style = Style::new().dimmed();
 pub(crate) fn error(error: &anyhow::Error) {
     let text = match error.downcast_ref::<segmenta::Error>() {
         Some(error) => explain(error),
+        None if matches!(error.downcast_ref(), Some(DataError::Unrecognised(_))) => error
+            .to_string()
+            .replace("or say its kind", "or say --kind"),
         // Causes are told in the message; they are kept below it for the exit code.
         None => error.to_string(),
     };
@@ -96,25 +110,102 @@ fn labelled(label: &str, color: AnsiColor, text: &str) {
 
 /// A library error with what the command line can do about it.
 pub(crate) fn explain(error: &segmenta::Error) -> String {
+    use segmenta::{Error, InputError, ModelError, OutputError};
+
+    let text = error.to_string();
     match error {
-        segmenta::Error::Runtime(RuntimeError::Memory { .. }) => {
+        Error::Runtime(RuntimeError::Memory { .. }) => {
             format!("{error} · try --tile 512, a smaller --resize or a smaller --batch")
         }
-        _ => error.to_string(),
+        Error::Mismatch(mismatch) => {
+            format!("{} · {}", mismatch.problem(), mend(&mismatch.cause()))
+        }
+        Error::Unrecognised {
+            nearest: Some(nearest),
+            ..
+        } => {
+            let how = format!("--model {}", nearest.architecture);
+            let encoder = nearest.encoder.map(|e| format!(" --encoder {e}"));
+            let cause = mend(&nearest.mismatch.cause());
+            let problem = nearest.mismatch.problem();
+            let problem = problem
+                .split_once(": ")
+                .map_or(&*problem, |(_, differs)| differs);
+            format!(
+                "no network has these names; the nearest is {nearest} ({how}{}): {problem} · {cause}",
+                encoder.unwrap_or_default()
+            )
+        }
+        Error::Unrecognised { encoder: None, .. } => {
+            format!("{error} (--model NAME --names by-order)")
+        }
+        Error::Unrecognised { .. } => {
+            format!("{error} (segmenta train … --set model.encoder_weights=FILE)")
+        }
+        Error::Ambiguous { .. } => format!("{error} with --model"),
+        Error::AnotherNetwork { architecture, .. } => {
+            format!("{error} (--model {architecture}, or without --model, --encoder and --set)")
+        }
+        Error::Key(_) => format!("{error}: give one of them with --weights-key"),
+        Error::Order(_) => format!("{error} (--model, --encoder, --classes)"),
+        Error::Model(ModelError::Unnamed) => remedied(
+            &text,
+            "give an architecture with --model, a model file with --weights, or both",
+        ),
+        Error::Model(ModelError::Unpublished(_)) => remedied(&text, "give a file with --weights"),
+        Error::Model(ModelError::OtherArchitecture { .. }) => remedied(&text, "leave --model out"),
+        Error::Model(ModelError::Setting { name, value, .. }) => {
+            remedied(&text, &format!("--set {name}={value}"))
+        }
+        Error::Input(InputError::NoMatch(_)) => remedied(&text, "check it, and put it in quotes"),
+        Error::Output(OutputError::Replaces(_)) => {
+            remedied(&text, "name another folder with -o, or leave --grid out")
+        }
+        Error::Output(_) => remedied(&text, "name another with -o"),
+        _ => text,
     }
 }
 
-/// Why a file failed, in one line that names it whatever its name is made of.
-pub(crate) fn explain_for(path: &Path, error: &segmenta::Error) -> String {
-    let (raw, shown) = (path.display().to_string(), shown(path).to_string());
-    let text = explain(error).replace(&raw, &shown);
-    if text.contains(&shown) {
-        return text;
+/// What to type where weights do not fit.
+pub(crate) fn mend(cause: &Cause) -> String {
+    match cause {
+        Cause::Classes { found, .. } => {
+            format!("the file is for {found} classes: leave --classes out, or give --classes {found}")
+        }
+        Cause::Relative => {
+            "the network is a near relative of the file's: try another --encoder, or the options with which it \
+             was built (--set)"
+                .into()
+        }
+        Cause::Stranger => {
+            "the file is of another network: leave --model out, or, if the names are its author's own, add \
+             --names by-order"
+                .into()
+        }
+        other => other.to_string(),
     }
-    // What · where · how to mend.
-    match text.split_once(" · ") {
-        Some((what, remedy)) => format!("{what} · {shown} · {remedy}"),
-        None => format!("{text} · {shown}"),
+}
+
+/// What was taken from a file of weights, in one line; `None` where it holds the network and nothing else.
+pub(crate) fn taken(taken: &Taken, file: &str) -> Option<String> {
+    let how = taken.others.first().map(|other| {
+        let key = other.trim_end_matches('.');
+        format!(" · --weights-key {key} takes the other")
+    });
+    let summary = taken.summary()?;
+    Some(format!("{summary} · {file}{}", how.unwrap_or_default()))
+}
+
+/// Why a file failed, in one line that names it, with what the command line can do about it.
+pub(crate) fn explain_failure(failure: &Failure) -> String {
+    failure.name_in(&explain(failure.error()))
+}
+
+/// `what · where · remedy` with another remedy: what to type, in place of what to do.
+fn remedied(text: &str, remedy: &str) -> String {
+    match text.rsplit_once(" · ") {
+        Some((what, _)) => format!("{what} · {remedy}"),
+        None => format!("{text} · {remedy}"),
     }
 }
 
@@ -148,7 +239,8 @@ mod tests {
             shape,
             bytes: 1 << 34,
         };
-        let text = explain_for(Path::new("a\nb.jpg"), &short.into());
+        let failure = Failure::new("a\nb.jpg".into(), short.into());
+        let text = explain_failure(&failure);
         assert!(text.contains(" · a\\nb.jpg · try --tile 512"), "{text}");
         assert!(!text.contains('\n'), "{text}");
     }

@@ -1,29 +1,33 @@
 //! The network that the arguments name, loaded.
 
-use segmenta::{Model, ModelOptions, WeightMemory};
+use segmenta::{Model, ModelOptions, Names, WeightMemory};
 use segmenta_runtime::Isa;
 
-use super::args::{MemoryUse, ModelArgs};
-use super::message::{Usage, count, warning};
+use super::args::{MemoryUse, ModelArgs, NameUse};
+use super::message::{Usage, count, note, taken, warning};
 use super::progress;
 
 /// The arguments as the library takes them, with the instruction set that the environment asks for.
 pub(crate) fn options(args: &ModelArgs) -> anyhow::Result<ModelOptions> {
-    Ok(ModelOptions {
-        architecture: args.model.clone(),
-        encoder: args.encoder.clone(),
-        settings: args.set.clone(),
-        weights: args.weights.clone(),
-        classes: args.classes,
-        outputs: Vec::new(),
-        threads: args.threads.unwrap_or(0),
-        isa: isa()?,
-        memory: match args.memory {
-            Some(MemoryUse::Ample) | None => WeightMemory::Ample,
-            Some(MemoryUse::Brief) => WeightMemory::Brief,
-            Some(MemoryUse::Low) => WeightMemory::Low,
-        },
-    })
+    let mut options = ModelOptions::new();
+    options.architecture.clone_from(&args.model);
+    options.encoder.clone_from(&args.encoder);
+    options.settings.clone_from(&args.set);
+    options.weights.clone_from(&args.weights);
+    options.weights_key.clone_from(&args.weights_key);
+    options.names = match args.names {
+        Some(NameUse::ByOrder) => Names::ByOrder,
+        Some(NameUse::ByName) | None => Names::ByName,
+    };
+    options.classes = args.classes;
+    options.threads = args.threads.unwrap_or(0);
+    options.isa = isa()?;
+    options.memory = match args.memory {
+        Some(MemoryUse::Ample) | None => WeightMemory::Ample,
+        Some(MemoryUse::Brief) => WeightMemory::Brief,
+        Some(MemoryUse::Low) => WeightMemory::Low,
+    };
+    Ok(options)
 }
 
 /// Loads the model; says which download it waits for and what of the weights it has no use for.
@@ -46,6 +50,10 @@ pub(crate) fn open(options: &ModelOptions, quiet: bool) -> anyhow::Result<Model>
             names.join(", "),
             model.description().source,
         ));
+    }
+    let told = taken(model.taken(), &model.description().source);
+    if let Some(told) = told.filter(|_| !quiet) {
+        note(&told);
     }
     Ok(model)
 }

@@ -96,7 +96,7 @@ pub(crate) fn list_encoders(as_json: bool) -> anyhow::Result<()> {
             .iter()
             .map(|s| json!({"channels": s.channels, "stride": s.stride}));
         rows.push(json!({
-            "name": encoder.name, "family": family.name, "dilates": family.dilates, "parameters": count,
+            "name": encoder.name, "family": family.name, "dilates": family.dilates(), "parameters": count,
             "stages": described.collect::<Vec<_>>(),
         }));
         let mut cells = vec![encoder.name.to_string(), grouped(count as u64)];
@@ -135,10 +135,7 @@ pub(crate) fn show(args: &Show) -> anyhow::Result<()> {
         .summary(args.input, &[])
         .map_err(|error| Usage(error.to_string()))?;
     let outputs: Vec<String> = graph.outputs().iter().map(|o| o.name.clone()).collect();
-    let wanted = ModelOptions {
-        outputs,
-        ..ModelOptions::default()
-    };
+    let wanted = ModelOptions::new().outputs(outputs);
     let zeros = |parameter: &segmenta_graph::Parameter| vec![0.0; parameter.len()];
     let model = Model::untrained(&args.name, &options, &wanted, zeros)?;
     let memory = model

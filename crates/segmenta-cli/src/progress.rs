@@ -52,6 +52,11 @@ impl Progress {
         }
     }
 
+    /// Writes lines while the bar stands aside.
+    pub(crate) fn around(&self, write: impl FnOnce()) {
+        self.bar.suspend(write);
+    }
+
     /// Takes the bar away.
     pub(crate) fn clear(&self) {
         self.bar.finish_and_clear();

@@ -2,11 +2,12 @@
 
 use std::fmt::Write;
 
+use segmenta::Recognised;
 use segmenta_weights::{ModelCard, StateDict, Statistics, TensorInfo};
 use serde_json::{Value, json};
 
 use super::args::Weights;
-use super::message::{FAINT, Usage, count, result, shown, warning};
+use super::message::{FAINT, Usage, count, explain, result, shown, taken, warning};
 use super::table::{Table, grouped};
 
 pub(crate) fn run(args: &Weights) -> anyhow::Result<()> {
@@ -44,16 +45,53 @@ pub(crate) fn run(args: &Weights) -> anyhow::Result<()> {
     if let Some(error) = unread {
         warning(&error.to_string());
     }
+    let network = Recognised::of(&dict, args.weights_key.as_deref());
+    if args.weights_key.is_some()
+        && let Err(error @ segmenta::Error::Key(_)) = network
+    {
+        return Err(error.into());
+    }
     result(&if args.json {
-        as_json(&dict, &rows)?
+        as_json(&dict, &rows, network.ok().as_ref())?
     } else {
-        as_table(args, &dict, &rows)?
+        as_table(args, &dict, &rows, &network)?
     })
+}
+
+/// The network that the names are of, or why none is known.
+fn network_line(network: &Result<Recognised, segmenta::Error>, file: &str) -> Option<String> {
+    match network {
+        Ok(network) => {
+            let on = network
+                .encoder
+                .map_or(String::new(), |encoder| format!(" on {encoder}"));
+            let what = format!(
+                "network: {}{on}, {}",
+                network.architecture,
+                classes(network.classes)
+            );
+            let taken = taken(&network.taken, file);
+            Some(taken.map_or(what.clone(), |taken| format!("{what} · {taken}")))
+        }
+        // The file itself is whole, whatever it is of.
+        Err(error @ (segmenta::Error::Unrecognised { .. } | segmenta::Error::Ambiguous { .. })) => {
+            Some(format!("network: {}", explain(error)))
+        }
+        Err(_) => None,
+    }
+}
+
+fn classes(n: usize) -> String {
+    format!("{n} class{}", if n == 1 { "" } else { "es" })
 }
 
 type Row<'a> = (&'a TensorInfo, Option<Statistics>);
 
-fn as_json(dict: &StateDict, rows: &[Row<'_>]) -> anyhow::Result<String> {
+fn as_json(
+    dict: &StateDict,
+    rows: &[Row<'_>],
+    network: Option<&Recognised>,
+) -> anyhow::Result<String> {
     let tensors = rows.iter().map(|(info, statistics)| {
         let mut tensor = json!({
             "name": info.name, "dtype": info.dtype.to_string(), "shape": info.shape,
@@ -71,12 +109,22 @@ fn as_json(dict: &StateDict, rows: &[Row<'_>]) -> anyhow::Result<String> {
         "format": dict.format().to_string(),
         "metadata": dict.metadata(),
         "values": rows.iter().map(|(info, _)| info.elements()).sum::<usize>(),
+        "network": network.map(|network| json!({
+            "architecture": network.architecture, "encoder": network.encoder, "classes": network.classes,
+            "prefix": network.taken.prefix, "tensors": network.taken.entries,
+            "beside": network.taken.beside, "others": network.taken.others,
+        })),
         "tensors": tensors.collect::<Vec<Value>>(),
     });
     Ok(serde_json::to_string_pretty(&value)?)
 }
 
-fn as_table(args: &Weights, dict: &StateDict, rows: &[Row<'_>]) -> anyhow::Result<String> {
+fn as_table(
+    args: &Weights,
+    dict: &StateDict,
+    rows: &[Row<'_>],
+    network: &Result<Recognised, segmenta::Error>,
+) -> anyhow::Result<String> {
     let headings = [
         "name", "type", "shape", ">min", ">max", ">mean", ">std", "broken",
     ];
@@ -121,6 +169,9 @@ fn as_table(args: &Weights, dict: &StateDict, rows: &[Row<'_>]) -> anyhow::Resul
     } else {
         for (key, value) in dict.metadata() {
             let _ = writeln!(text, "{FAINT}{key}: {value}{FAINT:#}");
+        }
+        if let Some(line) = network_line(network, &shown(&args.file).to_string()) {
+            let _ = writeln!(text, "{line}");
         }
     }
     Ok(text)

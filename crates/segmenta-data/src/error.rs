@@ -1,7 +1,7 @@
 //! The one error of this crate.
 
 use std::fmt::Display;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use segmenta_image::PictureError;
 
@@ -21,6 +21,12 @@ pub enum DataError {
         /// How to mend it.
         remedy: String,
     },
+    /// A folder that has none of the layouts there are.
+    #[error(
+        "no data set is recognised in it · {} · put pictures into images/ and masks of the same names into masks/, or say its kind",
+        .0.display()
+    )]
+    Unrecognised(PathBuf),
     /// A setting that cannot be.
     #[error("{what} · {place} · {remedy}")]
     Setting {

@@ -39,7 +39,7 @@ fn utf_8(mut bytes: Vec<u8>) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         let bytes = error.as_bytes();
-        let line = 1 + bytes[..at].iter().filter(|&&byte| byte == b'\n').count();
+        let line = bytes[..at].split(|&byte| byte == b'\n').count();
         format!("no text in UTF-8 (byte {:#04x} in line {line})", bytes[at])
     })
 }

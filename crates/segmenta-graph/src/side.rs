@@ -251,6 +251,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(segmenta_properties::cases(256))]
+
         /// Normal forms change how a side is written, never its value.
         #[test]
         fn normal_form_keeps_the_value(

@@ -110,7 +110,24 @@ fn multiply_adds(data: &NodeData, input: Shape, keys: Option<Shape>, output: Sha
             Filter::Nearest => 0,
             Filter::Bilinear { .. } => 3 * output.len(),
         },
-        _ => 0,
+        Op::Input
+        | Op::Activation(_)
+        | Op::Softmax { .. }
+        | Op::Tokens { .. }
+        | Op::Patches { .. }
+        | Op::Slice { .. }
+        | Op::Add
+        | Op::Concat
+        | Op::MaxPool2d(_)
+        | Op::MaxUnpool2d
+        | Op::AvgPool2d { .. }
+        | Op::AdaptiveAvgPool2d { .. }
+        | Op::GlobalAvgPool
+        | Op::GlobalMaxPool
+        | Op::FitLike { .. }
+        | Op::Dropout { .. }
+        | Op::Dropout2d { .. }
+        | Op::StochasticDepth { .. } => 0,
     };
     count as u64
 }

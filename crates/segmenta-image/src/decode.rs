@@ -8,13 +8,62 @@ use image::metadata::Orientation;
 use image::{ColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 use rayon::prelude::*;
 
-use crate::{ErrorKind, MAX_DECODER_BYTES, Picture, PictureError, jpeg, orient};
+use crate::guard::{guarded, quietly};
+use crate::{
+    ErrorKind, MAX_DECODER_BYTES, Notice, Picture, PictureError, bmp, frames, jpeg, orient, tiff,
+};
 
-const BYTES: &str = "the bytes given";
+pub(crate) const BYTES: &str = "the bytes given";
 const READABLE: &str = "convert it to JPEG or PNG (8 bits a channel)";
 
-pub(crate) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureError> {
+/// What a decoder made of a file, before anything is converted.
+struct Raw {
+    width: usize,
+    height: usize,
+    samples: Vec<u8>,
+    colour: ColorType,
+    orientation: Orientation,
+    /// The greatest value of a colour, where the file's samples have 16 bits and `samples` no longer.
+    greatest: Option<u16>,
+    several: Option<Notice>,
+}
+
+/// The picture of a file, and what its owner should know.
+pub(crate) fn decode(
+    bytes: &[u8],
+    max_pixels: u64,
+) -> Result<(Picture, Vec<Notice>), PictureError> {
     let format = format_of(bytes)?;
+    let name = format!("{format:?}").to_uppercase();
+    let raw = guarded(&name, || match format {
+        ImageFormat::Tiff => tiff(bytes, max_pixels),
+        _ => raw(bytes, format, max_pixels),
+    })?;
+    let greatest = raw.greatest.or_else(|| greatest(&raw.samples, raw.colour));
+    let pixels = to_rgb(raw.samples, raw.colour)?;
+    let picture = Picture::new(raw.width, raw.height, pixels);
+    let dark = greatest.filter(|greatest| (1..=Notice::TWELVE_BITS).contains(greatest));
+    let dark = dark.map(|greatest| Notice::TwelveBits { greatest });
+    let notices = dark.into_iter().chain(raw.several).collect();
+    Ok((orient::upright(picture, raw.orientation), notices))
+}
+
+fn tiff(bytes: &[u8], max_pixels: u64) -> Result<Raw, PictureError> {
+    let decoded = tiff::picture(bytes, max_pixels)?;
+    Ok(Raw {
+        width: decoded.width,
+        height: decoded.height,
+        samples: decoded.pixels,
+        colour: ColorType::Rgb8,
+        orientation: decoded.orientation,
+        greatest: decoded.greatest,
+        several: (decoded.pages > 1).then_some(Notice::FirstOfSeveral {
+            pictures: Some(decoded.pages),
+        }),
+    })
+}
+
+fn raw(bytes: &[u8], format: ImageFormat, max_pixels: u64) -> Result<Raw, PictureError> {
     if format == ImageFormat::WebP && webp_is_cut(bytes) {
         return Err(truncated());
     }
@@ -25,7 +74,7 @@ pub(crate) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureEr
     let mut decoder = reader.into_decoder().map_err(|e| explain(e, format))?;
 
     let (width, height) = decoder.dimensions();
-    check_size(width, height, max_pixels)?;
+    check_size(width.into(), height.into(), max_pixels)?;
     // The JPEG decoder fills what is missing with grey; a network would happily label it.
     if format == ImageFormat::Jpeg && !jpeg_ends(bytes) {
         return Err(truncated());
@@ -33,12 +82,23 @@ pub(crate) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureEr
     // Damaged EXIF is no reason to refuse the picture: cameras and editors write a lot of it.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let exact = (format == ImageFormat::Jpeg).then(|| jpeg::pixels(bytes, width, height));
-    let pixels = match exact.flatten() {
-        Some(pixels) => pixels,
+    let (mut samples, colour) = match exact.flatten() {
+        Some(pixels) => (pixels, ColorType::Rgb8),
         None => general(decoder, format)?,
     };
-    let picture = Picture::new(width as usize, height as usize, pixels);
-    Ok(orient::upright(picture, orientation))
+    if format == ImageFormat::Bmp && colour == ColorType::Rgb8 {
+        bmp::cut_off(bytes, &mut samples);
+    }
+    Ok(Raw {
+        width: width as usize,
+        height: height as usize,
+        samples,
+        colour,
+        orientation,
+        greatest: None,
+        several: frames::are_several(bytes, format)
+            .then_some(Notice::FirstOfSeveral { pictures: None }),
+    })
 }
 
 /// The EXIF orientation of a picture file's bytes, 1 to 8: how it is turned to stand upright (CIPA DC-008). 1, as it
@@ -49,26 +109,42 @@ pub(crate) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureEr
 pub fn exif_orientation(bytes: &[u8]) -> u8 {
     let orientation = || -> Option<Orientation> {
         let format = format_of(bytes).ok()?;
+        if format == ImageFormat::Tiff {
+            return tiff::orientation(bytes);
+        }
         let reader = ImageReader::with_format(Cursor::new(bytes), format);
         reader.into_decoder().ok()?.orientation().ok()
     };
-    orientation().map_or(1, Orientation::to_exif)
+    quietly(orientation)
+        .flatten()
+        .map_or(1, Orientation::to_exif)
 }
 
-/// The pixels by `image`'s own decoder.
-fn general(decoder: impl ImageDecoder, format: ImageFormat) -> Result<Vec<u8>, PictureError> {
+/// The samples by `image`'s own decoder.
+fn general(
+    decoder: impl ImageDecoder,
+    format: ImageFormat,
+) -> Result<(Vec<u8>, ColorType), PictureError> {
     let colour = decoder.color_type();
     let mut samples = vec![0; decoder.total_bytes() as usize];
     decoder
         .read_image(&mut samples)
         .map_err(|e| explain(e, format))?;
-    to_rgb(samples, colour)
+    Ok((samples, colour))
+}
+
+pub(crate) fn is_tiff(bytes: &[u8]) -> bool {
+    let starts = [b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"];
+    starts.iter().any(|start| bytes.starts_with(*start))
 }
 
 fn format_of(bytes: &[u8]) -> Result<ImageFormat, PictureError> {
     use ImageFormat::{Bmp, Gif, Jpeg, Png, Tiff, WebP};
+    if is_tiff(bytes) {
+        return Ok(Tiff);
+    }
     match image::guess_format(bytes) {
-        Ok(format @ (Jpeg | Png | WebP | Bmp | Gif | Tiff)) => Ok(format),
+        Ok(format @ (Jpeg | Png | WebP | Bmp | Gif)) => Ok(format),
         Ok(other) => Err(unsupported(format!("{other:?} pictures are not read"))),
         Err(_) if bytes.is_empty() => Err(PictureError::new(
             ErrorKind::Truncated,
@@ -80,6 +156,9 @@ fn format_of(bytes: &[u8]) -> Result<ImageFormat, PictureError> {
         Err(_) if bytes.get(4..8) == Some(b"ftyp") => {
             Err(unsupported("HEIC pictures are not read"))
         }
+        Err(_) if bytes.starts_with(b"\0\0\0\x0CjP  ") => {
+            Err(unsupported("JPEG 2000 pictures are not read"))
+        }
         Err(_) => Err(PictureError::new(
             ErrorKind::Damaged,
             "no picture in a known format",
@@ -89,18 +168,14 @@ fn format_of(bytes: &[u8]) -> Result<ImageFormat, PictureError> {
     }
 }
 
-fn check_size(width: u32, height: u32, max_pixels: u64) -> Result<(), PictureError> {
+pub(crate) fn check_size(width: u64, height: u64, max_pixels: u64) -> Result<(), PictureError> {
     if width == 0 || height == 0 {
         return Err(damaged(format!("a picture of {width}×{height} pixels")));
     }
-    let pixels = u64::from(width) * u64::from(height);
-    if pixels > max_pixels {
-        return Err(PictureError::new(
-            ErrorKind::TooLarge,
-            format!("a picture of {width}×{height} has more than {max_pixels} pixels"),
-            BYTES,
-            "shrink it or cut it into tiles first",
-        ));
+    if width.saturating_mul(height) > max_pixels {
+        return Err(too_large(format!(
+            "a picture of {width}×{height} has more than {max_pixels} pixels"
+        )));
     }
     Ok(())
 }
@@ -135,7 +210,7 @@ fn jpeg_ends(bytes: &[u8]) -> bool {
 }
 
 /// Drops alpha, repeats grey, and keeps the high byte of 16-bit samples (Pillow's `v >> 8`).
-fn to_rgb(samples: Vec<u8>, colour: ColorType) -> Result<Vec<u8>, PictureError> {
+pub(crate) fn to_rgb(samples: Vec<u8>, colour: ColorType) -> Result<Vec<u8>, PictureError> {
     let high = usize::from(cfg!(target_endian = "little"));
     match colour {
         ColorType::Rgb8 => Ok(samples),
@@ -150,6 +225,21 @@ fn to_rgb(samples: Vec<u8>, colour: ColorType) -> Result<Vec<u8>, PictureError> 
             "pictures of floating-point values are not read",
         )),
     }
+}
+
+/// The greatest value of a colour in 16-bit samples.
+fn greatest(samples: &[u8], colour: ColorType) -> Option<u16> {
+    let (channels, colours) = match colour {
+        ColorType::L16 => (1, 1),
+        ColorType::La16 => (2, 1),
+        ColorType::Rgb16 => (3, 3),
+        ColorType::Rgba16 => (4, 3),
+        _ => return None,
+    };
+    let (values, _) = samples.as_chunks::<2>();
+    let pixels = values.chunks_exact(channels);
+    let colours = pixels.flat_map(|pixel| &pixel[..colours]);
+    colours.map(|&value| u16::from_ne_bytes(value)).max()
 }
 
 /// Three chosen bytes of every `N`-byte pixel.
@@ -202,7 +292,7 @@ fn explain(error: ImageError, format: ImageFormat) -> PictureError {
     }
 }
 
-fn truncated() -> PictureError {
+pub(crate) fn truncated() -> PictureError {
     PictureError::new(
         ErrorKind::Truncated,
         "the file ends before the picture does",
@@ -211,7 +301,7 @@ fn truncated() -> PictureError {
     )
 }
 
-fn damaged(what: impl std::fmt::Display) -> PictureError {
+pub(crate) fn damaged(what: impl std::fmt::Display) -> PictureError {
     PictureError::new(
         ErrorKind::Damaged,
         what,
@@ -220,7 +310,16 @@ fn damaged(what: impl std::fmt::Display) -> PictureError {
     )
 }
 
-fn unsupported(what: impl std::fmt::Display) -> PictureError {
+pub(crate) fn too_large(what: impl std::fmt::Display) -> PictureError {
+    PictureError::new(
+        ErrorKind::TooLarge,
+        what,
+        BYTES,
+        "shrink it or cut it into tiles first",
+    )
+}
+
+pub(crate) fn unsupported(what: impl std::fmt::Display) -> PictureError {
     PictureError::new(ErrorKind::Unsupported, what, BYTES, READABLE)
 }
 
@@ -247,7 +346,14 @@ mod tests {
 
     #[test]
     fn a_bare_magic_number_is_an_error() {
-        for magic in ["BM", "GIF89a", "II*\0", "MM\0*", "RIFF\0\0\0\0WEBP"] {
+        for magic in [
+            "BM",
+            "GIF89a",
+            "II*\0",
+            "MM\0*",
+            "II+\0",
+            "RIFF\0\0\0\0WEBP",
+        ] {
             assert!(
                 decode(magic.as_bytes(), crate::MAX_PIXELS).is_err(),
                 "{magic}"

@@ -19,6 +19,7 @@ pub struct PictureError {
 /// The sort of a [`PictureError`], for callers who treat sorts differently
 /// (a loader that skips damaged files, a server that blames the sender or itself).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ErrorKind {
     /// The file could not be read or written.
     Io,
@@ -28,7 +29,7 @@ pub enum ErrorKind {
     Damaged,
     /// A picture of a sort that is not read here.
     Unsupported,
-    /// More pixels than may be decoded.
+    /// More pixels than may be decoded, or than a setting may ask for.
     TooLarge,
     /// Two things that should have the same size have not.
     Mismatch,
@@ -61,6 +62,23 @@ impl PictureError {
     pub fn at(mut self, path: &Path) -> Self {
         self.place = path.display().to_string();
         self
+    }
+
+    /// The same error, said of a setting: a key of a recipe, a field of a card.
+    #[must_use]
+    pub fn of(mut self, setting: impl fmt::Display) -> Self {
+        self.place = setting.to_string();
+        self
+    }
+
+    /// What went wrong, without the place and the remedy.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// What to do about it.
+    pub fn remedy(&self) -> &str {
+        &self.remedy
     }
 
     pub(crate) fn mismatch(

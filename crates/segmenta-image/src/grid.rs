@@ -1,12 +1,12 @@
 //! Pictures side by side, in torchvision's `make_grid` layout.
 
-use crate::{ErrorKind, Picture, PictureError};
+use crate::{ErrorKind, Picture, PictureError, Size};
 
 /// Pictures of one size in rows of `nrow`, `padding` (torchvision's default: 2) black pixels around each.
 /// A single picture comes back as it is.
 ///
 /// # Errors
-/// No pictures, or pictures of different sizes.
+/// No pictures, pictures of different sizes, or a grid that is larger than a picture may be ([`Size`]).
 pub fn make_grid(
     pictures: &[Picture],
     nrow: usize,
@@ -33,9 +33,14 @@ pub fn make_grid(
     }
     let columns = nrow.clamp(1, pictures.len());
     let rows = pictures.len().div_ceil(columns);
+    let along = |side: usize, cells: usize| {
+        let cell = side.saturating_add(padding);
+        cell.saturating_mul(cells).saturating_add(padding)
+    };
+    let (width, height) = (along(first.width(), columns), along(first.height(), rows));
+    Size::new(width, height)
+        .map_err(|error| error.of(format!("a grid of {} pictures", pictures.len())))?;
     let (cell_width, cell_height) = (first.width() + padding, first.height() + padding);
-    let width = cell_width * columns + padding;
-    let height = cell_height * rows + padding;
     let mut grid = Picture::filled(width, height, [0; 3]);
     for (k, picture) in pictures.iter().enumerate() {
         let left = k % columns * cell_width + padding;
@@ -50,7 +55,7 @@ pub fn make_grid(
 /// followed by `save_image`'s rounding.
 ///
 /// # Errors
-/// No tensors, or one that has not `3 · width · height` values.
+/// No tensors, one that has not `3 · width · height` values, or too large a grid.
 pub fn make_grid_normalised(
     tensors: &[&[f32]],
     width: usize,
@@ -104,6 +109,10 @@ mod tests {
         assert_eq!(values[5..10], [0, 1, 0, 2, 0]);
         assert_eq!(values[15..20], [0, 3, 0, 0, 0]);
         assert!(make_grid(&[], 2, 2).is_err());
+        for padding in [1 << 20, usize::MAX] {
+            let error = make_grid(&pictures, 2, padding).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::TooLarge);
+        }
         assert!(make_grid(&[pictures[0].clone(), Picture::filled(2, 1, [0; 3])], 2, 2).is_err());
     }
 }

@@ -5,11 +5,10 @@
 //! weights were trained on and measured with came from libjpeg-turbo, so its arithmetic is taken: a port
 //! in Rust, without its vector code, which has `unsafe` of its own.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use libjpeg_turbo_rs::{DecodeLimits, Decoder, JpegError, PixelFormat};
 
 use crate::MAX_DECODER_BYTES;
+use crate::guard::quietly;
 
 /// The RGB pixels of a JPEG of `width`×`height` in grey or colour. `None` for what is left to the general
 /// decoder: CMYK, damage (its messages are ours), and whatever else this one does not take.
@@ -19,10 +18,8 @@ pub(crate) fn pixels(bytes: &[u8], width: u32, height: u32) -> Option<Vec<u8>> {
         max_memory: Some(MAX_DECODER_BYTES),
         ..DecodeLimits::default()
     };
-    // Files come from strangers, and a reader's defect must not bring down a server. What it was
-    // reading is dropped whole.
-    let decoded = catch_unwind(AssertUnwindSafe(|| decode(bytes, limits)));
-    let pixels = decoded.ok()?.ok()??;
+    // A panic of this decoder leaves the file to the other one.
+    let pixels = quietly(|| decode(bytes, limits))?.ok()??;
     (pixels.len() as u64 == 3 * u64::from(width) * u64::from(height)).then_some(pixels)
 }
 

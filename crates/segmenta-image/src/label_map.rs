@@ -6,7 +6,11 @@ use std::path::Path;
 use png::{ColorType, Transformations};
 use rayon::prelude::*;
 
-use crate::{ErrorKind, MAX_DECODER_BYTES, MAX_PIXELS, Palette, PictureError, Rect, resize, save};
+use crate::guard::guarded;
+use crate::{
+    ErrorKind, MAX_DECODER_BYTES, MAX_PIXELS, Palette, PictureError, Rect, decode, mark_result,
+    resize, save, tiff,
+};
 
 const TEACH: &str = "save masks as PNG with class ids: palette or 8-bit grey";
 
@@ -41,10 +45,11 @@ impl LabelMap {
         Self { width, height, ids }
     }
 
-    /// Reads a mask: the indices of a palette PNG, or the values of a grey PNG, as they are in the file.
+    /// Reads a mask: the indices of a palette PNG or TIFF, or the values of a grey one, as they are in the file.
     ///
     /// # Errors
-    /// A file that cannot be read, is no PNG, has colours or transparency instead of ids, or ids above 255.
+    /// A file that cannot be read, is neither PNG nor TIFF, has colours or transparency instead of ids, or ids above
+    /// 255.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, PictureError> {
         let path = path.as_ref();
         let bytes = std::fs::read(path).map_err(|e| PictureError::read(path, &e))?;
@@ -56,6 +61,9 @@ impl LabelMap {
     /// # Errors
     /// As [`LabelMap::open`].
     pub fn decode(bytes: &[u8]) -> Result<Self, PictureError> {
+        if decode::is_tiff(bytes) {
+            return guarded("TIFF", || tiff::mask(bytes));
+        }
         if !bytes.starts_with(b"\x89PNG") {
             let (kind, what) = match image::guess_format(bytes) {
                 Ok(image::ImageFormat::Jpeg) => (
@@ -66,10 +74,14 @@ impl LabelMap {
                     ErrorKind::Unsupported,
                     format!("{other:?} masks are not read"),
                 ),
-                Err(_) => (ErrorKind::Damaged, "no PNG mask".into()),
+                Err(_) => (ErrorKind::Damaged, "no PNG or TIFF mask".into()),
             };
             return Err(PictureError::new(kind, what, "the bytes given", TEACH));
         }
+        guarded("PNG", || Self::decode_png(bytes))
+    }
+
+    fn decode_png(bytes: &[u8]) -> Result<Self, PictureError> {
         // Transformations would turn indices into colours and scale grey.
         let mut decoder = png::Decoder::new(Cursor::new(bytes));
         decoder.set_transformations(Transformations::IDENTITY);
@@ -152,12 +164,13 @@ impl LabelMap {
             .reduce(|| [0; 256], add)
     }
 
-    /// Writes an 8-bit palette PNG, atomically: ids are the indices, all 256 colours are in the file.
+    /// Writes an 8-bit palette PNG, atomically: ids are the indices, all 256 colours are in the file. It is
+    /// marked as a result ([`mark_result`]).
     ///
     /// # Errors
     /// A path that cannot be written.
     pub fn save(&self, path: impl AsRef<Path>, palette: &Palette) -> Result<(), PictureError> {
-        save::write_atomic(path, &self.to_png(palette))
+        save::write_atomic(path, &mark_result(&self.to_png(palette), "mask"))
     }
 
     /// The map as the bytes of a palette PNG.
@@ -232,12 +245,7 @@ fn unpack(
             let (samples, _) = packed.as_chunks::<2>();
             if let Some([high, low]) = samples.iter().find(|sample| sample[0] != 0) {
                 let id = u16::from_be_bytes([*high, *low]);
-                return Err(PictureError::new(
-                    ErrorKind::Unsupported,
-                    format!("id {id} in a 16-bit mask; ids go to 255"),
-                    "the bytes given",
-                    "renumber its classes (instance ids are no class ids)",
-                ));
+                return Err(too_great(id));
             }
             Ok(samples.iter().map(|sample| sample[1]).collect())
         }
@@ -251,6 +259,16 @@ fn unpack(
             Ok((0..width * height).map(sample).collect())
         }
     }
+}
+
+/// The error for an id of a 16-bit mask that is none.
+pub(crate) fn too_great(id: u16) -> PictureError {
+    PictureError::new(
+        ErrorKind::Unsupported,
+        format!("id {id} in a 16-bit mask; ids go to 255"),
+        "the bytes given",
+        "renumber its classes (instance ids are no class ids)",
+    )
 }
 
 fn explain(error: &png::DecodingError) -> PictureError {

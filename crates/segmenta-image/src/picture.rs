@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use crate::{ErrorKind, PictureError, Rect, decode, resize, save};
+use crate::{ErrorKind, Notice, PictureError, Rect, decode, resize, save};
 
 /// The extensions of files that [`Picture::open`] is meant for, in lower case.
 pub const EXTENSIONS: &[&str] = &["jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff"];
@@ -36,34 +36,53 @@ pub enum Filter {
 }
 
 impl Picture {
-    /// Reads a picture file: JPEG, PNG, WebP, BMP, GIF (first frame) or TIFF, told apart by content.
+    /// Reads a picture file: JPEG, PNG, WebP, BMP, GIF or TIFF, told apart by content. Of several pictures in a file
+    /// (pages, frames) the first.
     ///
     /// EXIF orientation is applied. The values are those of Pillow's `Image.open(path).convert("RGB")`: alpha is
-    /// dropped (not blended), grey is repeated, CMYK becomes `(255 − ink)·(255 − black)/255`. JPEG is
-    /// libjpeg-turbo's to the bit. 16-bit values keep their high byte.
+    /// dropped (not blended; colours that a TIFF stores multiplied by it are divided), grey is repeated, CMYK becomes
+    /// `(255 − ink)·(255 − black)/255`. JPEG is libjpeg-turbo's to the bit. 16-bit values keep their high byte.
     ///
     /// # Errors
-    /// A file that cannot be read, is no picture, is cut short, or has more than [`crate::MAX_PIXELS`].
+    /// A file that cannot be read, is no picture, is cut short, has more than [`crate::MAX_PIXELS`], or is of a layout
+    /// that is not read, which the error names.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, PictureError> {
+        Self::open_with_notices(path).map(|(picture, _)| picture)
+    }
+
+    /// As [`Picture::open`], with what the file's owner should know of how it was read.
+    ///
+    /// # Errors
+    /// As [`Picture::open`].
+    pub fn open_with_notices(path: impl AsRef<Path>) -> Result<(Self, Vec<Notice>), PictureError> {
         let path = path.as_ref();
         let bytes = std::fs::read(path).map_err(|e| PictureError::read(path, &e))?;
-        Self::decode(&bytes).map_err(|e| e.at(path))
+        Self::decode_with_notices(&bytes).map_err(|e| e.at(path))
     }
 
     /// As [`Picture::open`], from bytes.
     ///
     /// # Errors
-    /// Bytes that are no picture, are cut short, or have more than [`crate::MAX_PIXELS`].
+    /// As [`Picture::open`].
     pub fn decode(bytes: &[u8]) -> Result<Self, PictureError> {
+        Self::decode_up_to(bytes, crate::MAX_PIXELS)
+    }
+
+    /// As [`Picture::open_with_notices`], from bytes.
+    ///
+    /// # Errors
+    /// As [`Picture::open`].
+    pub fn decode_with_notices(bytes: &[u8]) -> Result<(Self, Vec<Notice>), PictureError> {
         decode::decode(bytes, crate::MAX_PIXELS)
     }
 
-    /// As [`Picture::decode`] with a limit of the caller's own: for pictures that strangers send.
+    /// As [`Picture::decode`] with a limit of the caller's own: for pictures that strangers send. Memory is in
+    /// proportion to it, 64 MiB at least for a TIFF.
     ///
     /// # Errors
-    /// As [`Picture::decode`].
+    /// As [`Picture::open`].
     pub fn decode_up_to(bytes: &[u8], max_pixels: u64) -> Result<Self, PictureError> {
-        decode::decode(bytes, max_pixels.min(crate::MAX_PIXELS))
+        decode::decode(bytes, max_pixels.min(crate::MAX_PIXELS)).map(|(picture, _)| picture)
     }
 
     /// Takes pixels as they are: `width · height · 3` bytes, RGBRGB….

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use rayon::prelude::*;
 
-use crate::{Filter, Picture, Rect, Resize};
+use crate::{Filter, Picture, PictureError, Rect, Resize, Size};
 
 /// A recipe: resize (bilinear, antialiased), crop the centre, pad, normalise. In that order, each optional.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,6 +81,21 @@ impl Preprocess {
             std: Self::IMAGENET_STD,
             pad: None,
         }
+    }
+
+    /// Whether every size of the recipe is one that a network may be given, whatever the picture: for recipes that come
+    /// from a file or a user.
+    ///
+    /// # Errors
+    /// A size of 0 or above [`Size::MAX_INPUT_SIDE`] and [`Size::MAX_INPUT_PIXELS`]; it names which.
+    pub fn check(&self) -> Result<(), PictureError> {
+        self.resize.check().map_err(|error| error.of("resize"))?;
+        let crop = self.center_crop;
+        let crop = crop.map(|[width, height]| Size::for_network(width, height));
+        crop.transpose().map_err(|error| error.of("center_crop"))?;
+        let pad = self.pad.map(|pad| Size::for_network(pad.width, pad.height));
+        pad.transpose().map_err(|error| error.of("pad"))?;
+        Ok(())
     }
 
     /// The `(width, height)` of the tensor that a picture of `width`×`height` becomes.
@@ -263,6 +278,54 @@ mod tests {
         assert_eq!(prepared.tensor[..5], [-1.0, 1.0, -1.0, -1.0, 0.0]);
         assert_eq!(prepared.geometry.valid, Rect::new(1, 0, 1, 2));
         assert_eq!(prepared.geometry.covers, Rect::new(0, 1, 1, 2));
+    }
+
+    #[test]
+    fn sizes_that_no_network_is_given_are_named() {
+        let pad = |width| Pad {
+            width,
+            height: 1 << 20,
+            value: [0.0; 3],
+        };
+        let side = 1_000_000;
+        let exact = Resize::Exact {
+            width: side,
+            height: side,
+        };
+        for (recipe, name) in [
+            (
+                Preprocess {
+                    resize: exact,
+                    ..plain()
+                },
+                "resize",
+            ),
+            (
+                Preprocess {
+                    resize: Resize::LongSide(side),
+                    ..plain()
+                },
+                "resize",
+            ),
+            (
+                Preprocess {
+                    center_crop: Some([side, 1]),
+                    ..plain()
+                },
+                "center_crop",
+            ),
+            (
+                Preprocess {
+                    pad: Some(pad(usize::MAX)),
+                    ..plain()
+                },
+                "pad",
+            ),
+        ] {
+            let error = recipe.check().unwrap_err().to_string();
+            assert!(error.contains(&format!(" · {name} · ")), "{error}");
+        }
+        Preprocess::torchvision(520).check().unwrap();
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::{ErrorKind, PictureError};
+use crate::{ErrorKind, PictureError, Size};
 
 /// How large a picture becomes before it is cropped, padded and normalised.
 ///
@@ -29,7 +29,22 @@ pub enum Resize {
 impl Resize {
     /// The most pixels that a rule which keeps proportions makes: 2²⁶. A picture of 1×9000 with a short side of
     /// 520 would have 2.4 billion; it is shrunk, proportions kept, until it fits.
-    pub const MAX_PIXELS: usize = 1 << 26;
+    pub const MAX_PIXELS: usize = Size::MAX_INPUT_PIXELS;
+
+    /// Whether no picture becomes larger by this rule than a network may be given. Text is checked when it is parsed.
+    ///
+    /// # Errors
+    /// A side of 0, one above [`Size::MAX_INPUT_SIDE`], or an area above [`Size::MAX_INPUT_PIXELS`].
+    pub fn check(&self) -> Result<(), PictureError> {
+        match *self {
+            Self::None => Ok(()),
+            // The other side follows from the picture and is shrunk to fit.
+            Self::ShortSide(side) | Self::LongSide(side) => {
+                Size::side_for_network(side).map(|_| ())
+            }
+            Self::Exact { width, height } => Size::for_network(width, height).map(|_| ()),
+        }
+    }
 
     /// The size that a picture of `width`×`height` becomes, at least 1×1.
     pub fn size_of(&self, width: usize, height: usize) -> (usize, usize) {
@@ -40,7 +55,7 @@ impl Resize {
             Self::ShortSide(side) => {
                 // As Python's int(side * long / short): exact product, one rounded division, then cut off.
                 let other = ((side as u128 * long as u128) as f64 / short as f64) as usize;
-                let (new_short, new_long) = fit(side, other);
+                let (new_short, new_long) = Size::fitted(side, other);
                 if width <= height {
                     (new_short, new_long)
                 } else {
@@ -57,21 +72,11 @@ impl Resize {
                         (length as f64 * scale) as usize
                     }
                 };
-                fit(scaled(width), scaled(height))
+                Size::fitted(scaled(width), scaled(height))
             }
         };
         (width.max(1), height.max(1))
     }
-}
-
-/// Shrinks a size to [`Resize::MAX_PIXELS`], proportions kept.
-fn fit(a: usize, b: usize) -> (usize, usize) {
-    let excess = a as f64 * b as f64 / Resize::MAX_PIXELS as f64;
-    if excess <= 1.0 {
-        return (a, b);
-    }
-    let shrink = |side: usize| (side as f64 / excess.sqrt()) as usize;
-    (shrink(a), shrink(b))
 }
 
 impl FromStr for Resize {
@@ -92,14 +97,17 @@ impl FromStr for Resize {
         } else {
             side(&lower).map(Self::ShortSide)
         };
-        rule.ok_or_else(|| {
+        let rule = rule.ok_or_else(|| {
             PictureError::new(
                 ErrorKind::Setting,
                 format!("“{text}” is no way to resize"),
                 "the resize setting",
                 "write 520 (short side), long:513 (long side), 512x384 (width x height) or none",
             )
-        })
+        })?;
+        rule.check()
+            .map_err(|error| error.of("the resize setting"))?;
+        Ok(rule)
     }
 }
 
@@ -154,6 +162,16 @@ mod tests {
         for text in ["", "0", "long:", "3x", "x", "big", "-4", "long:0", "4x0"] {
             let error = text.parse::<Resize>().unwrap_err().to_string();
             assert!(error.contains("long:513"), "{error}");
+        }
+        for text in [
+            "1000000x1000000",
+            "1000000",
+            "long:65537",
+            "8193x8192",
+            "short:99999999999",
+        ] {
+            let error = text.parse::<Resize>().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::TooLarge, "{text}: {error}");
         }
     }
 }

@@ -7,7 +7,7 @@ use image::codecs::jpeg::JpegEncoder;
 use png::{BitDepth, ColorType, Compression, DeflateCompression, Encoder};
 use rayon::prelude::*;
 
-use crate::{ErrorKind, LabelMap, Palette, Picture, PictureError};
+use crate::{ErrorKind, LabelMap, Palette, Picture, PictureError, mark_result};
 
 /// High enough that overlays' edges stay clean.
 const JPEG_QUALITY: u8 = 90;
@@ -81,6 +81,7 @@ pub(crate) fn palette_png(map: &LabelMap, palette: &Palette) -> Vec<u8> {
 }
 
 /// Writes probabilities as an 8-bit grey PNG, atomically: 0 is black, 1 is white, anything outside (and NaN) the nearer end.
+/// It is marked as a result ([`mark_result`]).
 ///
 /// # Errors
 /// A count of values that is not `width · height`, or a path that cannot be written.
@@ -109,10 +110,8 @@ pub fn save_probability(
         .par_iter()
         .map(|p| (p * 255.0 + 0.5) as u8)
         .collect();
-    write_atomic(
-        path,
-        &png((width, height), ColorType::Grayscale, None, &grey),
-    )
+    let png = png((width, height), ColorType::Grayscale, None, &grey);
+    write_atomic(path, &mark_result(&png, "probability"))
 }
 
 /// The one PNG encoder.

@@ -298,13 +298,7 @@ fn logits_resized_65_to_520(bencher: Bencher<'_, '_>) {
 fn labels_of_500x375_from_520x693(bencher: Bencher<'_, '_>) {
     let threads = Threads::new(0).expect("threads");
     let values = noise(21 * 520 * 693);
-    let logits = Logits {
-        values: &values,
-        classes: 21,
-        height: 520,
-        width: 693,
-        valid: [0, 0, 693, 520],
-    };
+    let logits = Logits::whole(&values, 21, [520, 693]);
     let mut ids = vec![0; 500 * 375];
     bencher.bench_local(|| {
         threads.run(|| labels(Isa::fastest(), black_box(logits), [375, 500], &mut ids));

@@ -73,41 +73,44 @@ impl Activation {
     /// As for [`Simd`]; `at` points to that many vectors.
     #[inline(always)]
     pub(crate) unsafe fn in_place<S: Simd>(self, at: *mut f32, vectors: usize) {
-        if let Some([low, high]) = self.bounds() {
-            let (low, high) = (S::splat(low), S::splat(high));
-            for i in 0..vectors {
-                let at = at.add(i * S::LANES);
-                S::store(at, clamp::<S>(S::load(at), low, high));
-            }
-        } else if matches!(self, Self::Sigmoid | Self::Silu) {
-            let (zero, one) = (S::zero(), S::splat(1.0));
-            for i in 0..vectors {
-                let at = at.add(i * S::LANES);
-                let x = S::load(at);
-                let above = if self == Self::Silu { x } else { one };
-                let below = S::add(one, exp::<S>(S::sub(zero, x)));
-                S::store(at, S::div(above, below));
-            }
-        } else if self == Self::Gelu {
-            for i in 0..vectors {
-                let at = at.add(i * S::LANES);
-                let x = S::load(at);
-                S::store(at, S::mul(x, normal_of::<S>(x).0));
-            }
-        } else if self == Self::Tanh {
-            for i in 0..vectors {
-                let at = at.add(i * S::LANES);
-                S::store(at, tanh::<S>(S::load(at)));
-            }
-        } else {
-            let (sixth, half) = (S::splat(1.0 / 6.0), S::splat(0.5));
-            let (zero, one) = (S::zero(), S::splat(1.0));
-            for i in 0..vectors {
-                let at = at.add(i * S::LANES);
-                let x = S::load(at);
-                let gate = clamp::<S>(S::mul_add(x, sixth, half), zero, one);
-                let swish = self == Self::Hardswish;
-                S::store(at, if swish { S::mul(x, gate) } else { gate });
+        // SAFETY: the caller vouches for the instruction set and for as many vectors at `at`.
+        unsafe {
+            if let Some([low, high]) = self.bounds() {
+                let (low, high) = (S::splat(low), S::splat(high));
+                for i in 0..vectors {
+                    let at = at.add(i * S::LANES);
+                    S::store(at, clamp::<S>(S::load(at), low, high));
+                }
+            } else if matches!(self, Self::Sigmoid | Self::Silu) {
+                let (zero, one) = (S::zero(), S::splat(1.0));
+                for i in 0..vectors {
+                    let at = at.add(i * S::LANES);
+                    let x = S::load(at);
+                    let above = if self == Self::Silu { x } else { one };
+                    let below = S::add(one, exp::<S>(S::sub(zero, x)));
+                    S::store(at, S::div(above, below));
+                }
+            } else if self == Self::Gelu {
+                for i in 0..vectors {
+                    let at = at.add(i * S::LANES);
+                    let x = S::load(at);
+                    S::store(at, S::mul(x, normal_of::<S>(x).0));
+                }
+            } else if self == Self::Tanh {
+                for i in 0..vectors {
+                    let at = at.add(i * S::LANES);
+                    S::store(at, tanh::<S>(S::load(at)));
+                }
+            } else {
+                let (sixth, half) = (S::splat(1.0 / 6.0), S::splat(0.5));
+                let (zero, one) = (S::zero(), S::splat(1.0));
+                for i in 0..vectors {
+                    let at = at.add(i * S::LANES);
+                    let x = S::load(at);
+                    let gate = clamp::<S>(S::mul_add(x, sixth, half), zero, one);
+                    let swish = self == Self::Hardswish;
+                    S::store(at, if swish { S::mul(x, gate) } else { gate });
+                }
             }
         }
     }
@@ -119,7 +122,8 @@ impl Activation {
 /// As for [`Simd`].
 #[inline(always)]
 pub(crate) unsafe fn clamp<S: Simd>(x: S::V, low: S::V, high: S::V) -> S::V {
-    S::min(high, S::max(low, x))
+    // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+    unsafe { S::min(high, S::max(low, x)) }
 }
 
 /// `2 / (1 + e^−2x) − 1`.
@@ -128,9 +132,12 @@ pub(crate) unsafe fn clamp<S: Simd>(x: S::V, low: S::V, high: S::V) -> S::V {
 /// As for [`Simd`].
 #[inline(always)]
 pub(crate) unsafe fn tanh<S: Simd>(x: S::V) -> S::V {
-    let (one, two) = (S::splat(1.0), S::splat(2.0));
-    let below = S::add(one, exp::<S>(S::mul(x, S::splat(-2.0))));
-    S::sub(S::div(two, below), one)
+    // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+    unsafe {
+        let (one, two) = (S::splat(1.0), S::splat(2.0));
+        let below = S::add(one, exp::<S>(S::mul(x, S::splat(-2.0))));
+        S::sub(S::div(two, below), one)
+    }
 }
 
 /// The normal distribution's Φ(x), and `e^(−x² / 2)`, which its density is made of. The error function by
@@ -140,28 +147,31 @@ pub(crate) unsafe fn tanh<S: Simd>(x: S::V) -> S::V {
 /// As for [`Simd`].
 #[inline(always)]
 pub(crate) unsafe fn normal_of<S: Simd>(x: S::V) -> (S::V, S::V) {
-    const SCALE: f32 = 0.327_591_1 * std::f32::consts::FRAC_1_SQRT_2;
-    const POLYNOMIAL: [f32; 5] = [
-        0.254_829_6,
-        -0.284_496_72,
-        1.421_413_8,
-        -1.453_152_1,
-        1.061_405_4,
-    ];
-    let (one, half) = (S::splat(1.0), S::splat(0.5));
-    let away = S::max(x, S::sub(S::zero(), x));
-    let bell = exp::<S>(S::mul(S::mul(away, away), S::splat(-0.5)));
-    let t = S::div(one, S::mul_add(away, S::splat(SCALE), one));
-    let mut sum = S::splat(POLYNOMIAL[4]);
-    for &coefficient in POLYNOMIAL[..4].iter().rev() {
-        sum = S::mul_add(sum, t, S::splat(coefficient));
+    // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+    unsafe {
+        const SCALE: f32 = 0.327_591_1 * std::f32::consts::FRAC_1_SQRT_2;
+        const POLYNOMIAL: [f32; 5] = [
+            0.254_829_6,
+            -0.284_496_72,
+            1.421_413_8,
+            -1.453_152_1,
+            1.061_405_4,
+        ];
+        let (one, half) = (S::splat(1.0), S::splat(0.5));
+        let away = S::max(x, S::sub(S::zero(), x));
+        let bell = exp::<S>(S::mul(S::mul(away, away), S::splat(-0.5)));
+        let t = S::div(one, S::mul_add(away, S::splat(SCALE), one));
+        let mut sum = S::splat(POLYNOMIAL[4]);
+        for &coefficient in POLYNOMIAL[..4].iter().rev() {
+            sum = S::mul_add(sum, t, S::splat(coefficient));
+        }
+        // What lies beyond |x|, on one side.
+        let tail = S::mul(S::mul(S::mul(sum, t), bell), half);
+        (
+            S::select_larger(x, S::zero(), S::sub(one, tail), tail),
+            bell,
+        )
     }
-    // What lies beyond |x|, on one side.
-    let tail = S::mul(S::mul(S::mul(sum, t), bell), half);
-    (
-        S::select_larger(x, S::zero(), S::sub(one, tail), tail),
-        bell,
-    )
 }
 
 /// The normal distribution's Φ(x), all digits of an f64's: `e^(−x² / 2)` times a series whose terms are all
@@ -200,8 +210,11 @@ mod tests {
 
         #[inline(always)]
         unsafe fn run<S: Simd>(self) {
-            self.0
-                .in_place::<S>(self.1.as_mut_ptr(), self.1.len() / S::LANES);
+            // SAFETY: whole vectors of the slice.
+            unsafe {
+                self.0
+                    .in_place::<S>(self.1.as_mut_ptr(), self.1.len() / S::LANES);
+            }
         }
     }
 

@@ -17,7 +17,7 @@ pub use gradient::{
 
 use crate::exp::exp;
 use crate::isa::{Isa, Kernel};
-use crate::map::{Map, MapMut, MapShape};
+use crate::map::{Map, MapMut, MapShape, one_isa};
 use crate::shared::{Shared, in_parallel, part, parts};
 use crate::simd::Simd;
 
@@ -84,7 +84,8 @@ pub fn attention_scratch(isa: Isa, shapes: [MapShape; 3], heads: usize) -> usize
 /// # Panics
 /// If the shapes do not fit, or the scratch memory is too small.
 pub fn attention(maps: [Map<'_>; 3], heads: usize, output: &mut MapMut<'_>, scratch: &mut [f32]) {
-    let isa = maps[0].isa();
+    let [queries, keys, values] = maps.map(|m| m.isa());
+    let isa = one_isa([queries, keys, values, output.isa()]);
     let extents = Extents::new(isa, maps.map(|m| m.shape()), heads);
     let shape = output.shape();
     let expected = MapShape {
@@ -132,7 +133,9 @@ pub fn position_attention_scratch(isa: Isa, shapes: [MapShape; 3]) -> usize {
 /// # Panics
 /// If the shapes do not fit, or the scratch memory is too small.
 pub fn position_attention(maps: [Map<'_>; 3], output: &mut MapMut<'_>, scratch: &mut [f32]) {
-    let (isa, batch) = (maps[0].isa(), maps[0].shape().batch);
+    let [queries, keys, values] = maps.map(|m| m.isa());
+    let isa = one_isa([queries, keys, values, output.isa()]);
+    let batch = maps[0].shape().batch;
     let extents = Extents::new(isa, maps.map(|m| m.shape()), 1);
     let shape = output.shape();
     let expected = MapShape {
@@ -228,17 +231,21 @@ impl<'a> Target<'a> {
         first: usize,
         values: impl ExactSizeIterator<Item = f32>,
     ) {
-        let end = first + values.len();
-        let filler = if end == self.channels {
-            end.next_multiple_of(self.lanes) - end
-        } else {
-            0
-        };
-        let values = values.chain(std::iter::repeat_n(0.0, filler));
-        for (channel, value) in (first..).zip(values) {
-            let in_block = pixel * self.lanes + channel % self.lanes;
-            let at = image * self.image_stride + channel / self.lanes * self.plane + in_block;
-            *self.values.at(at) = value;
+        // SAFETY: the caller vouches for the pixel and the channels; what fills the last block up is inside
+        // it.
+        unsafe {
+            let end = first + values.len();
+            let filler = if end == self.channels {
+                end.next_multiple_of(self.lanes) - end
+            } else {
+                0
+            };
+            let values = values.chain(std::iter::repeat_n(0.0, filler));
+            for (channel, value) in (first..).zip(values) {
+                let in_block = pixel * self.lanes + channel % self.lanes;
+                let at = image * self.image_stride + channel / self.lanes * self.plane + in_block;
+                *self.values.at(at) = value;
+            }
         }
     }
 }
@@ -342,54 +349,62 @@ impl Kernel for Tile<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Extents {
-            depth,
-            keys,
-            padded_keys,
-            padded_width,
-            ..
-        } = self.rows.extents;
-        let (packed_keys, packed_values) = self.packed.split_at(depth * padded_keys);
-        let weights = self.rows.weights.as_mut_ptr();
-        product::<S>(
-            (self.rows.queries.as_ptr(), TILE, 1),
-            depth,
-            (packed_keys.as_ptr(), padded_keys),
-            weights,
-            false,
-        );
-        for m in 0..TILE {
-            let row = weights.add(m * padded_keys);
-            for key in keys..padded_keys {
-                *row.add(key) = f32::NEG_INFINITY;
+        // SAFETY: `Rows::new` and `pack` made every row as long as the extents, filled up to whole tiles of
+        // vectors; the products stay inside them.
+        unsafe {
+            let Extents {
+                depth,
+                keys,
+                padded_keys,
+                padded_width,
+                ..
+            } = self.rows.extents;
+            let (packed_keys, packed_values) = self.packed.split_at(depth * padded_keys);
+            let weights = self.rows.weights.as_mut_ptr();
+            product::<S>(
+                (self.rows.queries.as_ptr(), TILE, 1),
+                depth,
+                (packed_keys.as_ptr(), padded_keys),
+                weights,
+                false,
+            );
+            for m in 0..TILE {
+                let row = weights.add(m * padded_keys);
+                for key in keys..padded_keys {
+                    *row.add(key) = f32::NEG_INFINITY;
+                }
+                let mut most = S::splat(f32::NEG_INFINITY);
+                for key in (0..padded_keys).step_by(S::LANES) {
+                    let x = S::load(row.add(key));
+                    most = S::select_larger(x, most, x, most);
+                }
+                let most = across::<S>(most, |a, b| if b > a || b.is_nan() { b } else { a });
+                let (largest, mut sum) = (S::splat(most), S::zero());
+                for key in (0..padded_keys).step_by(S::LANES) {
+                    let weight = exp::<S>(S::sub(S::load(row.add(key)), largest));
+                    sum = S::add(sum, weight);
+                    S::store(row.add(key), weight);
+                }
+                self.rows.largest[m] = most;
+                self.rows.sums[m] = across::<S>(sum, |a, b| a + b);
             }
-            let mut most = S::splat(f32::NEG_INFINITY);
-            for key in (0..padded_keys).step_by(S::LANES) {
-                let x = S::load(row.add(key));
-                most = S::select_larger(x, most, x, most);
-            }
-            let most = across::<S>(most, |a, b| if b > a || b.is_nan() { b } else { a });
-            let (largest, mut sum) = (S::splat(most), S::zero());
-            for key in (0..padded_keys).step_by(S::LANES) {
-                let weight = exp::<S>(S::sub(S::load(row.add(key)), largest));
-                sum = S::add(sum, weight);
-                S::store(row.add(key), weight);
-            }
-            self.rows.largest[m] = most;
-            self.rows.sums[m] = across::<S>(sum, |a, b| a + b);
+            product::<S>(
+                (weights, 1, padded_keys),
+                keys,
+                (packed_values.as_ptr(), padded_width),
+                self.rows.values.as_mut_ptr(),
+                false,
+            );
         }
-        product::<S>(
-            (weights, 1, padded_keys),
-            keys,
-            (packed_values.as_ptr(), padded_width),
-            self.rows.values.as_mut_ptr(),
-            false,
-        );
     }
 }
 
 /// `to[m][n] = Σ a[k][m] b[k][n]` for a tile of rows, or with `adds` that much more: `a` with its distances from
 /// one `k` and from one row to the next, `b` with its columns, which are whole tiles of vectors.
+///
+/// # Safety
+/// As for [`Simd`]. `a` reaches `TILE` rows of `depth` values at their distances, `b` `depth` rows and `to`
+/// `TILE` rows of `columns` values, which are whole tiles of vectors; `to` overlaps neither.
 #[inline(always)]
 unsafe fn product<S: Simd>(
     (a, next, row): (*const f32, usize, usize),
@@ -398,49 +413,58 @@ unsafe fn product<S: Simd>(
     to: *mut f32,
     adds: bool,
 ) {
-    for column in (0..columns).step_by(VECTORS * S::LANES) {
-        let mut sums = [[S::zero(); VECTORS]; TILE];
-        if adds {
-            for (m, sums) in sums.iter_mut().enumerate() {
-                for (v, sum) in sums.iter_mut().enumerate() {
-                    *sum = S::load(to.add(m * columns + column + v * S::LANES));
+    // SAFETY: `k`, `m` and `column` stay inside the extents that the caller vouches for.
+    unsafe {
+        for column in (0..columns).step_by(VECTORS * S::LANES) {
+            let mut sums = [[S::zero(); VECTORS]; TILE];
+            if adds {
+                for (m, sums) in sums.iter_mut().enumerate() {
+                    for (v, sum) in sums.iter_mut().enumerate() {
+                        *sum = S::load(to.add(m * columns + column + v * S::LANES));
+                    }
                 }
             }
-        }
-        for k in 0..depth {
-            let b = b.add(k * columns + column);
-            let mut vectors = [S::zero(); VECTORS];
-            for (v, vector) in vectors.iter_mut().enumerate() {
-                *vector = S::load(b.add(v * S::LANES));
-            }
-            for (m, sums) in sums.iter_mut().enumerate() {
-                let a = S::broadcast(a.add(k * next + m * row));
-                for (sum, &vector) in sums.iter_mut().zip(&vectors) {
-                    *sum = S::mul_add(a, vector, *sum);
+            for k in 0..depth {
+                let b = b.add(k * columns + column);
+                let mut vectors = [S::zero(); VECTORS];
+                for (v, vector) in vectors.iter_mut().enumerate() {
+                    *vector = S::load(b.add(v * S::LANES));
+                }
+                for (m, sums) in sums.iter_mut().enumerate() {
+                    let a = S::broadcast(a.add(k * next + m * row));
+                    for (sum, &vector) in sums.iter_mut().zip(&vectors) {
+                        *sum = S::mul_add(a, vector, *sum);
+                    }
                 }
             }
-        }
-        for (m, sums) in sums.iter().enumerate() {
-            for (v, &sum) in sums.iter().enumerate() {
-                S::store(to.add(m * columns + column + v * S::LANES), sum);
+            for (m, sums) in sums.iter().enumerate() {
+                for (v, &sum) in sums.iter().enumerate() {
+                    S::store(to.add(m * columns + column + v * S::LANES), sum);
+                }
             }
         }
     }
 }
 
 /// All lanes as one value, halves first.
+///
+/// # Safety
+/// As for [`Simd`].
 #[inline(always)]
 unsafe fn across<S: Simd>(x: S::V, f: impl Fn(f32, f32) -> f32) -> f32 {
-    let mut lanes = [0.0; 16];
-    S::store(lanes.as_mut_ptr(), x);
-    let mut half = S::LANES / 2;
-    while half > 0 {
-        for i in 0..half {
-            lanes[i] = f(lanes[i], lanes[i + half]);
+    // SAFETY: a vector has no more lanes than the array that it is stored to.
+    unsafe {
+        let mut lanes = [0.0; 16];
+        S::store(lanes.as_mut_ptr(), x);
+        let mut half = S::LANES / 2;
+        while half > 0 {
+            for i in 0..half {
+                lanes[i] = f(lanes[i], lanes[i + half]);
+            }
+            half /= 2;
         }
-        half /= 2;
+        lanes[0]
     }
-    lanes[0]
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ fn layout(len: usize) -> Option<Layout> {
 /// Zeroed memory. Large memory comes from the system itself: what an allocator gives anew may lie in
 /// small pages, where Winograd's strides took twice as long.
 fn allocate(layout: Layout) -> Option<NonNull<f32>> {
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(miri)))]
     if layout.align() == HUGE_PAGE {
         return huge_pages::map(layout.size());
     }
@@ -89,7 +89,7 @@ impl Drop for Buffer {
         let Some(layout) = layout(self.len.max(1)) else {
             return;
         };
-        #[cfg(target_os = "linux")]
+        #[cfg(all(target_os = "linux", not(miri)))]
         if layout.align() == HUGE_PAGE {
             // SAFETY: `allocate` mapped so many bytes there, and nobody uses them any more.
             unsafe { huge_pages::unmap(self.start, layout.size()) };
@@ -100,7 +100,7 @@ impl Drop for Buffer {
     }
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(miri)))]
 mod huge_pages {
     use std::ptr::{NonNull, null_mut};
 
@@ -137,7 +137,8 @@ mod huge_pages {
     /// [`map`] gave `start` for as many bytes, and nothing points there any more.
     pub(super) unsafe fn unmap(start: NonNull<f32>, bytes: usize) {
         if let Some(bytes) = whole_pages(bytes) {
-            libc::munmap(start.as_ptr().cast(), bytes);
+            // SAFETY: `map` took so many whole pages from there on, as the caller vouches.
+            unsafe { libc::munmap(start.as_ptr().cast(), bytes) };
         }
     }
 

@@ -7,7 +7,7 @@
 use crate::activation::{Activation, clamp, normal_of, tanh};
 use crate::exp::exp;
 use crate::isa::Kernel;
-use crate::map::{Map, MapMut, assert_same};
+use crate::map::{Map, MapMut, assert_same, one_isa};
 use crate::shared::in_parallel;
 use crate::simd::Simd;
 
@@ -63,83 +63,113 @@ impl Derivative for One {
 impl Derivative for Relu {
     #[inline(always)]
     unsafe fn times<S: Simd>(x: S::V, dy: S::V) -> S::V {
-        S::select_larger(x, S::zero(), dy, S::zero())
+        // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+        unsafe { S::select_larger(x, S::zero(), dy, S::zero()) }
     }
 }
 
 impl Derivative for Relu6 {
     #[inline(always)]
     unsafe fn times<S: Simd>(x: S::V, dy: S::V) -> S::V {
-        between::<S>(x, 0.0, 6.0, dy)
+        // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+        unsafe { between::<S>(x, 0.0, 6.0, dy) }
     }
 }
 
 impl Derivative for Hardsigmoid {
     #[inline(always)]
     unsafe fn times<S: Simd>(x: S::V, dy: S::V) -> S::V {
-        between::<S>(x, -3.0, 3.0, S::mul(dy, S::splat(1.0 / 6.0)))
+        // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+        unsafe { between::<S>(x, -3.0, 3.0, S::mul(dy, S::splat(1.0 / 6.0))) }
     }
 }
 
 impl Derivative for Hardswish {
     #[inline(always)]
     unsafe fn times<S: Simd>(x: S::V, dy: S::V) -> S::V {
-        let slope = S::mul_add(x, S::splat(1.0 / 3.0), S::splat(0.5));
-        let inside = S::select_larger(S::splat(3.0), x, S::mul(dy, slope), dy);
-        S::select_larger(x, S::splat(-3.0), inside, S::zero())
+        // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+        unsafe {
+            let slope = S::mul_add(x, S::splat(1.0 / 3.0), S::splat(0.5));
+            let inside = S::select_larger(S::splat(3.0), x, S::mul(dy, slope), dy);
+            S::select_larger(x, S::splat(-3.0), inside, S::zero())
+        }
     }
 }
 
 impl Derivative for Sigmoid {
     #[inline(always)]
     unsafe fn times<S: Simd>(x: S::V, dy: S::V) -> S::V {
-        let y = sigmoid::<S>(x);
-        S::mul(dy, S::mul(y, S::sub(S::splat(1.0), y)))
+        // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+        unsafe {
+            let y = sigmoid::<S>(x);
+            S::mul(dy, S::mul(y, S::sub(S::splat(1.0), y)))
+        }
     }
 }
 
 impl Derivative for Silu {
     #[inline(always)]
     unsafe fn times<S: Simd>(x: S::V, dy: S::V) -> S::V {
-        // Beyond, both factors of `x (1 - y)` or of `y x` are 0 and ∞ at worst.
-        let x = clamp::<S>(x, S::splat(-88.0), S::splat(88.0));
-        let (y, one) = (sigmoid::<S>(x), S::splat(1.0));
-        let slope = S::mul(y, S::mul_add(x, S::sub(one, y), one));
-        S::mul(dy, slope)
+        // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+        unsafe {
+            // Beyond, both factors of `x (1 - y)` or of `y x` are 0 and ∞ at worst.
+            let x = clamp::<S>(x, S::splat(-88.0), S::splat(88.0));
+            let (y, one) = (sigmoid::<S>(x), S::splat(1.0));
+            let slope = S::mul(y, S::mul_add(x, S::sub(one, y), one));
+            S::mul(dy, slope)
+        }
     }
 }
 
 impl Derivative for Gelu {
     #[inline(always)]
     unsafe fn times<S: Simd>(x: S::V, dy: S::V) -> S::V {
-        // 1 / √(2π). Beyond, the density is 0.
-        const DENSITY: f32 = 0.398_942_3;
-        let x = clamp::<S>(x, S::splat(-20.0), S::splat(20.0));
-        let (below, bell) = normal_of::<S>(x);
-        S::mul(dy, S::mul_add(S::mul(x, S::splat(DENSITY)), bell, below))
+        // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+        unsafe {
+            // 1 / √(2π). Beyond, the density is 0.
+            const DENSITY: f32 = 0.398_942_3;
+            let x = clamp::<S>(x, S::splat(-20.0), S::splat(20.0));
+            let (below, bell) = normal_of::<S>(x);
+            S::mul(dy, S::mul_add(S::mul(x, S::splat(DENSITY)), bell, below))
+        }
     }
 }
 
 impl Derivative for Tanh {
     #[inline(always)]
     unsafe fn times<S: Simd>(x: S::V, dy: S::V) -> S::V {
-        let y = tanh::<S>(x);
-        S::mul(dy, S::sub(S::splat(1.0), S::mul(y, y)))
+        // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+        unsafe {
+            let y = tanh::<S>(x);
+            S::mul(dy, S::sub(S::splat(1.0), S::mul(y, y)))
+        }
     }
 }
 
 /// `yes` where `low < x < high`, else 0.
+///
+/// # Safety
+/// As for [`Simd`].
 #[inline(always)]
 unsafe fn between<S: Simd>(x: S::V, low: f32, high: f32, yes: S::V) -> S::V {
-    let below = S::select_larger(S::splat(high), x, yes, S::zero());
-    S::select_larger(x, S::splat(low), below, S::zero())
+    // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+    unsafe {
+        let below = S::select_larger(S::splat(high), x, yes, S::zero());
+        S::select_larger(x, S::splat(low), below, S::zero())
+    }
 }
 
 /// `1 / (1 + e^−x)`.
+///
+/// # Safety
+/// As for [`Simd`].
 #[inline(always)]
 pub(crate) unsafe fn sigmoid<S: Simd>(x: S::V) -> S::V {
-    let one = S::splat(1.0);
-    S::div(one, S::add(one, exp::<S>(S::sub(S::zero(), x))))
+    // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+    unsafe {
+        let one = S::splat(1.0);
+        S::div(one, S::add(one, exp::<S>(S::sub(S::zero(), x))))
+    }
 }
 
 /// `dx = dy · f'(x)`, where `x` is what the non-linearity read; for those that only clamp (ReLU, ReLU6)
@@ -148,14 +178,10 @@ pub(crate) unsafe fn sigmoid<S: Simd>(x: S::V) -> S::V {
 /// # Panics
 /// If the shapes differ.
 pub fn activation_gradient(x: Map<'_>, dy: Map<'_>, dx: &mut MapMut<'_>, activation: Activation) {
-    let (isa, shape, blocks) = (x.isa(), x.shape(), x.blocks());
+    let isa = one_isa([x.isa(), dy.isa(), dx.isa()]);
+    let (shape, blocks) = (x.shape(), x.blocks());
     assert_same(shape, dy.shape());
     assert_same(shape, dx.shape());
-    assert_eq!(
-        [isa; 2],
-        [dy.isa(), dx.isa()],
-        "maps of one instruction set"
-    );
     let (image_stride, plane) = (dx.image_stride(), dx.plane());
     let shared = dx.shared();
     in_parallel(shape.batch * blocks, |index| {
@@ -185,17 +211,25 @@ impl Kernel for Block {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        with_derivative!(self.activation, D => self.each::<S, D>());
+        // SAFETY: what the caller vouches for is passed on.
+        unsafe {
+            with_derivative!(self.activation, D => self.each::<S, D>());
+        }
     }
 }
 
 impl Block {
+    /// # Safety
+    /// As for [`Kernel::run`].
     #[inline(always)]
     unsafe fn each<S: Simd, D: Derivative>(&self) {
-        for i in 0..self.vectors {
-            let at = i * S::LANES;
-            let dx = D::times::<S>(S::load(self.x.add(at)), S::load(self.dy.add(at)));
-            S::store(self.dx.add(at), dx);
+        // SAFETY: each of the three points to a block of so many vectors.
+        unsafe {
+            for i in 0..self.vectors {
+                let at = i * S::LANES;
+                let dx = D::times::<S>(S::load(self.x.add(at)), S::load(self.dy.add(at)));
+                S::store(self.dx.add(at), dx);
+            }
         }
     }
 }

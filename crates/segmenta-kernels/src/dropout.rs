@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use crate::activation::Activation;
 use crate::buffer::Buffer;
-use crate::map::{Map, MapMut, assert_same};
+use crate::map::{Map, MapMut, assert_same, one_isa};
 use crate::pointwise::{With, each_block, scale_each};
 use crate::shared::in_parallel;
 
@@ -51,9 +51,10 @@ pub fn drop_factors(p: f32, seed: u64, count: usize) -> Vec<f32> {
 /// # Panics
 /// If the shapes differ, or `p` is no probability.
 pub fn dropout(x: Map<'_>, p: f32, seed: u64, output: &mut MapMut<'_>) {
-    let (isa, shape, blocks) = (x.isa(), x.shape(), x.blocks());
+    let lanes = one_isa([x.isa(), output.isa()]).lanes();
+    let (shape, blocks) = (x.shape(), x.blocks());
     assert_same(shape, output.shape());
-    let (lanes, scale) = (isa.lanes(), kept(p));
+    let scale = kept(p);
     let (image_stride, plane) = (output.image_stride(), output.plane());
     let shared = output.shared();
     in_parallel(shape.batch * blocks, |task| {

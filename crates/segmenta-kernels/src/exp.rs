@@ -34,27 +34,36 @@ const RANGE: [f32; 2] = [-104.0, 89.0];
 /// As for [`Simd`].
 #[inline(always)]
 pub(crate) unsafe fn exp<S: Simd>(x: S::V) -> S::V {
-    let x = clamp::<S>(x, S::splat(RANGE[0]), S::splat(RANGE[1]));
-    let n = round::<S>(S::mul(x, S::splat(std::f32::consts::LOG2_E)));
-    let r = S::mul_add(n, S::splat(-LN_2[0]), x);
-    let r = S::mul_add(n, S::splat(-LN_2[1]), r);
-    let [c2, c3, c4, c5, c6] = POLYNOMIAL;
-    let sum = S::mul_add(S::splat(c6), r, S::splat(c5));
-    let sum = S::mul_add(sum, r, S::splat(c4));
-    let sum = S::mul_add(sum, r, S::splat(c3));
-    let sum = S::mul_add(sum, r, S::splat(c2));
-    let sum = S::add(S::mul_add(sum, S::mul(r, r), r), S::splat(1.0));
-    // Two powers, since `2^n` itself may be no number where `e^x` still is one.
-    let half = round::<S>(S::mul(n, S::splat(0.5)));
-    S::mul(S::mul(sum, S::pow2(half)), S::pow2(S::sub(n, half)))
+    // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+    unsafe {
+        let x = clamp::<S>(x, S::splat(RANGE[0]), S::splat(RANGE[1]));
+        let n = round::<S>(S::mul(x, S::splat(std::f32::consts::LOG2_E)));
+        let r = S::mul_add(n, S::splat(-LN_2[0]), x);
+        let r = S::mul_add(n, S::splat(-LN_2[1]), r);
+        let [c2, c3, c4, c5, c6] = POLYNOMIAL;
+        let sum = S::mul_add(S::splat(c6), r, S::splat(c5));
+        let sum = S::mul_add(sum, r, S::splat(c4));
+        let sum = S::mul_add(sum, r, S::splat(c3));
+        let sum = S::mul_add(sum, r, S::splat(c2));
+        let sum = S::add(S::mul_add(sum, S::mul(r, r), r), S::splat(1.0));
+        // Two powers, since `2^n` itself may be no number where `e^x` still is one.
+        let half = round::<S>(S::mul(n, S::splat(0.5)));
+        S::mul(S::mul(sum, S::pow2(half)), S::pow2(S::sub(n, half)))
+    }
 }
 
 /// The nearest whole number, for `|x|` below 2²².
+///
+/// # Safety
+/// As for [`Simd`].
 #[inline(always)]
 unsafe fn round<S: Simd>(x: S::V) -> S::V {
-    // So large that the sum has no bits for a fraction.
-    let whole = S::splat(12_582_912.0);
-    S::sub(S::add(x, whole), whole)
+    // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+    unsafe {
+        // So large that the sum has no bits for a fraction.
+        let whole = S::splat(12_582_912.0);
+        S::sub(S::add(x, whole), whole)
+    }
 }
 
 #[cfg(test)]
@@ -71,7 +80,8 @@ mod tests {
         unsafe fn run<S: Simd>(self) {
             for vector in self.0.chunks_exact_mut(S::LANES) {
                 let at = vector.as_mut_ptr();
-                S::store(at, exp::<S>(S::load(at)));
+                // SAFETY: `at` points to a whole vector of the slice.
+                unsafe { S::store(at, exp::<S>(S::load(at))) };
             }
         }
     }

@@ -3,7 +3,7 @@
 //! Contract: reads the pixels that stay, writes every value of the output, lanes without a channel
 //! included. Exact.
 
-use crate::map::{Map, MapMut};
+use crate::map::{Map, MapMut, MapShape, one_isa};
 use crate::shared::{Shared, in_parallel};
 
 /// Copies the top left of `input` to the top left of `output`; what is beyond becomes zero.
@@ -17,8 +17,8 @@ pub fn fit(input: Map<'_>, output: &mut MapMut<'_>) {
         (to.batch, to.channels),
         "channels of another size"
     );
-    let (lanes, blocks) = (input.isa().lanes(), input.blocks());
-    assert_eq!(input.isa(), output.isa(), "maps of two instruction sets");
+    let lanes = one_isa([input.isa(), output.isa()]).lanes();
+    let blocks = input.blocks();
     let (image_stride, plane) = (output.image_stride(), output.plane());
     let shared = output.shared();
     in_parallel(to.batch * blocks, |index| {
@@ -47,12 +47,13 @@ pub fn fit(input: Map<'_>, output: &mut MapMut<'_>) {
 /// If the slice does not have that length.
 pub fn fit_to_planar(input: Map<'_>, [height, width]: [usize; 2], planar: &mut [f32]) {
     let (shape, lanes) = (input.shape(), input.isa().lanes());
-    let pixels = height * width;
-    assert_eq!(
-        planar.len(),
-        shape.batch * shape.channels * pixels,
-        "{height}×{width} pixels of {shape:?}"
-    );
+    let to = MapShape {
+        height,
+        width,
+        ..shape
+    };
+    assert_eq!(planar.len(), to.batch_len(), "a batch of {to:?}");
+    let pixels = to.pixels();
     let shared = Shared::new(planar);
     in_parallel(shape.batch * shape.channels, |index| {
         let (image, channel) = (index / shape.channels, index % shape.channels);
@@ -76,9 +77,10 @@ mod tests {
     use crate::buffer::Buffer;
     use crate::isa::Isa;
     use crate::layout::{blocked, to_planar};
-    use crate::map::MapShape;
 
     proptest! {
+        #![proptest_config(segmenta_properties::cases(256))]
+
         #[test]
         fn both_keep_the_top_left_and_fill_up(
             batch in 1_usize..3,

@@ -24,31 +24,44 @@ enum Kind {
 pub struct Isa(Kind);
 
 /// A loop nest written once for every instruction set.
+///
+/// A kernel holds pointers into maps. It is made in one place, right beside the checks of an entry point, and
+/// whoever makes it vouches that they reach as far as its extents say and that no other task has what it writes.
 pub(crate) trait Kernel {
     type Output;
     /// Does the work with vectors of `S`; must be `#[inline(always)]`.
     ///
     /// # Safety
-    /// The processor must have the instruction set of `S`.
+    /// The processor must have the instruction set of `S`, and the maps that the kernel was made of must be laid
+    /// out for it.
     unsafe fn run<S: Simd>(self) -> Self::Output;
 }
 
+/// # Safety
+/// As for [`Kernel::run`].
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
 unsafe fn enter_avx512<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run::<Avx512>()
+    // SAFETY: the caller vouches for the features.
+    unsafe { kernel.run::<Avx512>() }
 }
 
+/// # Safety
+/// As for [`Kernel::run`].
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn enter_avx2<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run::<Avx2>()
+    // SAFETY: the caller vouches for the features.
+    unsafe { kernel.run::<Avx2>() }
 }
 
+/// # Safety
+/// As for [`Kernel::run`].
 #[cfg(target_arch = "aarch64")]
 #[target_feature(enable = "neon")]
 unsafe fn enter_neon<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run::<Neon>()
+    // SAFETY: the caller vouches for the features.
+    unsafe { kernel.run::<Neon>() }
 }
 
 impl Isa {
@@ -101,8 +114,8 @@ impl Isa {
 
     /// Runs a kernel with this instruction set.
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
-        // SAFETY: an `Isa` other than SCALAR comes only from `available`, which found the
-        // features on this processor; SCALAR needs none.
+        // SAFETY: an `Isa` other than SCALAR comes only from `available`, which found the features on this
+        // processor; SCALAR needs none. That the maps are laid out for it is what `map::one_isa` checked.
         unsafe {
             match self.0 {
                 #[cfg(target_arch = "x86_64")]

@@ -5,29 +5,98 @@
 //! therefore sure to win whatever the place, and its label is written without a look at the others; only
 //! where a border may run are classes interpolated at each pixel. The labels are those of interpolating
 //! everywhere.
+//!
+//! Argmax asks only which value is larger, so probabilities and whatever else grows with the logits do as well.
+
+mod probability;
 
 use rayon::prelude::*;
 
 use crate::isa::{Isa, Kernel};
-use crate::resize::{Samples, mix_rows, stretch};
+use crate::resize::{Samples, mix_rows};
 use crate::simd::Simd;
 
-/// Planar logits of one picture, `[classes][height][width]`, of which a rectangle counts.
+pub use probability::{ToProbability, class_scores, label_probabilities, winning_probability};
+
+/// Planar scores of one picture, `[classes][height][width]`, of which a rectangle counts: logits, or what an
+/// activation that grows with them made of them.
 #[derive(Clone, Copy, Debug)]
 pub struct Logits<'a> {
     /// The values.
     pub values: &'a [f32],
-    /// Number of classes, at most 256. One means binary: class 1 where the logit is positive.
+    /// Number of classes, at most 256. One means binary: class 1 where the value is above `threshold`.
     pub classes: usize,
     /// Rows of each plane.
     pub height: usize,
     /// Columns of each plane.
     pub width: usize,
-    /// The part that shows picture: left, top, width, height.
-    pub valid: [usize; 4],
+    /// The part that shows picture, in pixels of the map: left, top, width, height. Edges lie between pixels
+    /// where the map is coarser than the picture that it is of; a pixel that is partly inside is read.
+    pub valid: [f64; 4],
+    /// With one class, the value above which a pixel is of it: 0 for logits. Not read with more classes.
+    pub threshold: f32,
 }
 
-impl Logits<'_> {
+/// One axis of the valid part.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    /// The first pixel that is read, and how many are.
+    first: usize,
+    count: usize,
+    /// Where the part begins, from the first pixel's edge on, and how long it is: in pixels.
+    origin: f64,
+    extent: f64,
+}
+
+impl Span {
+    fn new(start: f64, extent: f64, pixels: usize) -> Self {
+        let first = (start as usize).min(pixels - 1);
+        let end = ((start + extent).ceil() as usize).clamp(first + 1, pixels);
+        Self {
+            first,
+            count: end - first,
+            origin: start - first as f64,
+            extent,
+        }
+    }
+
+    /// Where `to` pixels that share the part evenly read, counted from the first pixel on.
+    fn samples(&self, to: usize) -> Samples {
+        Samples::of_part(self.origin as f32, self.extent as f32, self.count, to)
+    }
+}
+
+impl Samples {
+    /// As [`Samples::new`] without aligned corners, of the part from `origin` on that is `extent` long. Positions
+    /// beyond the centres of the first and last of the `from` pixels read those pixels.
+    fn of_part(origin: f32, extent: f32, from: usize, to: usize) -> Self {
+        let scale = extent / to as f32;
+        let position = |i: usize| (origin + scale * (i as f32 + 0.5) - 0.5).max(0.0);
+        let last = from as u32 - 1;
+        let low: Vec<_> = (0..to).map(|i| (position(i) as u32).min(last)).collect();
+        Self {
+            high: low.iter().map(|&l| (l + 1).min(last)).collect(),
+            fraction: (0..to)
+                .map(|i| (position(i) - low[i] as f32).clamp(0.0, 1.0))
+                .collect(),
+            low,
+        }
+    }
+}
+
+impl<'a> Logits<'a> {
+    /// All of a map counts, and a class of its own is where the value is above 0.
+    pub fn whole(values: &'a [f32], classes: usize, [height, width]: [usize; 2]) -> Self {
+        Self {
+            values,
+            classes,
+            height,
+            width,
+            valid: [0.0, 0.0, width as f64, height as f64],
+            threshold: 0.0,
+        }
+    }
+
     fn check(&self, output: usize, [height, width]: [usize; 2]) {
         let [left, top, columns, rows] = self.valid;
         assert!(
@@ -40,34 +109,47 @@ impl Logits<'_> {
             self.classes * self.height * self.width,
             "logits"
         );
-        assert!(columns > 0 && left + columns <= self.width, "valid columns");
-        assert!(rows > 0 && top + rows <= self.height, "valid rows");
+        // Fractions of pixels are rounded.
+        let fits = |start: f64, extent: f64, side: usize| {
+            start >= 0.0 && extent > 0.0 && start + extent <= side as f64 + 1e-6
+        };
+        assert!(fits(left, columns, self.width), "valid columns");
+        assert!(fits(top, rows, self.height), "valid rows");
         assert_eq!(output, height * width, "labels of {height}×{width}");
     }
 
-    /// The plane of a class, from the first valid value on.
+    fn columns(&self) -> Span {
+        Span::new(self.valid[0], self.valid[2], self.width)
+    }
+
+    fn rows(&self) -> Span {
+        Span::new(self.valid[1], self.valid[3], self.height)
+    }
+
+    /// The rows of a class's plane, each `width` after the one before, from the first value that is read on.
     #[inline(always)]
     fn plane(&self, class: usize) -> &[f32] {
-        let [left, top, ..] = self.valid;
         let start = class * self.height * self.width;
-        &self.values[start + top * self.width + left..start + self.height * self.width]
+        let first = self.rows().first * self.width + self.columns().first;
+        &self.values[start + first..start + self.height * self.width]
     }
 }
 
 /// The class of the largest logit at each of `height`×`width` pixels, the valid part being
-/// resized bilinearly (`align_corners = false`). Ties go to the lower class, as in PyTorch.
+/// resized bilinearly (`align_corners = false`). Ties go to the lower class, as in PyTorch. With one class, 1
+/// where the value is above the threshold.
 ///
 /// # Panics
 /// If extents do not fit.
 pub fn labels(isa: Isa, logits: Logits<'_>, size: [usize; 2], output: &mut [u8]) {
     logits.check(output.len(), size);
     let [height, width] = size;
-    let [_, _, columns, rows] = logits.valid;
-    let ys = &Samples::new(rows, height, false);
-    let xs = &Samples::new(columns, width, false);
+    let columns = logits.columns();
+    let ys = &logits.rows().samples(height);
+    let xs = &columns.samples(width);
     let bands = output.par_chunks_mut(width).enumerate().with_min_len(ROWS);
     bands.for_each_init(
-        || Room::new(logits.classes, columns),
+        || Room::new(logits.classes, columns.count),
         |room, (row, output)| {
             isa.run(LabelRow {
                 logits,
@@ -161,7 +243,11 @@ impl Kernel for LabelRow<'_> {
                 *label = surest[low] as u8;
                 continue;
             }
-            let mut best = if binary { 0.0 } else { f32::NEG_INFINITY };
+            let mut best = if binary {
+                self.logits.threshold
+            } else {
+                f32::NEG_INFINITY
+            };
             *label = 0;
             for (class, row) in rows.chunks_exact(columns + 1).enumerate() {
                 let (a, b) = (row[low], row[low + 1]);
@@ -182,83 +268,6 @@ fn bounds(a: f32, b: f32) -> [f32; 2] {
     let rounding = 4.0 * f32::EPSILON * (a.abs() + b.abs());
     let [low, high] = if a <= b { [a, b] } else { [b, a] };
     [low - rounding, high + rounding]
-}
-
-/// How sure the network is of [`labels`]: the softmax (with one class, the sigmoid) of the winner
-/// at each pixel, 0 to 1.
-///
-/// # Panics
-/// If extents do not fit.
-pub fn winning_probability(isa: Isa, logits: Logits<'_>, size: [usize; 2], output: &mut [f32]) {
-    logits.check(output.len(), size);
-    let [height, width] = size;
-    let [_, _, columns, rows] = logits.valid;
-    let ys = &Samples::new(rows, height, false);
-    let xs = &Samples::new(columns, width, false);
-    let bands = output.par_chunks_mut(width).enumerate().with_min_len(ROWS);
-    bands.for_each(|(row, output)| {
-        let best = isa.run(Winners {
-            logits,
-            y: ys.at(row),
-            xs,
-        });
-        for (score, best) in output.iter_mut().zip(best) {
-            *score = if logits.classes == 1 {
-                1.0 / (1.0 + (-best.logit.abs()).exp())
-            } else {
-                1.0 / best.sum
-            };
-        }
-    });
-}
-
-/// The winner at one pixel so far.
-#[derive(Clone, Copy)]
-struct Best {
-    logit: f32,
-    /// Sum of `e^(logit − best logit)` over the classes seen.
-    sum: f32,
-}
-
-/// The winners of one row.
-struct Winners<'a> {
-    logits: Logits<'a>,
-    y: (usize, usize, f32),
-    xs: &'a Samples,
-}
-
-impl Kernel for Winners<'_> {
-    type Output = Vec<Best>;
-
-    #[inline(always)]
-    unsafe fn run<S: Simd>(self) -> Vec<Best> {
-        let Logits {
-            classes,
-            width,
-            valid,
-            ..
-        } = self.logits;
-        let mut mixed = vec![0.0; valid[2]];
-        let mut row = vec![0.0; self.xs.low.len()];
-        let start = Best {
-            logit: f32::NEG_INFINITY,
-            sum: 0.0,
-        };
-        let mut best = vec![start; row.len()];
-        for class in 0..classes {
-            mix_rows(self.logits.plane(class), width, self.y, &mut mixed);
-            stretch(&mixed, self.xs, &mut row);
-            for (best, &logit) in best.iter_mut().zip(&row) {
-                if logit > best.logit {
-                    best.sum = best.sum * (best.logit - logit).exp() + 1.0;
-                    best.logit = logit;
-                } else {
-                    best.sum += (logit - best.logit).exp();
-                }
-            }
-        }
-        best
-    }
 }
 
 #[cfg(test)]
@@ -294,6 +303,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(segmenta_properties::cases(256))]
+
         #[test]
         fn labels_are_those_of_every_class_everywhere(
             (shape, values) in planes(), size in [1_usize..30, 1_usize..90],
@@ -303,7 +314,7 @@ mod tests {
             for isa in Isa::available() {
                 let mut resized = vec![0.0; classes * pixels];
                 resize_bilinear_planar(isa, &values, shape, &mut resized, size, false);
-                let logits = Logits { values: &values, classes, height, width, valid: [0, 0, width, height] };
+                let logits = Logits::whole(&values, classes, [height, width]);
                 let mut got = vec![0; pixels];
                 labels(isa, logits, size, &mut got);
                 for (pixel, &got) in got.iter().enumerate() {

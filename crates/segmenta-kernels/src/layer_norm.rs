@@ -13,7 +13,7 @@ pub use gradient::layer_norm_gradient;
 
 use crate::buffer::Buffer;
 use crate::isa::{Isa, Kernel};
-use crate::map::{Map, MapMut, assert_same};
+use crate::map::{Map, MapMut, assert_same, one_isa};
 use crate::shared::{in_parallel, part, parts};
 use crate::simd::Simd;
 
@@ -22,9 +22,9 @@ use crate::simd::Simd;
 /// # Panics
 /// If the shapes differ or there are not as many scales and shifts as channels.
 pub fn layer_norm(x: Map<'_>, [scale, shift]: [&[f32]; 2], eps: f32, output: &mut MapMut<'_>) {
-    let (isa, shape, blocks) = (x.isa(), x.shape(), x.blocks());
+    let isa = one_isa([x.isa(), output.isa()]);
+    let (shape, blocks) = (x.shape(), x.blocks());
     assert_same(shape, output.shape());
-    assert_eq!(isa, output.isa(), "maps of two instruction sets");
     let filled = |values: &[f32]| {
         assert_eq!(values.len(), shape.channels, "one value a channel");
         padded(isa, values)
@@ -77,35 +77,41 @@ struct Picture<'a> {
 
 impl Picture<'_> {
     /// For `count` pixels from `first` on the means of their channels, and one over the deviations.
+    ///
+    /// # Safety
+    /// As for [`Simd`]; the picture has `count` pixels from `first` on, at most [`STRIP`].
     #[inline(always)]
     unsafe fn statistics<S: Simd>(&self, first: usize, count: usize) -> [[S::V; STRIP]; 2] {
-        let at = |block: usize, m: usize| block * self.plane + (first + m) * S::LANES;
-        let mut sums = [S::zero(); STRIP];
-        for block in 0..self.blocks {
-            let counts = S::load(self.counts.as_ptr().add(block * S::LANES));
-            for (m, sum) in sums.iter_mut().enumerate().take(count) {
-                *sum = S::mul_add(S::load(self.x.add(at(block, m))), counts, *sum);
+        // SAFETY: every block of the picture has the pixels; there is a count for each of its lanes.
+        unsafe {
+            let at = |block: usize, m: usize| block * self.plane + (first + m) * S::LANES;
+            let mut sums = [S::zero(); STRIP];
+            for block in 0..self.blocks {
+                let counts = S::load(self.counts.as_ptr().add(block * S::LANES));
+                for (m, sum) in sums.iter_mut().enumerate().take(count) {
+                    *sum = S::mul_add(S::load(self.x.add(at(block, m))), counts, *sum);
+                }
             }
-        }
-        let mut means = [S::zero(); STRIP];
-        for (mean, sum) in means.iter_mut().zip(sums).take(count) {
-            *mean = S::splat(total::<S>(sum) / self.channels);
-        }
-        sums = [S::zero(); STRIP];
-        for block in 0..self.blocks {
-            let counts = S::load(self.counts.as_ptr().add(block * S::LANES));
-            for (m, sum) in sums.iter_mut().enumerate().take(count) {
-                let apart = S::sub(S::load(self.x.add(at(block, m))), means[m]);
-                let apart = S::mul(apart, counts);
-                *sum = S::mul_add(apart, apart, *sum);
+            let mut means = [S::zero(); STRIP];
+            for (mean, sum) in means.iter_mut().zip(sums).take(count) {
+                *mean = S::splat(total::<S>(sum) / self.channels);
             }
+            sums = [S::zero(); STRIP];
+            for block in 0..self.blocks {
+                let counts = S::load(self.counts.as_ptr().add(block * S::LANES));
+                for (m, sum) in sums.iter_mut().enumerate().take(count) {
+                    let apart = S::sub(S::load(self.x.add(at(block, m))), means[m]);
+                    let apart = S::mul(apart, counts);
+                    *sum = S::mul_add(apart, apart, *sum);
+                }
+            }
+            let mut inverse = [S::zero(); STRIP];
+            for (inverse, sum) in inverse.iter_mut().zip(sums).take(count) {
+                let variance = total::<S>(sum) / self.channels;
+                *inverse = S::splat(1.0 / (variance + self.eps).sqrt());
+            }
+            [means, inverse]
         }
-        let mut inverse = [S::zero(); STRIP];
-        for (inverse, sum) in inverse.iter_mut().zip(sums).take(count) {
-            let variance = total::<S>(sum) / self.channels;
-            *inverse = S::splat(1.0 / (variance + self.eps).sqrt());
-        }
-        [means, inverse]
     }
 }
 
@@ -122,18 +128,21 @@ impl Kernel for Pixels<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let [scale, shift] = self.affine.map(<[f32]>::as_ptr);
-        for first in self.pixels.clone().step_by(STRIP) {
-            let count = STRIP.min(self.pixels.end - first);
-            let [means, inverse] = self.from.statistics::<S>(first, count);
-            for block in 0..self.from.blocks {
-                let scale = S::load(scale.add(block * S::LANES));
-                let shift = S::load(shift.add(block * S::LANES));
-                for m in 0..count {
-                    let at = block * self.from.plane + (first + m) * S::LANES;
-                    let apart = S::sub(S::load(self.from.x.add(at)), means[m]);
-                    let y = S::mul_add(S::mul(apart, inverse[m]), scale, shift);
-                    S::store(self.to.add(at), y);
+        // SAFETY: both maps have the pixels in every block; scale and shift are filled up to whole blocks.
+        unsafe {
+            let [scale, shift] = self.affine.map(<[f32]>::as_ptr);
+            for first in self.pixels.clone().step_by(STRIP) {
+                let count = STRIP.min(self.pixels.end - first);
+                let [means, inverse] = self.from.statistics::<S>(first, count);
+                for block in 0..self.from.blocks {
+                    let scale = S::load(scale.add(block * S::LANES));
+                    let shift = S::load(shift.add(block * S::LANES));
+                    for m in 0..count {
+                        let at = block * self.from.plane + (first + m) * S::LANES;
+                        let apart = S::sub(S::load(self.from.x.add(at)), means[m]);
+                        let y = S::mul_add(S::mul(apart, inverse[m]), scale, shift);
+                        S::store(self.to.add(at), y);
+                    }
                 }
             }
         }
@@ -141,18 +150,24 @@ impl Kernel for Pixels<'_> {
 }
 
 /// The sum of all lanes, halves first.
+///
+/// # Safety
+/// As for [`Simd`].
 #[inline(always)]
 pub(crate) unsafe fn total<S: Simd>(x: S::V) -> f32 {
-    let mut lanes = [0.0; 16];
-    S::store(lanes.as_mut_ptr(), x);
-    let mut half = S::LANES / 2;
-    while half > 0 {
-        for i in 0..half {
-            lanes[i] += lanes[i + half];
+    // SAFETY: a vector has no more lanes than the array that it is stored to.
+    unsafe {
+        let mut lanes = [0.0; 16];
+        S::store(lanes.as_mut_ptr(), x);
+        let mut half = S::LANES / 2;
+        while half > 0 {
+            for i in 0..half {
+                lanes[i] += lanes[i + half];
+            }
+            half /= 2;
         }
-        half /= 2;
+        lanes[0]
     }
-    lanes[0]
 }
 
 #[cfg(test)]
@@ -166,7 +181,7 @@ mod tests {
     use crate::threads::Threads;
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(segmenta_properties::cases(64))]
 
         #[test]
         fn any_shape(
@@ -205,9 +220,7 @@ mod tests {
                 };
                 let (got, finite) = run(1);
                 prop_assert!(finite && got == run(3).0, "{isa}");
-                for (g, e) in got.iter().zip(&expected) {
-                    prop_assert!((g - e).abs() <= 1e-4, "{isa}: {g}, expected {e}");
-                }
+                reference::assert_close(&isa.to_string(), &got, &expected, reference::SHARE);
             }
         }
     }

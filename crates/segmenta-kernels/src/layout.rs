@@ -11,11 +11,7 @@ use crate::shared::{Shared, in_parallel};
 /// If the slice does not have the length of the map's shape.
 pub fn to_blocked(planar: &[f32], output: &mut MapMut<'_>) {
     let (shape, lanes, blocks) = (output.shape(), output.isa().lanes(), output.blocks());
-    assert_eq!(
-        planar.len(),
-        shape.batch * shape.planar_len(),
-        "a batch of {shape:?}"
-    );
+    assert_eq!(planar.len(), shape.batch_len(), "a batch of {shape:?}");
     let (image_stride, plane) = (output.image_stride(), output.plane());
     let shared = output.shared();
     in_parallel(shape.batch * blocks, |index| {
@@ -49,11 +45,7 @@ pub fn to_blocked(planar: &[f32], output: &mut MapMut<'_>) {
 /// If the slice does not have the length of the map's shape.
 pub fn to_planar(input: Map<'_>, planar: &mut [f32]) {
     let (shape, lanes) = (input.shape(), input.isa().lanes());
-    assert_eq!(
-        planar.len(),
-        shape.batch * shape.planar_len(),
-        "a batch of {shape:?}"
-    );
+    assert_eq!(planar.len(), shape.batch_len(), "a batch of {shape:?}");
     let shared = Shared::new(planar);
     let pixels = shape.pixels();
     in_parallel(shape.batch * shape.channels, |index| {

@@ -2,8 +2,9 @@
 //!
 //! *In*: feature maps as [`Map`]s in blocked layout, packed weights. *Out*: the same, written into
 //! [`MapMut`]s that the caller laid out. One operation a file, a scalar reference in
-//! [`mod@reference`] beside the fast paths, every entry point safe: it checks extents once and then
-//! works on pointers.
+//! [`mod@reference`] beside the fast paths, every entry point safe: it checks layouts and extents once and then
+//! works on pointers. All of them panic where maps of two instruction sets meet, or packed weights and a map of
+//! another one; a convolution, where it is given another one's plan. `tests/misuse` calls each of them wrongly.
 //!
 //! **Layout.** A map is `[batch][channels / L][height][width][L]`: blocks of `L` channels, `L`
 //! being the lanes of the instruction set in use ([`Isa::lanes`]: 16, 8). Channels that fill the last
@@ -27,7 +28,6 @@ mod layer_norm;
 mod layout;
 mod loss;
 mod map;
-pub mod mapped_file;
 mod nearest;
 pub mod optim;
 pub mod peak;
@@ -61,7 +61,9 @@ pub use dropout::{drop_channels, drop_factors, drop_pictures, dropout};
 pub use fit::{fit, fit_to_planar};
 pub use group_norm::{group_norm, group_norm_gradient};
 pub use isa::Isa;
-pub use labels::{Logits, labels, winning_probability};
+pub use labels::{
+    Logits, ToProbability, class_scores, label_probabilities, labels, winning_probability,
+};
 pub use layer_norm::{layer_norm, layer_norm_gradient};
 pub use layout::{blocked, to_blocked, to_planar};
 pub use loss::{

@@ -3,6 +3,9 @@
 use crate::isa::Isa;
 
 /// Batch, channels, height and width of a map.
+///
+/// Its numbers of values panic instead of wrapping around where they are more than a `usize` holds: no slice has so
+/// many, and what was wrapped would pass for the length of a short one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MapShape {
     /// Pictures in the batch.
@@ -27,13 +30,19 @@ impl MapShape {
     }
 
     /// Pixels of one channel.
+    #[inline]
     pub fn pixels(&self) -> usize {
-        self.height * self.width
+        self.product([self.height, self.width])
     }
 
     /// Values of one picture in planar layout.
     pub fn planar_len(&self) -> usize {
-        self.channels * self.pixels()
+        self.product([self.channels, self.height, self.width])
+    }
+
+    /// Values of the whole batch in planar layout.
+    pub fn batch_len(&self) -> usize {
+        self.product([self.batch, self.channels, self.height, self.width])
     }
 
     /// Blocks of channels.
@@ -43,12 +52,26 @@ impl MapShape {
 
     /// Values of one picture in blocked layout, the last block filled up.
     pub fn image_len(&self, isa: Isa) -> usize {
-        self.blocks(isa) * self.pixels() * isa.lanes()
+        self.product([self.blocks(isa), self.height, self.width, isa.lanes()])
     }
 
     /// Values of the whole batch in blocked layout.
     pub fn blocked_len(&self, isa: Isa) -> usize {
-        self.batch * self.image_len(isa)
+        let blocks = self.blocks(isa);
+        self.product([self.batch, blocks, self.height, self.width, isa.lanes()])
+    }
+
+    /// # Panics
+    /// If it is more than a `usize` holds.
+    #[inline]
+    fn product<const N: usize>(&self, factors: [usize; N]) -> usize {
+        let product = factors.into_iter().try_fold(1, usize::checked_mul);
+        product.unwrap_or_else(|| self.is_too_large())
+    }
+
+    #[cold]
+    fn is_too_large(&self) -> ! {
+        panic!("more values than memory has places: {self:?}")
     }
 
     fn check(&self, isa: Isa, len: usize, image_stride: usize) {
@@ -61,10 +84,11 @@ impl MapShape {
             image_stride >= image || self.batch == 1,
             "pictures of {image} values overlap at a distance of {image_stride}"
         );
-        let needed = (self.batch - 1) * image_stride + image;
+        let before = (self.batch - 1).checked_mul(image_stride);
+        let needed = before.and_then(|before| before.checked_add(image));
         assert!(
-            len >= needed,
-            "a map of {needed} values in a slice of {len}"
+            needed.is_some_and(|needed| needed <= len),
+            "{self:?}, pictures {image_stride} values apart, in a slice of {len}"
         );
     }
 }
@@ -145,10 +169,18 @@ impl<'a> Map<'a> {
         image * self.image_stride + block * self.plane()
     }
 
-    /// Address of a block of one picture; `plane()` values are there.
+    /// Address of a block of one picture: `plane()` values are there, and what lies before and behind it in the
+    /// map can be reached from it.
+    ///
+    /// # Panics
+    /// If the slice does not have the block.
+    #[inline(always)]
     pub(crate) fn block(&self, image: usize, block: usize) -> *const f32 {
         debug_assert!(image < self.shape.batch && block < self.blocks());
-        self.data[self.offset(image, block)..].as_ptr()
+        let (at, plane) = (self.offset(image, block), self.plane());
+        let is_there = at <= self.data.len() && plane <= self.data.len() - at;
+        assert!(is_there, "no block {block} of picture {image}");
+        self.data.as_ptr().wrapping_add(at)
     }
 
     /// The values of one block of one picture.
@@ -194,7 +226,25 @@ impl<'a> MapMut<'a> {
     }
 }
 
+/// The instruction set that all maps of one operation, and the weights that it packed, are laid out for: the first
+/// check of every entry point, since blocks of one have another size than those of another.
+///
+/// # Panics
+/// If there are two.
+#[track_caller]
+pub(crate) fn one_isa<const N: usize>(all: [Isa; N]) -> Isa {
+    for isa in all {
+        assert!(
+            isa == all[0],
+            "one operation on maps of two instruction sets, {} and {isa}",
+            all[0]
+        );
+    }
+    all[0]
+}
+
 /// What two maps that are worked on together must share.
+#[track_caller]
 pub(crate) fn assert_same(a: MapShape, b: MapShape) {
     assert_eq!(a, b, "two maps of one operation differ in shape");
 }

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use crate::isa::Kernel;
-use crate::map::{Map, MapMut};
+use crate::map::{Map, MapMut, one_isa};
 use crate::shared::{in_parallel, part, parts};
 use crate::simd::Simd;
 
@@ -39,8 +39,8 @@ pub fn resize_nearest(input: Map<'_>, output: &mut MapMut<'_>) {
         (to.batch, to.channels),
         "resize"
     );
-    let (isa, blocks) = (input.isa(), input.blocks());
-    assert_eq!(isa, output.isa(), "maps of two instruction sets");
+    let isa = one_isa([input.isa(), output.isa()]);
+    let blocks = input.blocks();
     let ys = &sources(from.height, to.height);
     let xs = &sources(from.width, to.width);
     let cuts = parts(to.height, 8);
@@ -75,19 +75,23 @@ impl Kernel for Rows<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let len = self.xs.len() * S::LANES;
-        for row in self.rows.clone() {
-            let to = self.output.add(row * len);
-            if row > self.rows.start && self.ys[row] == self.ys[row - 1] {
-                to.copy_from_nonoverlapping(to.sub(len), len);
-                continue;
-            }
-            let from = self
-                .input
-                .add(self.ys[row] as usize * self.width * S::LANES);
-            for (x, &source) in self.xs.iter().enumerate() {
-                let pixel = S::load(from.add(source as usize * S::LANES));
-                S::store(to.add(x * S::LANES), pixel);
+        // SAFETY: sources lie on the input's sides, rows are this task's; a row that is copied is one that
+        // this task has written.
+        unsafe {
+            let len = self.xs.len() * S::LANES;
+            for row in self.rows.clone() {
+                let to = self.output.add(row * len);
+                if row > self.rows.start && self.ys[row] == self.ys[row - 1] {
+                    to.copy_from_nonoverlapping(to.sub(len), len);
+                    continue;
+                }
+                let from = self
+                    .input
+                    .add(self.ys[row] as usize * self.width * S::LANES);
+                for (x, &source) in self.xs.iter().enumerate() {
+                    let pixel = S::load(from.add(source as usize * S::LANES));
+                    S::store(to.add(x * S::LANES), pixel);
+                }
             }
         }
     }
@@ -119,7 +123,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(96))]
+        #![proptest_config(segmenta_properties::cases(96))]
 
         #[test]
         fn any_size(

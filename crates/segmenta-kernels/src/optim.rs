@@ -101,70 +101,92 @@ trait Rule<const N: usize>: Copy + Sync {
 /// `a + weight · (b − a)`, as `torch.lerp`.
 #[inline(always)]
 unsafe fn lerp<S: Simd>(a: S::V, b: S::V, weight: f32) -> S::V {
-    S::mul_add(S::splat(weight), S::sub(b, a), a)
+    // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+    unsafe { S::mul_add(S::splat(weight), S::sub(b, a), a) }
 }
 
 impl Rule<1> for SgdStep {
     #[inline(always)]
     unsafe fn apply<S: Simd>(self, gradient: S::V, [x]: [S::V; 1]) -> [S::V; 1] {
-        let g = S::mul_add(S::splat(self.weight_decay), x, gradient);
-        [S::mul_add(S::splat(-self.lr), g, x)]
+        // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+        unsafe {
+            let g = S::mul_add(S::splat(self.weight_decay), x, gradient);
+            [S::mul_add(S::splat(-self.lr), g, x)]
+        }
     }
 }
 
 impl Rule<2> for MomentumStep {
     #[inline(always)]
     unsafe fn apply<S: Simd>(self, gradient: S::V, [x, buffer]: [S::V; 2]) -> [S::V; 2] {
-        let momentum = S::splat(self.momentum);
-        let g = S::mul_add(S::splat(self.weight_decay), x, gradient);
-        let buffer = S::mul_add(momentum, buffer, S::mul(S::splat(self.enter), g));
-        let step = if self.nesterov {
-            S::mul_add(momentum, buffer, g)
-        } else {
-            buffer
-        };
-        [S::mul_add(S::splat(-self.lr), step, x), buffer]
+        // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+        unsafe {
+            let momentum = S::splat(self.momentum);
+            let g = S::mul_add(S::splat(self.weight_decay), x, gradient);
+            let buffer = S::mul_add(momentum, buffer, S::mul(S::splat(self.enter), g));
+            let step = if self.nesterov {
+                S::mul_add(momentum, buffer, g)
+            } else {
+                buffer
+            };
+            [S::mul_add(S::splat(-self.lr), step, x), buffer]
+        }
     }
 }
 
 impl Rule<3> for AdamStep {
     #[inline(always)]
     unsafe fn apply<S: Simd>(self, gradient: S::V, [x, mean, square]: [S::V; 3]) -> [S::V; 3] {
-        let [beta, beta_square] = self.betas;
-        let x = S::mul(S::splat(self.shrink), x);
-        let g = S::mul_add(S::splat(self.weight_decay), x, gradient);
-        let mean = lerp::<S>(mean, g, 1.0 - beta);
-        let new = S::mul(S::splat(1.0 - beta_square), S::mul(g, g));
-        let square = S::mul_add(S::splat(beta_square), square, new);
-        let root = S::div(S::sqrt(square), S::splat(self.corrections[1]));
-        let step = S::div(mean, S::add(root, S::splat(self.eps)));
-        let rate = S::splat(-self.lr / self.corrections[0]);
-        [S::mul_add(rate, step, x), mean, square]
+        // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+        unsafe {
+            let [beta, beta_square] = self.betas;
+            let x = S::mul(S::splat(self.shrink), x);
+            let g = S::mul_add(S::splat(self.weight_decay), x, gradient);
+            let mean = lerp::<S>(mean, g, 1.0 - beta);
+            let new = S::mul(S::splat(1.0 - beta_square), S::mul(g, g));
+            let square = S::mul_add(S::splat(beta_square), square, new);
+            let root = S::div(S::sqrt(square), S::splat(self.corrections[1]));
+            let step = S::div(mean, S::add(root, S::splat(self.eps)));
+            let rate = S::splat(-self.lr / self.corrections[0]);
+            [S::mul_add(rate, step, x), mean, square]
+        }
     }
 }
 
 impl RmsPropStep {
     /// The new mean square, and the gradient over its root; `mean` is subtracted if centred.
+    ///
+    /// # Safety
+    /// As for [`Simd`].
     #[inline(always)]
     unsafe fn normalise<S: Simd>(self, g: S::V, square: S::V, mean: Option<S::V>) -> [S::V; 2] {
-        let new = S::mul(S::splat(1.0 - self.alpha), S::mul(g, g));
-        let square = S::mul_add(S::splat(self.alpha), square, new);
-        let variance = match mean {
-            Some(mean) => S::sub(square, S::mul(mean, mean)),
-            None => square,
-        };
-        let root = S::add(S::sqrt(variance), S::splat(self.eps));
-        [square, S::div(g, root)]
+        // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+        unsafe {
+            let new = S::mul(S::splat(1.0 - self.alpha), S::mul(g, g));
+            let square = S::mul_add(S::splat(self.alpha), square, new);
+            let variance = match mean {
+                Some(mean) => S::sub(square, S::mul(mean, mean)),
+                None => square,
+            };
+            let root = S::add(S::sqrt(variance), S::splat(self.eps));
+            [square, S::div(g, root)]
+        }
     }
 
+    /// # Safety
+    /// As for [`Simd`].
     #[inline(always)]
     unsafe fn decayed<S: Simd>(self, gradient: S::V, x: S::V) -> S::V {
-        S::mul_add(S::splat(self.weight_decay), x, gradient)
+        // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+        unsafe { S::mul_add(S::splat(self.weight_decay), x, gradient) }
     }
 
+    /// # Safety
+    /// As for [`Simd`].
     #[inline(always)]
     unsafe fn moved<S: Simd>(self, x: S::V, step: S::V) -> S::V {
-        S::mul_add(S::splat(-self.lr), step, x)
+        // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+        unsafe { S::mul_add(S::splat(-self.lr), step, x) }
     }
 }
 
@@ -181,29 +203,38 @@ struct CentredWithMomentum(RmsPropStep);
 impl Rule<2> for Plain {
     #[inline(always)]
     unsafe fn apply<S: Simd>(self, gradient: S::V, [x, square]: [S::V; 2]) -> [S::V; 2] {
-        let g = self.0.decayed::<S>(gradient, x);
-        let [square, step] = self.0.normalise::<S>(g, square, None);
-        [self.0.moved::<S>(x, step), square]
+        // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+        unsafe {
+            let g = self.0.decayed::<S>(gradient, x);
+            let [square, step] = self.0.normalise::<S>(g, square, None);
+            [self.0.moved::<S>(x, step), square]
+        }
     }
 }
 
 impl Rule<3> for WithMomentum {
     #[inline(always)]
     unsafe fn apply<S: Simd>(self, gradient: S::V, [x, square, buffer]: [S::V; 3]) -> [S::V; 3] {
-        let g = self.0.decayed::<S>(gradient, x);
-        let [square, step] = self.0.normalise::<S>(g, square, None);
-        let buffer = S::mul_add(S::splat(self.0.momentum), buffer, step);
-        [self.0.moved::<S>(x, buffer), square, buffer]
+        // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+        unsafe {
+            let g = self.0.decayed::<S>(gradient, x);
+            let [square, step] = self.0.normalise::<S>(g, square, None);
+            let buffer = S::mul_add(S::splat(self.0.momentum), buffer, step);
+            [self.0.moved::<S>(x, buffer), square, buffer]
+        }
     }
 }
 
 impl Rule<3> for Centred {
     #[inline(always)]
     unsafe fn apply<S: Simd>(self, gradient: S::V, [x, square, mean]: [S::V; 3]) -> [S::V; 3] {
-        let g = self.0.decayed::<S>(gradient, x);
-        let mean = lerp::<S>(mean, g, 1.0 - self.0.alpha);
-        let [square, step] = self.0.normalise::<S>(g, square, Some(mean));
-        [self.0.moved::<S>(x, step), square, mean]
+        // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+        unsafe {
+            let g = self.0.decayed::<S>(gradient, x);
+            let mean = lerp::<S>(mean, g, 1.0 - self.0.alpha);
+            let [square, step] = self.0.normalise::<S>(g, square, Some(mean));
+            [self.0.moved::<S>(x, step), square, mean]
+        }
     }
 }
 
@@ -214,11 +245,14 @@ impl Rule<4> for CentredWithMomentum {
         gradient: S::V,
         [x, square, buffer, mean]: [S::V; 4],
     ) -> [S::V; 4] {
-        let g = self.0.decayed::<S>(gradient, x);
-        let mean = lerp::<S>(mean, g, 1.0 - self.0.alpha);
-        let [square, step] = self.0.normalise::<S>(g, square, Some(mean));
-        let buffer = S::mul_add(S::splat(self.0.momentum), buffer, step);
-        [self.0.moved::<S>(x, buffer), square, buffer, mean]
+        // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+        unsafe {
+            let g = self.0.decayed::<S>(gradient, x);
+            let mean = lerp::<S>(mean, g, 1.0 - self.0.alpha);
+            let [square, step] = self.0.normalise::<S>(g, square, Some(mean));
+            let buffer = S::mul_add(S::splat(self.0.momentum), buffer, step);
+            [self.0.moved::<S>(x, buffer), square, buffer, mean]
+        }
     }
 }
 
@@ -231,7 +265,8 @@ struct MovingAverage {
 impl Rule<1> for MovingAverage {
     #[inline(always)]
     unsafe fn apply<S: Simd>(self, new: S::V, [average]: [S::V; 1]) -> [S::V; 1] {
-        [lerp::<S>(average, new, self.weight)]
+        // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+        unsafe { [lerp::<S>(average, new, self.weight)] }
     }
 }
 
@@ -249,37 +284,41 @@ impl<R: Rule<N>, const N: usize> Kernel for Pass<'_, R, N> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Self {
-            rule, take, range, ..
-        } = self;
-        let (scale, limit) = (S::splat(take.scale), S::splat(take.limit));
-        let low = S::splat(-take.limit);
-        let taken = |g: S::V| clamp::<S>(S::mul(g, scale), low, limit);
-        let gradient = self.gradient.as_ptr();
-        let whole = range.len() / S::LANES * S::LANES;
-        for at in (range.start..range.start + whole).step_by(S::LANES) {
-            let g = taken(S::load(gradient.add(at)));
-            let new = rule.apply::<S>(g, self.values.map(|values| S::load(values.at(at))));
-            for (values, new) in self.values.iter().zip(new) {
-                S::store(values.at(at), new);
+        // SAFETY: `step` checked that all slices have one length; the range is this task's, and its rest goes
+        // through arrays that have room for the widest vector.
+        unsafe {
+            let Self {
+                rule, take, range, ..
+            } = self;
+            let (scale, limit) = (S::splat(take.scale), S::splat(take.limit));
+            let low = S::splat(-take.limit);
+            let taken = |g: S::V| clamp::<S>(S::mul(g, scale), low, limit);
+            let gradient = self.gradient.as_ptr();
+            let whole = range.len() / S::LANES * S::LANES;
+            for at in (range.start..range.start + whole).step_by(S::LANES) {
+                let g = taken(S::load(gradient.add(at)));
+                let new = rule.apply::<S>(g, self.values.map(|values| S::load(values.at(at))));
+                for (values, new) in self.values.iter().zip(new) {
+                    S::store(values.at(at), new);
+                }
             }
-        }
-        // The rest through vectors of their own, so that it is rounded like everything before it.
-        let (start, rest) = (range.start + whole, range.len() - whole);
-        if rest > 0 {
-            let held = |from: *const f32| {
-                let mut held = [0.0_f32; 16];
-                from.copy_to_nonoverlapping(held.as_mut_ptr(), rest);
-                S::load(held.as_ptr())
-            };
-            let g = taken(held(gradient.add(start)));
-            let new = rule.apply::<S>(g, self.values.map(|values| held(values.at(start))));
-            for (values, new) in self.values.iter().zip(new) {
-                let mut held = [0.0_f32; 16];
-                S::store(held.as_mut_ptr(), new);
-                values
-                    .at(start)
-                    .copy_from_nonoverlapping(held.as_ptr(), rest);
+            // The rest through vectors of their own, so that it is rounded like everything before it.
+            let (start, rest) = (range.start + whole, range.len() - whole);
+            if rest > 0 {
+                let held = |from: *const f32| {
+                    let mut held = [0.0_f32; 16];
+                    from.copy_to_nonoverlapping(held.as_mut_ptr(), rest);
+                    S::load(held.as_ptr())
+                };
+                let g = taken(held(gradient.add(start)));
+                let new = rule.apply::<S>(g, self.values.map(|values| held(values.at(start))));
+                for (values, new) in self.values.iter().zip(new) {
+                    let mut held = [0.0_f32; 16];
+                    S::store(held.as_mut_ptr(), new);
+                    values
+                        .at(start)
+                        .copy_from_nonoverlapping(held.as_ptr(), rest);
+                }
             }
         }
     }
@@ -430,27 +469,30 @@ impl Kernel for Squares<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) -> f64 {
-        const WIDE: usize = 4;
-        let mut sums = [S::zero(); WIDE];
-        let strips = self.0.chunks_exact(WIDE * S::LANES);
-        let rest: f64 = strips
-            .remainder()
-            .iter()
-            .map(|&x| f64::from(x) * f64::from(x))
-            .sum();
-        for strip in strips {
-            for (i, sum) in sums.iter_mut().enumerate() {
-                let x = S::load(strip.as_ptr().add(i * S::LANES));
-                *sum = S::mul_add(x, x, *sum);
+        // SAFETY: strips are whole vectors of the slice.
+        unsafe {
+            const WIDE: usize = 4;
+            let mut sums = [S::zero(); WIDE];
+            let strips = self.0.chunks_exact(WIDE * S::LANES);
+            let rest: f64 = strips
+                .remainder()
+                .iter()
+                .map(|&x| f64::from(x) * f64::from(x))
+                .sum();
+            for strip in strips {
+                for (i, sum) in sums.iter_mut().enumerate() {
+                    let x = S::load(strip.as_ptr().add(i * S::LANES));
+                    *sum = S::mul_add(x, x, *sum);
+                }
             }
+            let mut lanes = [0.0_f32; 16];
+            let mut total = rest;
+            for sum in sums {
+                S::store(lanes.as_mut_ptr(), sum);
+                total += lanes[..S::LANES].iter().map(|&x| f64::from(x)).sum::<f64>();
+            }
+            total
         }
-        let mut lanes = [0.0_f32; 16];
-        let mut total = rest;
-        for sum in sums {
-            S::store(lanes.as_mut_ptr(), sum);
-            total += lanes[..S::LANES].iter().map(|&x| f64::from(x)).sum::<f64>();
-        }
-        total
     }
 }
 

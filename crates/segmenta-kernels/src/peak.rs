@@ -61,18 +61,21 @@ impl Kernel for Chains {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) -> f32 {
-        let (factor, term) = (S::splat(black_box(0.999)), S::splat(black_box(0.001)));
-        let mut sums = [S::zero(); CHAINS];
-        for _ in 0..self.0 {
-            for sum in &mut sums {
-                *sum = S::mul_add(*sum, factor, term);
+        // SAFETY: arithmetic of vectors, and a store to an array that has room for the widest.
+        unsafe {
+            let (factor, term) = (S::splat(black_box(0.999)), S::splat(black_box(0.001)));
+            let mut sums = [S::zero(); CHAINS];
+            for _ in 0..self.0 {
+                for sum in &mut sums {
+                    *sum = S::mul_add(*sum, factor, term);
+                }
             }
+            let mut values = [0.0; 16];
+            for sum in sums {
+                S::store(values.as_mut_ptr(), sum);
+                black_box(&values);
+            }
+            values[0]
         }
-        let mut values = [0.0; 16];
-        for sum in sums {
-            S::store(values.as_mut_ptr(), sum);
-            black_box(&values);
-        }
-        values[0]
     }
 }

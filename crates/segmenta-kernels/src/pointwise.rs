@@ -3,7 +3,7 @@
 use crate::activation::Activation;
 use crate::buffer::Buffer;
 use crate::isa::{Isa, Kernel};
-use crate::map::{Map, MapMut, MapShape, assert_same};
+use crate::map::{Map, MapMut, MapShape, assert_same, one_isa};
 use crate::shared::in_parallel;
 use crate::simd::Simd;
 
@@ -36,40 +36,43 @@ impl Kernel for Block {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        // Small enough to stay in the L1 cache between the operation and the activation.
-        const STRIP: usize = 64;
-        for start in (0..self.vectors).step_by(STRIP) {
-            let strip = STRIP.min(self.vectors - start);
-            let at = |i: usize| (start + i) * S::LANES;
-            let (from, to) = (self.from, self.to);
-            macro_rules! each {
-                (|$x:ident, $i:ident| $result:expr) => {
-                    for $i in 0..strip {
-                        let $x = S::load(from.add(at($i)));
-                        S::store(to.add(at($i)), $result);
+        // SAFETY: both blocks, and the other map's, have so many vectors; scales and shifts have one.
+        unsafe {
+            // Small enough to stay in the L1 cache between the operation and the activation.
+            const STRIP: usize = 64;
+            for start in (0..self.vectors).step_by(STRIP) {
+                let strip = STRIP.min(self.vectors - start);
+                let at = |i: usize| (start + i) * S::LANES;
+                let (from, to) = (self.from, self.to);
+                macro_rules! each {
+                    (|$x:ident, $i:ident| $result:expr) => {
+                        for $i in 0..strip {
+                            let $x = S::load(from.add(at($i)));
+                            S::store(to.add(at($i)), $result);
+                        }
+                    };
+                }
+                match self.with {
+                    With::Nothing => each!(|x, i| x),
+                    With::Add(other) => each!(|x, i| S::add(x, S::load(other.add(at(i))))),
+                    With::Mul(other) => each!(|x, i| S::mul(x, S::load(other.add(at(i))))),
+                    With::Gate(gate) => each!(|x, i| S::mul(x, S::splat(*gate.add(at(i))))),
+                    With::Scale(scale) => {
+                        let scale = S::load(scale);
+                        each!(|x, i| S::mul(x, scale));
                     }
-                };
-            }
-            match self.with {
-                With::Nothing => each!(|x, i| x),
-                With::Add(other) => each!(|x, i| S::add(x, S::load(other.add(at(i))))),
-                With::Mul(other) => each!(|x, i| S::mul(x, S::load(other.add(at(i))))),
-                With::Gate(gate) => each!(|x, i| S::mul(x, S::splat(*gate.add(at(i))))),
-                With::Scale(scale) => {
-                    let scale = S::load(scale);
-                    each!(|x, i| S::mul(x, scale));
+                    With::Times(number) => {
+                        let number = S::splat(number);
+                        each!(|x, i| S::mul(x, number));
+                    }
+                    With::Affine(scale, shift) => {
+                        let (scale, shift) = (S::load(scale), S::load(shift));
+                        each!(|x, i| S::mul_add(x, scale, shift));
+                    }
                 }
-                With::Times(number) => {
-                    let number = S::splat(number);
-                    each!(|x, i| S::mul(x, number));
+                if self.activation != Activation::None {
+                    self.activation.in_place::<S>(to.add(at(0)), strip);
                 }
-                With::Affine(scale, shift) => {
-                    let (scale, shift) = (S::load(scale), S::load(shift));
-                    each!(|x, i| S::mul_add(x, scale, shift));
-                }
-            }
-            if self.activation != Activation::None {
-                self.activation.in_place::<S>(to.add(at(0)), strip);
             }
         }
     }
@@ -82,7 +85,8 @@ pub(crate) fn each_block(
     activation: Activation,
     with: impl Fn(usize, usize) -> With + Sync,
 ) {
-    let (isa, shape, blocks) = (x.isa(), x.shape(), x.blocks());
+    let isa = one_isa([x.isa(), output.isa()]);
+    let (shape, blocks) = (x.shape(), x.blocks());
     assert_same(shape, output.shape());
     let (image_stride, plane) = (output.image_stride(), output.plane());
     let shared = output.shared();
@@ -104,6 +108,7 @@ pub(crate) fn each_block(
 /// # Panics
 /// If the shapes differ.
 pub fn add(a: Map<'_>, b: Map<'_>, output: &mut MapMut<'_>, activation: Activation) {
+    one_isa([a.isa(), b.isa()]);
     assert_same(a.shape(), b.shape());
     each_block(a, output, activation, |image, block| {
         With::Add(b.block(image, block))
@@ -130,6 +135,7 @@ pub fn mul(x: Map<'_>, by: Map<'_>, output: &mut MapMut<'_>, activation: Activat
         },
         (false, false) => shape,
     };
+    one_isa([x.isa(), by.isa()]);
     assert_same(expected, other);
     each_block(x, output, activation, |image, block| {
         if one_pixel {
@@ -195,22 +201,31 @@ pub fn affine(
     });
 }
 
+/// That one map is a run of another one's channels from `first` on.
+#[track_caller]
+fn assert_run_of_channels(part: MapShape, first: usize, whole: MapShape) {
+    assert_eq!(
+        (part.batch, part.height, part.width),
+        (whole.batch, whole.height, whole.width),
+        "maps side by side"
+    );
+    assert!(
+        first <= whole.channels && part.channels <= whole.channels - first,
+        "channels side by side: {} from {first} on of {}",
+        part.channels,
+        whole.channels
+    );
+}
+
 /// Copies channels between maps whose channels lie anywhere: `x` becomes the channels from `first`
 /// on of `output`. Lanes that fill the last block of `output` up become zero with its last channel.
 ///
 /// # Panics
 /// If sizes differ or the channels do not fit.
 pub fn copy(x: Map<'_>, output: &mut MapMut<'_>, first: usize) {
-    let (from, to, lanes) = (x.shape(), output.shape(), x.isa().lanes());
-    assert_eq!(
-        (from.batch, from.height, from.width),
-        (to.batch, to.height, to.width),
-        "maps side by side"
-    );
-    assert!(
-        first + from.channels <= to.channels,
-        "channels side by side"
-    );
+    let lanes = one_isa([x.isa(), output.isa()]).lanes();
+    let (from, to) = (x.shape(), output.shape());
+    assert_run_of_channels(from, first, to);
     let (image_stride, plane) = (output.image_stride(), output.plane());
     let shared = output.shared();
     in_parallel(from.batch * from.channels, |index| {
@@ -244,6 +259,8 @@ pub fn copy(x: Map<'_>, output: &mut MapMut<'_>, first: usize) {
 /// # Panics
 /// As [`copy`].
 pub fn place(x: Map<'_>, output: &mut MapMut<'_>, first: usize) {
+    one_isa([x.isa(), output.isa()]);
+    assert_run_of_channels(x.shape(), first, output.shape());
     let (batch, blocks) = (output.shape().batch, output.blocks());
     let (image_stride, plane) = (output.image_stride(), output.plane());
     let shared = output.shared();
@@ -261,16 +278,9 @@ pub fn place(x: Map<'_>, output: &mut MapMut<'_>, first: usize) {
 /// # Panics
 /// If sizes differ or `x` does not have the channels.
 pub fn extract(x: Map<'_>, first: usize, output: &mut MapMut<'_>) {
-    let (from, to, lanes) = (x.shape(), output.shape(), x.isa().lanes());
-    assert_eq!(
-        (from.batch, from.height, from.width),
-        (to.batch, to.height, to.width),
-        "maps side by side"
-    );
-    assert!(
-        first + to.channels <= from.channels,
-        "channels side by side"
-    );
+    let lanes = one_isa([x.isa(), output.isa()]).lanes();
+    let (from, to) = (x.shape(), output.shape());
+    assert_run_of_channels(to, first, from);
     let blocks = to.channels.div_ceil(lanes);
     let (image_stride, plane) = (output.image_stride(), output.plane());
     let shared = output.shared();
@@ -302,6 +312,8 @@ mod tests {
     use crate::layout::{blocked, to_planar};
 
     proptest! {
+        #![proptest_config(segmenta_properties::cases(256))]
+
         #[test]
         fn channels_go_into_a_map_and_come_out_again(
             [before, channels, after] in [0_usize..20, 1_usize..36, 0_usize..20],

@@ -4,7 +4,7 @@
 //! map give it. Contract of [`scale_gradient`]: sums of 64 pixels, then of those; each in its order.
 
 use crate::isa::Kernel;
-use crate::map::{Map, MapMut, MapShape, assert_same};
+use crate::map::{Map, MapMut, MapShape, assert_same, one_isa};
 use crate::shared::in_parallel;
 use crate::simd::Simd;
 
@@ -13,9 +13,9 @@ use crate::simd::Simd;
 /// # Panics
 /// If the shapes differ.
 pub fn accumulate(dy: Map<'_>, total: &mut MapMut<'_>) {
-    let (isa, shape, blocks) = (dy.isa(), dy.shape(), dy.blocks());
+    let isa = one_isa([dy.isa(), total.isa()]);
+    let (shape, blocks) = (dy.shape(), dy.blocks());
     assert_same(shape, total.shape());
-    assert_eq!(isa, total.isa(), "maps of two instruction sets");
     let (image_stride, plane) = (total.image_stride(), total.plane());
     let shared = total.shared();
     in_parallel(shape.batch * blocks, |index| {
@@ -40,9 +40,12 @@ impl Kernel for Add {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        for i in 0..self.vectors {
-            let (from, to) = (self.from.add(i * S::LANES), self.to.add(i * S::LANES));
-            S::store(to, S::add(S::load(to), S::load(from)));
+        // SAFETY: both blocks have so many vectors.
+        unsafe {
+            for i in 0..self.vectors {
+                let (from, to) = (self.from.add(i * S::LANES), self.to.add(i * S::LANES));
+                S::store(to, S::add(S::load(to), S::load(from)));
+            }
         }
     }
 }
@@ -53,15 +56,11 @@ impl Kernel for Add {
 /// # Panics
 /// If `x` and `dy` differ in shape, or `gradient` is not 1×1 pixels of as many channels.
 pub fn scale_gradient(x: Map<'_>, dy: Map<'_>, gradient: &mut MapMut<'_>) {
-    let (isa, shape, blocks) = (x.isa(), x.shape(), x.blocks());
+    let isa = one_isa([x.isa(), dy.isa(), gradient.isa()]);
+    let (shape, blocks) = (x.shape(), x.blocks());
     assert_same(shape, dy.shape());
     let one_pixel = MapShape::new(shape.batch, shape.channels, 1, 1);
     assert_same(one_pixel, gradient.shape());
-    assert_eq!(
-        [isa; 2],
-        [dy.isa(), gradient.isa()],
-        "maps of one instruction set"
-    );
     let (image_stride, plane) = (gradient.image_stride(), gradient.plane());
     let shared = gradient.shared();
     in_parallel(shape.batch * blocks, |index| {
@@ -88,29 +87,33 @@ impl Kernel for Dot {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        const STRIP: usize = 64;
-        const TOGETHER: usize = 4;
-        let mut total = S::zero();
-        let mut first = 0;
-        while first < self.vectors {
-            let end = (first + STRIP).min(self.vectors);
-            let mut sums = [S::zero(); TOGETHER];
-            while first + TOGETHER <= end {
-                for (i, sum) in sums.iter_mut().enumerate() {
-                    let at = (first + i) * S::LANES;
-                    *sum = S::mul_add(S::load(self.x.add(at)), S::load(self.dy.add(at)), *sum);
+        // SAFETY: both blocks have so many vectors; `to` has one.
+        unsafe {
+            const STRIP: usize = 64;
+            const TOGETHER: usize = 4;
+            let mut total = S::zero();
+            let mut first = 0;
+            while first < self.vectors {
+                let end = (first + STRIP).min(self.vectors);
+                let mut sums = [S::zero(); TOGETHER];
+                while first + TOGETHER <= end {
+                    for (i, sum) in sums.iter_mut().enumerate() {
+                        let at = (first + i) * S::LANES;
+                        *sum = S::mul_add(S::load(self.x.add(at)), S::load(self.dy.add(at)), *sum);
+                    }
+                    first += TOGETHER;
                 }
-                first += TOGETHER;
+                while first < end {
+                    let at = first * S::LANES;
+                    sums[0] =
+                        S::mul_add(S::load(self.x.add(at)), S::load(self.dy.add(at)), sums[0]);
+                    first += 1;
+                }
+                let pairs = [S::add(sums[0], sums[1]), S::add(sums[2], sums[3])];
+                total = S::add(total, S::add(pairs[0], pairs[1]));
             }
-            while first < end {
-                let at = first * S::LANES;
-                sums[0] = S::mul_add(S::load(self.x.add(at)), S::load(self.dy.add(at)), sums[0]);
-                first += 1;
-            }
-            let pairs = [S::add(sums[0], sums[1]), S::add(sums[2], sums[3])];
-            total = S::add(total, S::add(pairs[0], pairs[1]));
+            S::store(self.to, total);
         }
-        S::store(self.to, total);
     }
 }
 
@@ -122,7 +125,8 @@ impl Kernel for Dot {
 pub fn gate_gradient(x: Map<'_>, dy: Map<'_>, gradient: &mut MapMut<'_>) {
     /// Pixels of a task.
     const TASK: usize = 256;
-    let (isa, shape, blocks) = (x.isa(), x.shape(), x.blocks());
+    let isa = one_isa([x.isa(), dy.isa(), gradient.isa()]);
+    let (shape, blocks) = (x.shape(), x.blocks());
     assert_same(shape, dy.shape());
     let one_channel = MapShape {
         channels: 1,
@@ -164,7 +168,7 @@ mod tests {
     use crate::threads::Threads;
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(48))]
+        #![proptest_config(segmenta_properties::cases(48))]
 
         #[test]
         fn scales_and_sums(

@@ -1,7 +1,13 @@
-//! The same operations on planar maps, written to be obviously right: sums in f64, one loop an
-//! index. What the fast paths are tested against.
+//! The same operations on planar maps, written to be obviously right: sums in f64, one loop an index. What the fast
+//! paths are tested against: what is summed comes with its magnitude ([`Measured`]), of which each value may be off
+//! by a share.
 
 pub mod backward;
+mod measured;
+
+pub use measured::Measured;
+#[cfg(test)]
+pub(crate) use measured::{SHARE, assert_close};
 
 use crate::conv::{ConvSpec, Kernel2d, TransposedSpec};
 use crate::map::MapShape;
@@ -16,7 +22,7 @@ pub fn convolution(
     kernel: Kernel2d<'_>,
     input: &[f32],
     shape: MapShape,
-) -> (Vec<f32>, MapShape) {
+) -> (Vec<Measured>, MapShape) {
     let out = spec.output(shape).expect("a window that fits");
     let (ins, outs) = (
         spec.in_channels / spec.groups,
@@ -26,17 +32,22 @@ pub fn convolution(
         let inside =
             (0..shape.height as isize).contains(&y) && (0..shape.width as isize).contains(&x);
         if !inside {
-            return 0.0;
+            return Measured::default();
         }
         let index =
             ((n * shape.channels + c) * shape.height + y as usize) * shape.width + x as usize;
-        f64::from(input[index])
+        Measured::from(input[index])
     };
     let [kh, kw] = spec.kernel;
     let mut values = Vec::with_capacity(out.batch * out.planar_len());
     for (n, o) in (0..out.batch).flat_map(|n| (0..out.channels).map(move |o| (n, o))) {
         for (oy, ox) in (0..out.height).flat_map(|y| (0..out.width).map(move |x| (y, x))) {
-            let mut sum = kernel.bias.get(o).map_or(0.0, |&b| f64::from(b));
+            let mut sum = kernel
+                .bias
+                .get(o)
+                .copied()
+                .map(Measured::from)
+                .unwrap_or_default();
             for c in 0..ins {
                 for (ky, kx) in (0..kh).flat_map(|y| (0..kw).map(move |x| (y, x))) {
                     let y = (oy * spec.stride[0] + ky * spec.dilation[0]) as isize
@@ -44,10 +55,10 @@ pub fn convolution(
                     let x = (ox * spec.stride[1] + kx * spec.dilation[1]) as isize
                         - spec.padding[1] as isize;
                     let weight = kernel.weights[((o * ins + c) * kh + ky) * kw + kx];
-                    sum += f64::from(weight) * at(n, o / outs * ins + c, y, x);
+                    sum += Measured::from(weight) * at(n, o / outs * ins + c, y, x);
                 }
             }
-            values.push(sum as f32);
+            values.push(sum);
         }
     }
     (values, out)
@@ -63,7 +74,7 @@ pub fn transposed_convolution(
     kernel: Kernel2d<'_>,
     input: &[f32],
     shape: MapShape,
-) -> (Vec<f32>, MapShape) {
+) -> (Vec<Measured>, MapShape) {
     let out = spec.output(shape).expect("an output");
     let (ins, outs) = (
         spec.in_channels / spec.groups,
@@ -72,7 +83,12 @@ pub fn transposed_convolution(
     let [kh, kw] = spec.kernel;
     let mut sums = Vec::new();
     for o in (0..out.batch).flat_map(|_| 0..out.channels) {
-        let bias = kernel.bias.get(o).map_or(0.0, |&b| f64::from(b));
+        let bias = kernel
+            .bias
+            .get(o)
+            .copied()
+            .map(Measured::from)
+            .unwrap_or_default();
         sums.extend(vec![bias; out.pixels()]);
     }
     for (n, c) in pixels(shape.batch, shape.channels) {
@@ -87,12 +103,12 @@ pub fn transposed_convolution(
                 if oy < out.height && ox < out.width {
                     let weight = kernel.weights[((c * outs + o) * kh + ky) * kw + kx];
                     sums[to + oy * out.width + ox] +=
-                        f64::from(weight) * f64::from(plane[y * shape.width + x]);
+                        Measured::from(weight) * Measured::from(plane[y * shape.width + x]);
                 }
             }
         }
     }
-    (sums.into_iter().map(|sum| sum as f32).collect(), out)
+    (sums, out)
 }
 
 /// Maximum over a moving window of a planar batch, and its `row · width + column` in the plane.
@@ -148,32 +164,32 @@ pub fn avg_pool(
     count_include_pad: bool,
     input: &[f32],
     shape: MapShape,
-) -> Vec<f32> {
+) -> Vec<Measured> {
     let window = window.into();
     let out = window.output(shape).expect("a window that fits");
     let mut values = Vec::with_capacity(out.batch * out.planar_len());
     for plane in input.chunks_exact(shape.pixels()) {
         for (oy, ox) in pixels(out.height, out.width) {
-            let (mut sum, mut inside, mut padded) = (0.0_f64, 0, 0);
+            let (mut sum, mut inside, mut padded) = (Measured::default(), 0, 0);
             for (ky, kx) in pixels(window.kernel[0], window.kernel[1]) {
                 let (y, x) = (oy * window.stride[0] + ky, ox * window.stride[1] + kx);
                 let [py, px] = window.padding;
                 padded += usize::from(y < shape.height + 2 * py && x < shape.width + 2 * px);
                 let (y, x) = (y.wrapping_sub(py), x.wrapping_sub(px));
                 if y < shape.height && x < shape.width {
-                    sum += f64::from(plane[y * shape.width + x]);
+                    sum += Measured::from(plane[y * shape.width + x]);
                     inside += 1;
                 }
             }
             let count = if count_include_pad { padded } else { inside };
-            values.push((sum / count as f64) as f32);
+            values.push(sum / Measured::new(count as f64));
         }
     }
     values
 }
 
 /// Means over a grid of `to` windows of planes of `from` (height, width).
-pub fn adaptive_avg_pool(input: &[f32], from: [usize; 2], to: [usize; 2]) -> Vec<f32> {
+pub fn adaptive_avg_pool(input: &[f32], from: [usize; 2], to: [usize; 2]) -> Vec<Measured> {
     let window = |i: usize, axis: usize| {
         // A quotient of whole numbers that is whole is met exactly.
         let at = |i: usize| (i * from[axis]) as f64 / to[axis] as f64;
@@ -182,14 +198,14 @@ pub fn adaptive_avg_pool(input: &[f32], from: [usize; 2], to: [usize; 2]) -> Vec
     let mut values = Vec::new();
     for plane in input.chunks_exact(from[0] * from[1]) {
         for (oy, ox) in pixels(to[0], to[1]) {
-            let (mut sum, mut count) = (0.0_f64, 0);
+            let (mut sum, mut count) = (Measured::default(), 0);
             for y in window(oy, 0) {
                 for x in window(ox, 1) {
-                    sum += f64::from(plane[y * from[1] + x]);
+                    sum += Measured::from(plane[y * from[1] + x]);
                     count += 1;
                 }
             }
-            values.push((sum / f64::from(count)) as f32);
+            values.push(sum / Measured::new(count as f64));
         }
     }
     values
@@ -206,7 +222,7 @@ pub fn resize_bilinear(
     from: [usize; 2],
     to: [usize; 2],
     align_corners: bool,
-) -> Vec<f32> {
+) -> Vec<Measured> {
     let position = |i: usize, axis: usize| {
         let (from, to) = (from[axis] as f64, to[axis] as f64);
         let position = if align_corners {
@@ -224,14 +240,21 @@ pub fn resize_bilinear(
     };
     let mut values = Vec::new();
     for plane in input.chunks_exact(from[0] * from[1]) {
-        let at = |y: usize, x: usize| f64::from(plane[y * from[1] + x]);
+        let at = |y: usize, x: usize| Measured::from(plane[y * from[1] + x]);
+        // A position, whose fraction is what is left of it, is rounded as a whole.
+        let mix = |a: Measured, b: Measured, (low, fraction): (usize, f64)| {
+            let position = low as f64 + 1.0;
+            let [near, far] =
+                [1.0 - fraction, fraction].map(|part| Measured::new(part).at_least(position));
+            a * near + b * far
+        };
         for y in 0..to[0] {
             let (y0, y1, fy) = position(y, 0);
             for x in 0..to[1] {
                 let (x0, x1, fx) = position(x, 1);
-                let top = at(y0, x0) * (1.0 - fx) + at(y0, x1) * fx;
-                let bottom = at(y1, x0) * (1.0 - fx) + at(y1, x1) * fx;
-                values.push((top * (1.0 - fy) + bottom * fy) as f32);
+                let top = mix(at(y0, x0), at(y0, x1), (x0, fx));
+                let bottom = mix(at(y1, x0), at(y1, x1), (x0, fx));
+                values.push(mix(top, bottom, (y0, fy)));
             }
         }
     }
@@ -259,26 +282,51 @@ pub fn normalise(
     group: impl Fn(usize) -> usize,
     eps: f32,
     affine: impl Fn(usize) -> [f32; 2],
-) -> Vec<f32> {
-    let groups = (0..x.len()).map(&group).max().map_or(0, |last| last + 1);
-    let mut sums = vec![[0.0_f64; 2]; groups];
-    for (i, &x) in x.iter().enumerate() {
-        let [count, sum] = &mut sums[group(i)];
-        *count += 1.0;
-        *sum += f64::from(x);
-    }
-    let means: Vec<f64> = sums.iter().map(|[count, sum]| sum / count).collect();
-    let mut squares = vec![0.0_f64; groups];
-    for (i, &x) in x.iter().enumerate() {
-        squares[group(i)] += (f64::from(x) - means[group(i)]).powi(2);
-    }
-    let values = x.iter().enumerate().map(|(i, &x)| {
-        let of = group(i);
-        let deviation = (squares[of] / sums[of][0] + f64::from(eps)).sqrt();
-        let [scale, shift] = affine(i).map(f64::from);
-        ((f64::from(x) - means[of]) / deviation * scale + shift) as f32
+) -> Vec<Measured> {
+    let standard = Standard::new(x, &group, eps);
+    let values = (0..x.len()).map(|i| {
+        let [scale, shift] = affine(i).map(Measured::from);
+        standard.value(i) * scale + shift
     });
     values.collect()
+}
+
+/// Groups of values brought to mean 0 and variance 1.
+struct Standard {
+    /// For each group, which values are in it.
+    members: Vec<Vec<usize>>,
+    /// For each value its difference to its group's mean, and one over the group's deviation.
+    values: Vec<[Measured; 2]>,
+}
+
+impl Standard {
+    fn new(x: &[f32], group: impl Fn(usize) -> usize, eps: f32) -> Self {
+        let groups = (0..x.len()).map(&group).max().map_or(0, |last| last + 1);
+        let mut members = vec![Vec::new(); groups];
+        (0..x.len()).for_each(|i| members[group(i)].push(i));
+        let mut values = vec![[Measured::default(); 2]; x.len()];
+        for members in &members {
+            let count = Measured::new(members.len() as f64);
+            let mean = members
+                .iter()
+                .map(|&i| Measured::from(x[i]))
+                .sum::<Measured>()
+                / count;
+            let apart = |&i: &usize| Measured::from(x[i]) - mean;
+            let squares: Measured = members.iter().map(apart).map(|d| d * d).sum();
+            let variance = squares / count + Measured::from(eps);
+            let inverse = variance.map(|v| 1.0 / v.max(f64::from(eps)).sqrt());
+            for &i in members {
+                values[i] = [apart(&i), inverse];
+            }
+        }
+        Self { members, values }
+    }
+
+    fn value(&self, i: usize) -> Measured {
+        let [apart, inverse] = self.values[i];
+        apart * inverse
+    }
 }
 
 /// Scaled dot products of each query with all keys, as weights of the values: maps are
@@ -289,29 +337,53 @@ pub fn attention(
     channels: usize,
     scale: f64,
     over_all: bool,
-) -> Vec<f64> {
+) -> Vec<Measured> {
+    let to = keys.len() / channels;
+    let (from, weights) = (
+        queries.len() / channels,
+        attention_weights([queries, keys], channels, scale, over_all),
+    );
+    pixels(values.len() / to, from)
+        .map(|(c, q)| {
+            (0..to)
+                .map(|k| weights[q * to + k] * Measured::from(values[c * to + k]))
+                .sum()
+        })
+        .collect()
+}
+
+/// What each query weighs each key with, `[queries][keys]`.
+fn attention_weights(
+    [queries, keys]: [&[f32]; 2],
+    channels: usize,
+    scale: f64,
+    over_all: bool,
+) -> Vec<Measured> {
     let (from, to) = (queries.len() / channels, keys.len() / channels);
-    let mut weights: Vec<f64> = pixels(from, to)
+    let mut weights: Vec<Measured> = pixels(from, to)
         .map(|(q, k)| {
-            let product = |c: usize| f64::from(queries[c * from + q]) * f64::from(keys[c * to + k]);
-            scale * (0..channels).map(product).sum::<f64>()
+            let [query, key] = [(queries, from, q), (keys, to, k)];
+            let of = |(map, pixels, at): (&[f32], usize, usize), c: usize| {
+                Measured::from(map[c * pixels + at])
+            };
+            let product = |c: usize| of(query, c) * of(key, c);
+            Measured::new(scale) * (0..channels).map(product).sum::<Measured>()
         })
         .collect();
     let each = if over_all { from * to } else { to };
     for weights in weights.chunks_exact_mut(each) {
-        let largest = weights.iter().fold(f64::NEG_INFINITY, |a, &b| a.max(b));
-        let sum: f64 = weights.iter().map(|w| (w - largest).exp()).sum();
+        let largest = weights
+            .iter()
+            .copied()
+            .reduce(|a, b| if b.value > a.value { b } else { a });
+        let largest = largest.unwrap_or_default();
         weights
             .iter_mut()
-            .for_each(|w| *w = (*w - largest).exp() / sum);
+            .for_each(|w| *w = (*w - largest).map(f64::exp));
+        let sum: Measured = weights.iter().copied().sum();
+        weights.iter_mut().for_each(|w| *w = *w / sum);
     }
-    pixels(values.len() / to, from)
-        .map(|(c, q)| {
-            (0..to)
-                .map(|k| weights[q * to + k] * f64::from(values[c * to + k]))
-                .sum()
-        })
-        .collect()
+    weights
 }
 
 /// Softmax over the channels of a planar batch.
@@ -329,16 +401,4 @@ pub fn softmax(input: &[f32], shape: MapShape) -> Vec<f32> {
         }
     }
     values
-}
-
-/// Values are as expected, but for a share of their root mean square (at least 1).
-#[cfg(test)]
-pub(crate) fn assert_close(what: &str, got: &[f32], expected: &[f64], tolerance: f64) {
-    assert_eq!(got.len(), expected.len(), "{what}");
-    let squares = expected.iter().map(|e| e * e).sum::<f64>();
-    let bound = tolerance * (squares / expected.len() as f64).sqrt().max(1.0);
-    for (i, (&g, &e)) in got.iter().zip(expected).enumerate() {
-        let apart = (f64::from(g) - e).abs();
-        assert!(apart <= bound, "{what}: value {i} is {g}, expected {e}");
-    }
 }

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use crate::isa::{Isa, Kernel};
-use crate::map::{Map, MapMut, MapShape};
+use crate::map::{Map, MapMut, MapShape, one_isa};
 use crate::shared::{in_parallel, part, parts};
 use crate::simd::Simd;
 
@@ -66,7 +66,8 @@ pub fn resize_bilinear(input: Map<'_>, output: &mut MapMut<'_>, align_corners: b
         (to.batch, to.channels),
         "resize"
     );
-    let (isa, blocks) = (input.isa(), input.blocks());
+    let isa = one_isa([input.isa(), output.isa()]);
+    let blocks = input.blocks();
     let ys = &Samples::new(from.height, to.height, align_corners);
     let xs = &Samples::new(from.width, to.width, align_corners);
     let cuts = parts(to.height, 8);
@@ -105,15 +106,19 @@ impl Kernel for BlockedRow<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let down = S::splat(self.fraction);
-        for x in 0..self.xs.low.len() {
-            let (x0, x1, fraction) = self.xs.at(x);
-            let across = S::splat(fraction);
-            let pixel = |row: &[f32], x: usize| S::load(row.as_ptr().add(x * S::LANES));
-            let mix = |a, b, t| S::mul_add(S::sub(b, a), t, a);
-            let top = mix(pixel(self.rows[0], x0), pixel(self.rows[0], x1), across);
-            let bottom = mix(pixel(self.rows[1], x0), pixel(self.rows[1], x1), across);
-            S::store(self.output.add(x * S::LANES), mix(top, bottom, down));
+        // SAFETY: the samples lie on the input's rows, which are whole slices; the output's row has as many
+        // pixels as there are samples.
+        unsafe {
+            let down = S::splat(self.fraction);
+            for x in 0..self.xs.low.len() {
+                let (x0, x1, fraction) = self.xs.at(x);
+                let across = S::splat(fraction);
+                let pixel = |row: &[f32], x: usize| S::load(row.as_ptr().add(x * S::LANES));
+                let mix = |a, b, t| S::mul_add(S::sub(b, a), t, a);
+                let top = mix(pixel(self.rows[0], x0), pixel(self.rows[0], x1), across);
+                let bottom = mix(pixel(self.rows[1], x0), pixel(self.rows[1], x1), across);
+                S::store(self.output.add(x * S::LANES), mix(top, bottom, down));
+            }
         }
     }
 }
@@ -130,13 +135,13 @@ pub fn resize_bilinear_planar(
     [height, width]: [usize; 2],
     align_corners: bool,
 ) {
-    let planes = from.batch * from.channels;
-    assert_eq!(input.len(), planes * from.pixels(), "a batch of {from:?}");
-    assert_eq!(
-        output.len(),
-        planes * height * width,
-        "resized to {height}×{width}"
-    );
+    let to = MapShape {
+        height,
+        width,
+        ..from
+    };
+    assert_eq!(input.len(), from.batch_len(), "a batch of {from:?}");
+    assert_eq!(output.len(), to.batch_len(), "a batch of {to:?}");
     let ys = &Samples::new(from.height, height, align_corners);
     let xs = &Samples::new(from.width, width, align_corners);
     let rows = output.par_chunks_mut(width).enumerate().with_min_len(16);

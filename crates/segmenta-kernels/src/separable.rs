@@ -11,7 +11,7 @@ use std::ops::Range;
 pub use side::SideMap;
 
 use crate::isa::{Isa, Kernel};
-use crate::map::{Map, MapMut, MapShape};
+use crate::map::{Map, MapMut, MapShape, one_isa};
 use crate::nearest;
 use crate::pool::{PoolWindow, adaptive_spans, window_spans};
 use crate::resize::Samples;
@@ -135,13 +135,13 @@ pub fn adaptive_avg_pool_gradient(dy: Map<'_>, dx: &mut MapMut<'_>) {
 }
 
 fn spread(dy: Map<'_>, ys: &Reach, xs: &Reach, dx: &mut MapMut<'_>) {
-    let (isa, from, to, blocks) = (dy.isa(), dx.shape(), dy.shape(), dy.blocks());
+    let isa = one_isa([dy.isa(), dx.isa()]);
+    let (from, to, blocks) = (dx.shape(), dy.shape(), dy.blocks());
     assert_eq!(
         (from.batch, from.channels),
         (to.batch, to.channels),
         "channels of a gradient"
     );
-    assert_eq!(isa, dx.isa(), "maps of two instruction sets");
     let cuts = parts(from.height, 4);
     let (image_stride, plane) = (dx.image_stride(), dx.plane());
     let shared = dx.shared();
@@ -175,29 +175,33 @@ impl Kernel for Blocked<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let columns = self.xs.starts.len() - 1;
-        let mut held = vec![0.0; self.width * S::LANES];
-        let sums = held.as_mut_ptr();
-        for row in self.rows.clone() {
-            let terms = self.ys.terms(row);
-            for x in 0..self.width {
-                let mut sum = S::zero();
-                for term in terms.clone() {
-                    let y = *self.ys.outputs.get_unchecked(term) as usize;
-                    let weight = S::splat(*self.ys.weights.get_unchecked(term));
-                    let dy = S::load(self.dy.add((y * self.width + x) * S::LANES));
-                    sum = S::mul_add(dy, weight, sum);
+        // SAFETY: every term's output lies on the output's sides; the row of sums has its width; rows of the
+        // input's gradient are this task's.
+        unsafe {
+            let columns = self.xs.starts.len() - 1;
+            let mut held = vec![0.0; self.width * S::LANES];
+            let sums = held.as_mut_ptr();
+            for row in self.rows.clone() {
+                let terms = self.ys.terms(row);
+                for x in 0..self.width {
+                    let mut sum = S::zero();
+                    for term in terms.clone() {
+                        let y = *self.ys.outputs.get_unchecked(term) as usize;
+                        let weight = S::splat(*self.ys.weights.get_unchecked(term));
+                        let dy = S::load(self.dy.add((y * self.width + x) * S::LANES));
+                        sum = S::mul_add(dy, weight, sum);
+                    }
+                    S::store(sums.add(x * S::LANES), sum);
                 }
-                S::store(sums.add(x * S::LANES), sum);
-            }
-            for column in 0..columns {
-                let mut sum = S::zero();
-                for term in self.xs.terms(column) {
-                    let x = *self.xs.outputs.get_unchecked(term) as usize;
-                    let weight = S::splat(*self.xs.weights.get_unchecked(term));
-                    sum = S::mul_add(S::load(sums.add(x * S::LANES)), weight, sum);
+                for column in 0..columns {
+                    let mut sum = S::zero();
+                    for term in self.xs.terms(column) {
+                        let x = *self.xs.outputs.get_unchecked(term) as usize;
+                        let weight = S::splat(*self.xs.weights.get_unchecked(term));
+                        sum = S::mul_add(S::load(sums.add(x * S::LANES)), weight, sum);
+                    }
+                    S::store(self.dx.add((row * columns + column) * S::LANES), sum);
                 }
-                S::store(self.dx.add((row * columns + column) * S::LANES), sum);
             }
         }
     }
@@ -216,13 +220,14 @@ pub fn resize_bilinear_planar_gradient(
     from: MapShape,
     align_corners: bool,
 ) {
+    let to = MapShape {
+        height,
+        width,
+        ..from
+    };
+    assert_eq!(dx.len(), from.batch_len(), "a batch of {from:?}");
+    assert_eq!(dy.len(), to.batch_len(), "a batch of {to:?}");
     let planes = from.batch * from.channels;
-    assert_eq!(dx.len(), planes * from.pixels(), "a batch of {from:?}");
-    assert_eq!(
-        dy.len(),
-        planes * height * width,
-        "resized to {height}×{width}"
-    );
     let ys = &Reach::bilinear(from.height, height, align_corners);
     let xs = &Reach::bilinear(from.width, width, align_corners);
     let shared = Shared::new(dx);

@@ -35,8 +35,11 @@ impl<'a> Shared<'a> {
     /// inside the slice.
     #[inline(always)]
     pub(crate) unsafe fn at(self, index: usize) -> *mut f32 {
-        debug_assert!(index <= self.len);
-        self.start.add(index)
+        // SAFETY: inside, or one behind the end, as the caller vouches.
+        unsafe {
+            debug_assert!(index <= self.len);
+            self.start.add(index)
+        }
     }
 }
 

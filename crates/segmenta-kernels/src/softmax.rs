@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use crate::exp::exp;
 use crate::isa::{Isa, Kernel};
-use crate::map::{Map, MapMut, MapShape, assert_same};
+use crate::map::{Map, MapMut, MapShape, assert_same, one_isa};
 use crate::shared::{Shared, in_parallel, part, parts};
 use crate::simd::Simd;
 
@@ -22,9 +22,9 @@ const STRIP: usize = 16;
 /// # Panics
 /// If the shapes differ.
 pub fn softmax(input: Map<'_>, output: &mut MapMut<'_>) {
-    let (isa, shape, blocks) = (input.isa(), input.shape(), input.blocks());
+    let isa = one_isa([input.isa(), output.isa()]);
+    let (shape, blocks) = (input.shape(), input.blocks());
     assert_same(shape, output.shape());
-    assert_eq!(isa, output.isa(), "maps of two instruction sets");
     let last = shape.channels - (blocks - 1) * isa.lanes();
     let mut filler = [0.0; STRIP];
     filler[last..].fill(f32::NEG_INFINITY);
@@ -61,44 +61,47 @@ impl Kernel for Blocked<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let mut held = vec![0.0; self.blocks * STRIP * S::LANES];
-        let held = held.as_mut_ptr();
-        for first in self.pixels.clone().step_by(STRIP) {
-            let count = STRIP.min(self.pixels.end - first);
-            let held_at = |block: usize, m: usize| held.add((block * STRIP + m) * S::LANES);
-            let mut largest = [S::splat(f32::NEG_INFINITY); STRIP];
-            for block in 0..self.blocks {
-                let from = self.input.add(block * self.plane + first * S::LANES);
-                let filler = if block + 1 == self.blocks {
-                    S::load(self.filler.as_ptr())
-                } else {
-                    S::zero()
-                };
-                for (m, largest) in largest.iter_mut().enumerate().take(count) {
-                    let x = S::add(S::load(from.add(m * S::LANES)), filler);
-                    *largest = S::max(*largest, x);
-                    S::store(held_at(block, m), x);
+        // SAFETY: both maps have the pixels in every block; the strip held beside has room for each block's.
+        unsafe {
+            let mut held = vec![0.0; self.blocks * STRIP * S::LANES];
+            let held = held.as_mut_ptr();
+            for first in self.pixels.clone().step_by(STRIP) {
+                let count = STRIP.min(self.pixels.end - first);
+                let held_at = |block: usize, m: usize| held.add((block * STRIP + m) * S::LANES);
+                let mut largest = [S::splat(f32::NEG_INFINITY); STRIP];
+                for block in 0..self.blocks {
+                    let from = self.input.add(block * self.plane + first * S::LANES);
+                    let filler = if block + 1 == self.blocks {
+                        S::load(self.filler.as_ptr())
+                    } else {
+                        S::zero()
+                    };
+                    for (m, largest) in largest.iter_mut().enumerate().take(count) {
+                        let x = S::add(S::load(from.add(m * S::LANES)), filler);
+                        *largest = S::max(*largest, x);
+                        S::store(held_at(block, m), x);
+                    }
                 }
-            }
-            for largest in largest.iter_mut().take(count) {
-                *largest = S::splat(across::<S>(*largest, |a, b| if a > b { a } else { b }));
-            }
-            let mut sums = [S::zero(); STRIP];
-            for block in 0..self.blocks {
-                for m in 0..count {
-                    let x = exp::<S>(S::sub(S::load(held_at(block, m)), largest[m]));
-                    sums[m] = S::add(sums[m], x);
-                    S::store(held_at(block, m), x);
+                for largest in largest.iter_mut().take(count) {
+                    *largest = S::splat(across::<S>(*largest, |a, b| if a > b { a } else { b }));
                 }
-            }
-            for sum in sums.iter_mut().take(count) {
-                *sum = S::splat(1.0 / across::<S>(*sum, |a, b| a + b));
-            }
-            for block in 0..self.blocks {
-                let to = self.output.add(block * self.plane + first * S::LANES);
-                for (m, &share) in sums.iter().enumerate().take(count) {
-                    let x = S::mul(S::load(held_at(block, m)), share);
-                    S::store(to.add(m * S::LANES), x);
+                let mut sums = [S::zero(); STRIP];
+                for block in 0..self.blocks {
+                    for m in 0..count {
+                        let x = exp::<S>(S::sub(S::load(held_at(block, m)), largest[m]));
+                        sums[m] = S::add(sums[m], x);
+                        S::store(held_at(block, m), x);
+                    }
+                }
+                for sum in sums.iter_mut().take(count) {
+                    *sum = S::splat(1.0 / across::<S>(*sum, |a, b| a + b));
+                }
+                for block in 0..self.blocks {
+                    let to = self.output.add(block * self.plane + first * S::LANES);
+                    for (m, &share) in sums.iter().enumerate().take(count) {
+                        let x = S::mul(S::load(held_at(block, m)), share);
+                        S::store(to.add(m * S::LANES), x);
+                    }
                 }
             }
         }
@@ -106,18 +109,24 @@ impl Kernel for Blocked<'_> {
 }
 
 /// All lanes of a vector as one value, halves first.
+///
+/// # Safety
+/// As for [`Simd`].
 #[inline(always)]
 unsafe fn across<S: Simd>(x: S::V, f: impl Fn(f32, f32) -> f32) -> f32 {
-    let mut lanes = [0.0; STRIP];
-    S::store(lanes.as_mut_ptr(), x);
-    let mut half = S::LANES / 2;
-    while half > 0 {
-        for i in 0..half {
-            lanes[i] = f(lanes[i], lanes[i + half]);
+    // SAFETY: a vector has no more lanes than the array that it is stored to.
+    unsafe {
+        let mut lanes = [0.0; STRIP];
+        S::store(lanes.as_mut_ptr(), x);
+        let mut half = S::LANES / 2;
+        while half > 0 {
+            for i in 0..half {
+                lanes[i] = f(lanes[i], lanes[i + half]);
+            }
+            half /= 2;
         }
-        half /= 2;
+        lanes[0]
     }
-    lanes[0]
 }
 
 /// Softmax over the channels of a planar batch, `[batch][channels][height][width]`.
@@ -125,7 +134,7 @@ unsafe fn across<S: Simd>(x: S::V, f: impl Fn(f32, f32) -> f32) -> f32 {
 /// # Panics
 /// If the slices do not have the length of the shape.
 pub fn softmax_planar(isa: Isa, input: &[f32], shape: MapShape, output: &mut [f32]) {
-    let len = shape.batch * shape.planar_len();
+    let len = shape.batch_len();
     assert_eq!(input.len(), len, "a batch of {shape:?}");
     assert_eq!(output.len(), len, "a batch of {shape:?}");
     let cuts = parts(shape.pixels(), 2 * STRIP * isa.lanes());
@@ -157,39 +166,43 @@ impl Kernel for Planar<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let strip = STRIP * S::LANES;
-        // A strip of each channel; what lies beyond the pixels is computed and thrown away.
-        let mut held = vec![0.0; self.channels * strip];
-        for first in self.pixels.clone().step_by(strip) {
-            let count = strip.min(self.pixels.end - first);
-            let vectors = count.div_ceil(S::LANES);
-            let mut largest = [S::splat(f32::NEG_INFINITY); STRIP];
-            for (channel, held) in held.chunks_exact_mut(strip).enumerate() {
-                let from = &self.input[channel * self.plane + first..][..count];
-                held[..count].copy_from_slice(from);
-                for (v, largest) in largest.iter_mut().enumerate().take(vectors) {
-                    *largest = S::max(*largest, S::load(held.as_ptr().add(v * S::LANES)));
+        // SAFETY: the strip held beside has whole vectors for every channel; the output has the pixels that
+        // the input's slice, as long, was asked for before.
+        unsafe {
+            let strip = STRIP * S::LANES;
+            // A strip of each channel; what lies beyond the pixels is computed and thrown away.
+            let mut held = vec![0.0; self.channels * strip];
+            for first in self.pixels.clone().step_by(strip) {
+                let count = strip.min(self.pixels.end - first);
+                let vectors = count.div_ceil(S::LANES);
+                let mut largest = [S::splat(f32::NEG_INFINITY); STRIP];
+                for (channel, held) in held.chunks_exact_mut(strip).enumerate() {
+                    let from = &self.input[channel * self.plane + first..][..count];
+                    held[..count].copy_from_slice(from);
+                    for (v, largest) in largest.iter_mut().enumerate().take(vectors) {
+                        *largest = S::max(*largest, S::load(held.as_ptr().add(v * S::LANES)));
+                    }
                 }
-            }
-            let mut sums = [S::zero(); STRIP];
-            for held in held.chunks_exact_mut(strip) {
-                for v in 0..vectors {
-                    let at = held.as_mut_ptr().add(v * S::LANES);
-                    let x = exp::<S>(S::sub(S::load(at), largest[v]));
-                    sums[v] = S::add(sums[v], x);
-                    S::store(at, x);
+                let mut sums = [S::zero(); STRIP];
+                for held in held.chunks_exact_mut(strip) {
+                    for v in 0..vectors {
+                        let at = held.as_mut_ptr().add(v * S::LANES);
+                        let x = exp::<S>(S::sub(S::load(at), largest[v]));
+                        sums[v] = S::add(sums[v], x);
+                        S::store(at, x);
+                    }
                 }
-            }
-            for sum in sums.iter_mut().take(vectors) {
-                *sum = S::div(S::splat(1.0), *sum);
-            }
-            for (channel, held) in held.chunks_exact_mut(strip).enumerate() {
-                for (v, &share) in sums.iter().enumerate().take(vectors) {
-                    let at = held.as_mut_ptr().add(v * S::LANES);
-                    S::store(at, S::mul(S::load(at), share));
+                for sum in sums.iter_mut().take(vectors) {
+                    *sum = S::div(S::splat(1.0), *sum);
                 }
-                let to = self.output.add(channel * self.plane + first);
-                to.copy_from_nonoverlapping(held.as_ptr(), count);
+                for (channel, held) in held.chunks_exact_mut(strip).enumerate() {
+                    for (v, &share) in sums.iter().enumerate().take(vectors) {
+                        let at = held.as_mut_ptr().add(v * S::LANES);
+                        S::store(at, S::mul(S::load(at), share));
+                    }
+                    let to = self.output.add(channel * self.plane + first);
+                    to.copy_from_nonoverlapping(held.as_ptr(), count);
+                }
             }
         }
     }
@@ -227,7 +240,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(96))]
+        #![proptest_config(segmenta_properties::cases(96))]
 
         #[test]
         fn any_shape(

@@ -12,7 +12,7 @@ pub use gradient::{embeddings_gradient, patches_gradient};
 use crate::buffer::Buffer;
 use crate::isa::Isa;
 use crate::layout::blocked;
-use crate::map::{Map, MapMut, MapShape, assert_same};
+use crate::map::{Map, MapMut, MapShape, assert_same, one_isa};
 use crate::shared::in_parallel;
 
 /// A class token and embeddings of positions, for maps of one size.
@@ -128,7 +128,8 @@ pub(crate) fn cubic_terms(old: usize, new: usize) -> Vec<(usize, usize, f32)> {
 /// # Panics
 /// If the shapes do not fit.
 pub fn tokens(x: Map<'_>, embeddings: &Embeddings, output: &mut MapMut<'_>) {
-    let (isa, shape) = (x.isa(), x.shape());
+    let isa = one_isa([x.isa(), output.isa()]);
+    let shape = x.shape();
     let row = MapShape::new(shape.batch, shape.channels, 1, 1 + shape.pixels());
     assert_same(row, output.shape());
     assert_eq!(
@@ -159,7 +160,8 @@ pub fn patches(x: Map<'_>, output: &mut MapMut<'_>) {
     let shape = output.shape();
     let row = MapShape::new(shape.batch, shape.channels, 1, 1 + shape.pixels());
     assert_same(row, x.shape());
-    let (blocks, lanes) = (x.blocks(), x.isa().lanes());
+    let lanes = one_isa([x.isa(), output.isa()]).lanes();
+    let blocks = x.blocks();
     let (image_stride, plane) = (output.image_stride(), output.plane());
     let shared = output.shared();
     in_parallel(shape.batch * blocks, |index| {

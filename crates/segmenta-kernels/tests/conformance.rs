@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;
 use segmenta_kernels::{
-    Buffer, Isa, Logits, Map, MapMut, MapShape, blocked, global_avg_pool, labels, resize_bilinear,
-    resize_bilinear_planar, to_planar, winning_probability,
+    Buffer, Isa, Logits, Map, MapMut, MapShape, ToProbability, blocked, global_avg_pool, labels,
+    resize_bilinear, resize_bilinear_planar, to_planar, winning_probability,
 };
 
 /// What the conformance folder asks of layers.
@@ -120,17 +120,17 @@ fn labels_are_the_argmax_of_resized_logits() {
             .chunks(image)
             .zip(resized.chunks(classes * height * width))
         {
-            let logits = Logits {
-                values,
-                classes,
-                height: INPUT[2],
-                width: INPUT[3],
-                valid: [0, 0, INPUT[3], INPUT[2]],
-            };
+            let logits = Logits::whole(values, classes, [INPUT[2], INPUT[3]]);
             let mut ids = vec![0; height * width];
             labels(isa, logits, [height, width], &mut ids);
             let mut scores = vec![0.0; height * width];
-            winning_probability(isa, logits, [height, width], &mut scores);
+            winning_probability(
+                isa,
+                logits,
+                ToProbability::Softmax,
+                [height, width],
+                &mut scores,
+            );
             for pixel in 0..height * width {
                 let logit = |class: usize| resized[class * height * width + pixel];
                 let best = (0..classes)
@@ -166,7 +166,8 @@ fn only_the_valid_part_counts() {
         classes: 2,
         height: 4,
         width: 4,
-        valid: [1, 1, 2, 2],
+        valid: [1.0, 1.0, 2.0, 2.0],
+        threshold: 0.0,
     };
     for isa in Isa::available() {
         let mut ids = vec![7; 35];
@@ -177,16 +178,16 @@ fn only_the_valid_part_counts() {
 
 #[test]
 fn one_class_is_a_threshold() {
-    let logits = Logits {
-        values: &[-2.0, 3.0],
-        classes: 1,
-        height: 1,
-        width: 2,
-        valid: [0, 0, 2, 1],
-    };
+    let logits = Logits::whole(&[-2.0, 3.0], 1, [1, 2]);
     let (mut ids, mut scores) = ([7; 2], [0.0; 2]);
     labels(Isa::fastest(), logits, [1, 2], &mut ids);
-    winning_probability(Isa::fastest(), logits, [1, 2], &mut scores);
+    winning_probability(
+        Isa::fastest(),
+        logits,
+        ToProbability::Sigmoid,
+        [1, 2],
+        &mut scores,
+    );
     assert_eq!(ids, [0, 1]);
     assert!((scores[1] - 0.952_574).abs() < 1e-5 && (scores[0] - 0.880_797).abs() < 1e-5);
 }

@@ -19,6 +19,8 @@ fn counted(truth: &[u8], prediction: &[u8]) -> Confusion {
 }
 
 proptest! {
+    #![proptest_config(segmenta_properties::cases(256))]
+
     #[test]
     fn the_matrix_is_what_a_simple_count_gives((truth, prediction) in labels()) {
         let confusion = counted(&truth, &prediction);

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use segmenta_image::{Filter, LabelMap};
+use segmenta_image::{Filter, LabelMap, mark_result};
 use segmenta_metrics::{Confusion, Metric, Score};
 
 use crate::chart::{class_bars, confusion_matrix};
@@ -19,6 +19,15 @@ use crate::{figure, growth_gif};
 
 /// Pixels of a chart's picture for each of its units.
 const SCALE: f32 = 2.0;
+
+/// Writes a PNG that says what it is, so that a folder of photographs with a run below it is not mixed up.
+fn write_result(path: &Path, png: &[u8], kind: &str) -> Result<(), ReportError> {
+    RunFolder::write(path, &mark_result(png, kind))
+}
+
+fn write_chart(path: &Path, chart: &Chart) -> Result<(), ReportError> {
+    write_result(path, &chart.picture(SCALE)?.to_png(), "chart")
+}
 
 /// Writes a run's metrics, events, figures and report.
 ///
@@ -204,18 +213,19 @@ impl RunRecord {
     }
 
     /// Draws the predictions of fixed validation pictures at the last recorded epoch: `previews/epoch-NNNN.png`,
-    /// and their masks for the animation. Give the same pictures in the same order each time.
+    /// and their masks for the animation. Give the same pictures in the same order each time. Gives the file's path,
+    /// if there was anything to draw.
     ///
     /// # Errors
     /// A label map of another size than its picture; a file that cannot be written.
-    pub fn preview(&mut self, examples: &[Example]) -> Result<(), ReportError> {
+    pub fn preview(&mut self, examples: &[Example]) -> Result<Option<PathBuf>, ReportError> {
         let Some(last) = self
             .history
             .epochs()
             .last()
             .filter(|_| !examples.is_empty())
         else {
-            return Ok(());
+            return Ok(None);
         };
         let title = [format!("Epoch {}", last.epoch), self.caption(last)].join(" · ");
         let drawn = figure(title.trim_end_matches(" · "), examples, &self.classes)?;
@@ -223,11 +233,10 @@ impl RunRecord {
             .iter()
             .map(|example| reduced(&example.prediction))
             .collect();
-        RunFolder::write(
-            &self.masks_path(last.epoch),
-            &stacked(&masks)?.to_png(self.classes.palette()),
-        )?;
-        RunFolder::write(&self.preview_path(last.epoch), &drawn.to_png())?;
+        let masks = stacked(&masks)?.to_png(self.classes.palette());
+        write_result(&self.masks_path(last.epoch), &masks, "mask")?;
+        let path = self.preview_path(last.epoch);
+        write_result(&path, &drawn.to_png(), "preview")?;
         // A quarter of the pixels: the events keep all epochs in one file.
         let small = drawn.resize(drawn.width() / 2, drawn.height() / 2, Filter::Bilinear);
         self.events.picture(last.step, "previews", &small)?;
@@ -238,7 +247,7 @@ impl RunRecord {
                 truth: example.truth.clone(),
             })
             .collect();
-        Ok(())
+        Ok(Some(path))
     }
 
     /// Draws everything anew and writes `report.html`; may be called after each epoch. Gives its path.
@@ -249,10 +258,7 @@ impl RunRecord {
         let folder = &self.folder;
         let curves = curves(&self.history, self.best().map(|best| best.epoch));
         for (name, chart) in &curves {
-            RunFolder::write(
-                &folder.curves().join(format!("{name}.png")),
-                &chart.picture(SCALE)?.to_png(),
-            )?;
+            write_chart(&folder.curves().join(format!("{name}.png")), chart)?;
         }
         let confusion = self.read_confusion()?;
         if let Some(confusion) = &confusion {
@@ -308,15 +314,9 @@ impl RunRecord {
             classes.names(),
             &classes.colours(),
         );
-        let folder = &self.folder;
-        RunFolder::write(
-            &folder.path().join("confusion.png"),
-            &matrix.picture(SCALE)?.to_png(),
-        )?;
-        RunFolder::write(
-            &folder.path().join("classes.png"),
-            &bars.picture(SCALE)?.to_png(),
-        )
+        let folder = self.folder.path();
+        write_chart(&folder.join("confusion.png"), &matrix)?;
+        write_chart(&folder.join("classes.png"), &bars)
     }
 
     /// `None` if there are no previews. Epochs whose masks are of other pictures are left out.

@@ -1,16 +1,24 @@
 //! A network ready to run.
 
+mod diagnose;
+mod labels;
+
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use segmenta_graph::{Graph, GraphError, Parameter, Shape};
-use segmenta_kernels::{self as kernels, Arena, Isa, Logits, OutOfMemory, Threads, WeightMemory};
+use segmenta_kernels::{Isa, MapShape, Threads, WeightMemory};
 use thiserror::Error;
 
+use crate::arenas::Arenas;
 use crate::compile::compile;
 use crate::execute::execute;
+use crate::finite::count_non_finite;
 use crate::memory;
 use crate::plan::Plan;
 use crate::program::{Program, Work};
+
+pub use diagnose::check_input;
 
 /// How a network is to be run.
 #[derive(Clone, Debug, Default)]
@@ -49,9 +57,69 @@ pub enum RuntimeError {
         /// Bytes of the arena and of the results.
         bytes: usize,
     },
+    /// Scores of every class at a size do not fit into memory.
+    #[error("scores of {classes} classes at {}×{} pixels need more memory than there is · ask for a smaller size", size[1], size[0])]
+    Size {
+        /// Planes.
+        classes: usize,
+        /// Height and width.
+        size: [usize; 2],
+    },
+    /// Weights that are NaN or infinite.
+    #[error(
+        "weights that are no numbers: {count} of {of} values of `{parameter}` are NaN or infinite{} · \
+         save or train them again",
+        and_others(*.others)
+    )]
+    WeightsNotFinite {
+        /// The first parameter, in the order of the network's modules, that has them.
+        parameter: String,
+        /// How many of its values.
+        count: usize,
+        /// Its values.
+        of: usize,
+        /// How many parameters after it have some, too.
+        others: usize,
+    },
+    /// A result with NaN or infinities, of weights and an input that have none.
+    #[error(
+        "the network's numbers end in `{layer}`, the first layer to give NaN or infinity: {count} of {of} values \
+         of the result `{result}` are none · the weights are broken, or the picture is not normalised as in training"
+    )]
+    NotFinite {
+        /// The first layer whose output has one.
+        layer: String,
+        /// The result.
+        result: String,
+        /// How many of its values.
+        count: usize,
+        /// Its values.
+        of: usize,
+    },
+    /// An input with NaN or infinities.
+    #[error(
+        "an input that is no numbers: {count} of {of} values are NaN or infinite, the first at {first:?} (picture, \
+         channel, row, column) · replace them"
+    )]
+    InputNotFinite {
+        /// How many values.
+        count: usize,
+        /// The input's values.
+        of: usize,
+        /// Where the first is: picture, channel, row, column.
+        first: [usize; 4],
+    },
     /// No threads.
     #[error("cannot start threads: {0}")]
     Threads(#[from] std::io::Error),
+}
+
+fn and_others(count: usize) -> String {
+    match count {
+        0 => String::new(),
+        1 => ", and 1 more tensor has such values".into(),
+        n => format!(", and {n} more tensors have such values"),
+    }
 }
 
 /// Values in NCHW order and their shape.
@@ -95,7 +163,8 @@ pub struct Memory {
 const PLANS: usize = 32;
 
 /// A network compiled for this processor. Shared between threads, it runs one input at a time for
-/// each; the memory for intermediate maps is kept and grows to the largest input seen.
+/// each, and none waits for another: what is locked is looked up, never computed. The memory for intermediate maps
+/// is kept for the next run: as much as recent runs used, and no longer ([`Engine::trim`] gives it back at once).
 #[derive(Debug)]
 pub struct Engine {
     graph: Graph,
@@ -104,7 +173,7 @@ pub struct Engine {
     weight_memory: WeightMemory,
     threads: Threads,
     plans: Mutex<Vec<Arc<Plan>>>,
-    arenas: Mutex<Vec<Arena>>,
+    arenas: Arenas,
 }
 
 impl Engine {
@@ -112,7 +181,8 @@ impl Engine {
     /// the parameters that the wanted results need).
     ///
     /// # Errors
-    /// What `read` says, an unknown result, no threads.
+    /// What `read` says, an unknown result, no threads; [`RuntimeError::WeightsNotFinite`] for a NaN or an infinity
+    /// in what the wanted results need.
     pub fn new<E>(
         graph: Graph,
         options: &EngineOptions,
@@ -130,7 +200,20 @@ impl Engine {
         let wanted = wanted.map_err(RuntimeError::from)?;
         let isa = options.isa.unwrap_or_else(Isa::fastest);
         let threads = Threads::new(options.threads).map_err(RuntimeError::from)?;
-        let program = threads.run(|| compile(&graph, isa, &wanted, &read))?;
+        let broken = Mutex::new(BTreeMap::new());
+        let checked = |parameter: &Parameter| -> Result<Vec<f32>, E> {
+            let values = read(parameter)?;
+            let count = count_non_finite(&values);
+            if count > 0 {
+                lock(&broken).insert(parameter.name.clone(), [count, values.len()]);
+            }
+            Ok(values)
+        };
+        let program = threads.run(|| compile(&graph, isa, &wanted, &checked))?;
+        let broken = broken.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = first_broken(&graph, &broken) {
+            return Err(error.into());
+        }
         Ok(Self {
             graph,
             program,
@@ -138,7 +221,7 @@ impl Engine {
             weight_memory: options.memory,
             threads,
             plans: Mutex::default(),
-            arenas: Mutex::default(),
+            arenas: Arenas::default(),
         })
     }
 
@@ -176,6 +259,19 @@ impl Engine {
             weight_bytes: steps.map(|step| step.work.weight_bytes()).sum(),
             arena_bytes: plan.arena_len * size_of::<f32>(),
         })
+    }
+
+    /// Bytes that the engine keeps for intermediate maps of the next runs while none is under way.
+    pub fn idle_bytes(&self) -> usize {
+        self.arenas.idle() * size_of::<f32>()
+    }
+
+    /// Gives back what is kept for the next runs: idle memory for intermediate maps, and the plans of the input
+    /// sizes seen with the weights in a second form that only they hold. The next run of each size plans anew.
+    pub fn trim(&self) {
+        self.arenas.trim();
+        let plans = std::mem::take(&mut *lock(&self.plans));
+        drop(plans);
     }
 
     /// Runs the network on an NCHW batch and gives its results in the order asked for.
@@ -269,23 +365,6 @@ impl Engine {
         Ok(times)
     }
 
-    /// The label map of one picture's logits, resized to `height`×`width` and taken the argmax of
-    /// in one pass. See [`Logits`] for the part that counts.
-    pub fn labels(&self, logits: Logits<'_>, size: [usize; 2]) -> Vec<u8> {
-        let mut labels = vec![0; size[0] * size[1]];
-        self.threads
-            .run(|| kernels::labels(self.isa, logits, size, &mut labels));
-        labels
-    }
-
-    /// How sure the network is of each pixel's label, 0 to 1: softmax, or sigmoid for one class.
-    pub fn winning_probability(&self, logits: Logits<'_>, size: [usize; 2]) -> Vec<f32> {
-        let mut scores = vec![0.0; size[0] * size[1]];
-        self.threads
-            .run(|| kernels::winning_probability(self.isa, logits, size, &mut scores));
-        scores
-    }
-
     fn run(
         &self,
         input: &[f32],
@@ -305,31 +384,28 @@ impl Engine {
         let expected: Vec<usize> = plan.results.iter().map(Shape::len).collect();
         assert_eq!(lengths, expected, "memory for the results");
 
-        let mut arena = self
-            .take_arena(plan.arena_len)
-            .map_err(|short| RuntimeError::Memory {
-                shape,
-                bytes: short.bytes,
-            })?;
+        let lent = self.arenas.take(plan.arena_len);
+        let mut lent = lent.map_err(|short| RuntimeError::Memory {
+            shape,
+            bytes: short.bytes,
+        })?;
         self.threads.run(|| {
             execute(
                 &self.program,
                 &plan,
                 self.isa,
-                &mut arena,
+                &mut lent.arena,
                 input,
                 results,
                 timed,
             );
         });
-        lock(&self.arenas).push(arena);
         Ok(())
     }
 
     /// Whether an input's results and what the arena must grow by fit into memory.
     fn check_memory(&self, plan: &Plan, shape: Shape) -> Result<(), RuntimeError> {
-        let kept = lock(&self.arenas).last().map_or(0, Arena::len);
-        let arena = plan.arena_len.saturating_sub(kept);
+        let arena = self.arenas.growth(plan.arena_len);
         let results: usize = plan.results.iter().map(Shape::len).sum();
         let bytes = (arena + results).saturating_mul(size_of::<f32>());
         match memory::available() {
@@ -338,37 +414,66 @@ impl Engine {
         }
     }
 
-    /// An arena that nobody uses, large enough.
-    fn take_arena(&self, len: usize) -> Result<Arena, OutOfMemory> {
-        match lock(&self.arenas).pop() {
-            Some(arena) if arena.len() >= len => Ok(arena),
-            // The one that is too small is freed before the larger one is asked for.
-            _ => Arena::new(len),
-        }
+    fn plan(&self, input: Shape) -> Result<Arc<Plan>, RuntimeError> {
+        let make = || {
+            let (threads, memory) = (self.threads.count(), self.weight_memory);
+            let (graph, program) = (&self.graph, &self.program);
+            self.threads
+                .run(|| Plan::new(graph, program, self.isa, threads, memory, input))
+        };
+        self.plan_by(input, make)
     }
 
-    fn plan(&self, input: Shape) -> Result<Arc<Plan>, RuntimeError> {
+    /// The plan for an input, made by `make` if it is not known: without the lock, so that inputs of known sizes
+    /// need not wait. Two threads that make one at the same time go on with the first.
+    fn plan_by(
+        &self,
+        input: Shape,
+        make: impl FnOnce() -> Result<Plan, GraphError>,
+    ) -> Result<Arc<Plan>, RuntimeError> {
         let wanted = crate::lower::map_shape(input);
-        let mut plans = lock(&self.plans);
-        if let Some(at) = plans.iter().position(|p| p.input == wanted) {
-            let plan = plans.remove(at);
-            plans.push(Arc::clone(&plan));
+        if let Some(plan) = known(&mut lock(&self.plans), wanted) {
             return Ok(plan);
         }
-        let (threads, memory) = (self.threads.count(), self.weight_memory);
-        let plan = self
-            .threads
-            .run(|| Plan::new(&self.graph, &self.program, self.isa, threads, memory, input))?;
-        let plan = Arc::new(plan);
-        if plans.len() == PLANS {
-            plans.remove(0);
+        let plan = Arc::new(make()?);
+        let mut plans = lock(&self.plans);
+        if let Some(first) = known(&mut plans, wanted) {
+            return Ok(first);
         }
+        let oldest = (plans.len() == PLANS).then(|| plans.remove(0));
         plans.push(Arc::clone(&plan));
+        // What the oldest held of weights is freed without the lock.
+        drop(plans);
+        drop(oldest);
         Ok(plan)
     }
+}
+
+/// The error that names the first of the parameters with values that are no numbers: name, how many, of how many.
+fn first_broken(graph: &Graph, broken: &BTreeMap<String, [usize; 2]>) -> Option<RuntimeError> {
+    let mut parameters = graph.parameters().iter();
+    let (parameter, &[count, of]) =
+        parameters.find_map(|parameter| broken.get_key_value(&parameter.name))?;
+    Some(RuntimeError::WeightsNotFinite {
+        parameter: parameter.clone(),
+        count,
+        of,
+        others: broken.len() - 1,
+    })
+}
+
+/// The plan for an input among those that are kept, where it becomes the last used.
+fn known(plans: &mut Vec<Arc<Plan>>, input: MapShape) -> Option<Arc<Plan>> {
+    let at = plans.iter().position(|plan| plan.input == input)?;
+    let plan = plans.remove(at);
+    plans.push(Arc::clone(&plan));
+    Some(plan)
 }
 
 /// What a lock guards here stays whole if a thread panics while holding it.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use segmenta_graph::Filter;
 use segmenta_kernels as kernels;
 use segmenta_kernels::{Arena, ArenaViews, ConvPlan, Convolution, Isa, Map, MapMut, PoolWindow};
 
+use crate::finite::all_finite;
 use crate::plan::Plan;
 use crate::program::{Program, Step, Value, Work};
 
@@ -33,6 +34,50 @@ pub(crate) fn execute(
         run.step(index, arena, results);
         timed(index, start.elapsed().as_secs_f64());
     }
+}
+
+/// Runs the steps up to the first whose output has a NaN or an infinity, and gives its index.
+pub(crate) fn first_non_finite(
+    program: &Program,
+    plan: &Plan,
+    isa: Isa,
+    arena: &mut Arena,
+    input: &[f32],
+    results: &mut [&mut [f32]],
+) -> Option<usize> {
+    (0..program.steps.len()).find(|&index| {
+        let step = &program.steps[index];
+        if plan.skips(step) {
+            return false;
+        }
+        let run = Run {
+            plan,
+            isa,
+            input,
+            step,
+        };
+        run.step(index, arena, results);
+        match (step.output, &step.work) {
+            // Moves values only, into another layout.
+            (_, Work::Unblock) => false,
+            (Some(value), _) => {
+                let [output] = arena.views([plan.place(value)], []).reads;
+                let stride = plan.image_stride(value);
+                let image = plan.shape(value).image_len(isa);
+                // In a concatenation other maps lie between one picture's and the next's.
+                output
+                    .chunks(stride)
+                    .any(|values| !all_finite(&values[..image]))
+            }
+            (
+                None,
+                Work::Emit { output }
+                | Work::EmitFitted { output }
+                | Work::EmitResized { output, .. },
+            ) => !all_finite(results[*output]),
+            (None, work) => unreachable!("{} writes nothing", work.label()),
+        }
+    })
 }
 
 /// One step being run.

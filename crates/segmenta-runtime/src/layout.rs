@@ -55,6 +55,8 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        #![proptest_config(segmenta_properties::cases(256))]
+
         #[test]
         fn what_lives_together_lies_apart(
             demands in prop::collection::vec((1_usize..2000, 0_usize..50, 0_usize..10), 1..60),

@@ -10,14 +10,17 @@
 //! [`Engine`] is the three together, and safe to share between threads. What training does the same way is
 //! public: [`lower`], [`layout`].
 
+mod arenas;
 mod compile;
 mod engine;
 mod execute;
+mod finite;
 pub mod layout;
 pub mod lower;
 mod memory;
 mod plan;
 mod program;
 
-pub use engine::{Engine, EngineOptions, Memory, RuntimeError, StepTime, Tensor};
-pub use segmenta_kernels::{Isa, Logits, WeightMemory};
+pub use engine::{Engine, EngineOptions, Memory, RuntimeError, StepTime, Tensor, check_input};
+pub use finite::{all_finite, count_non_finite};
+pub use segmenta_kernels::{Isa, Logits, ToProbability, WeightMemory};

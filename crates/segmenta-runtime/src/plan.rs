@@ -71,23 +71,23 @@ impl Plan {
                 other => other,
             }
         };
-        let plan = |step: &Step| match &step.work {
-            Work::Conv(conv) | Work::ScaledConv(conv) => {
-                let input = step.inputs[0];
-                let shape = MapShape {
-                    channels: input.channels,
-                    ..shapes[input.buffer.0]
-                };
-                // Filters of another form round more than the plain sum does.
-                let memory = if step.precise {
-                    WeightMemory::Low
-                } else {
-                    memory()
-                };
-                Some(conv.plan(shape, threads, memory))
+        let plan = |step: &Step| {
+            let conv = step.work.convolution()?;
+            if matches!(step.work, Work::ConvOnPicture(_)) {
+                return Some(conv.plan(input, threads, memory()));
             }
-            Work::ConvOnPicture(conv) => Some(conv.plan(input, threads, memory())),
-            _ => None,
+            let from = step.inputs[0];
+            let shape = MapShape {
+                channels: from.channels,
+                ..shapes[from.buffer.0]
+            };
+            // Filters of another form round more than the plain sum does.
+            let memory = if step.precise {
+                WeightMemory::Low
+            } else {
+                memory()
+            };
+            Some(conv.plan(shape, threads, memory))
         };
         let convolutions: Vec<_> = program.steps.iter().map(plan).collect();
         let shape_of = |value: &Value| MapShape {
@@ -96,13 +96,9 @@ impl Plan {
         };
         for (index, (step, conv)) in program.steps.iter().zip(&convolutions).enumerate() {
             let inputs = || [0, 1, 2].map(|i| shape_of(&step.inputs[i]));
-            let len = match step.work {
-                Work::Attention { heads } => attention_scratch(isa, inputs(), heads),
-                Work::PositionAttention => position_attention_scratch(isa, inputs()),
-                _ => conv.as_ref().map_or(0, ConvPlan::scratch_len),
-            };
+            let of_conv = conv.as_ref().map_or(0, ConvPlan::scratch_len);
             demands.push(Demand {
-                len,
+                len: of_conv + own_scratch(&step.work, isa, inputs),
                 live: index..=index,
             });
         }
@@ -205,7 +201,17 @@ impl Aliases {
                 }
                 _ => true,
             };
-            if own && size(*from) == size(to) && program.steps.iter().all(apart) {
+            // Nor may another step compute a part of that whole from it: it would write what it reads.
+            let into_whole = |reader: &Step| {
+                let other = !std::ptr::eq(reader, step);
+                let reads_it = reader.inputs.iter().any(|i| i.buffer == from.buffer);
+                let output = reader.output.map(|output| aliases.resolve(output).buffer);
+                other && reads_it && output == Some(to.buffer)
+            };
+            let free = aliases.0[from.buffer.0].is_none();
+            let steps = || program.steps.iter();
+            let fits = own && free && size(*from) == size(to);
+            if fits && steps().all(apart) && !steps().any(into_whole) {
                 aliases.0[from.buffer.0] = Some(to);
             }
         }
@@ -228,6 +234,42 @@ impl Aliases {
     fn are_one(&self, step: &Step) -> bool {
         let output = step.output.map(|output| self.resolve(output));
         step.inputs.first().map(|&input| self.resolve(input)) == output
+    }
+}
+
+/// Values of scratch memory of a step that is no convolution; `inputs` gives the shapes of its three operands.
+fn own_scratch(work: &Work, isa: Isa, inputs: impl Fn() -> [MapShape; 3]) -> usize {
+    match work {
+        Work::Attention { heads } => attention_scratch(isa, inputs(), *heads),
+        Work::PositionAttention => position_attention_scratch(isa, inputs()),
+        // A convolution's plan knows its own.
+        Work::Conv(_) | Work::ScaledConv(_) | Work::ConvOnPicture(_) => 0,
+        // Without scratch memory. Listed, so that the compiler asks where a new kind belongs.
+        Work::Transposed(_)
+        | Work::Block
+        | Work::MaxPool(_)
+        | Work::MaxUnpool
+        | Work::AvgPool { .. }
+        | Work::AdaptiveAvgPool
+        | Work::GlobalAvgPool
+        | Work::GlobalMaxPool
+        | Work::GroupNorm { .. }
+        | Work::LayerNorm { .. }
+        | Work::Softmax { .. }
+        | Work::Tokens(_)
+        | Work::Patches
+        | Work::Slice { .. }
+        | Work::Add(_)
+        | Work::Mul(_)
+        | Work::Apply(_)
+        | Work::Affine { .. }
+        | Work::Copy
+        | Work::Resize(_)
+        | Work::Fit
+        | Work::Unblock
+        | Work::Emit { .. }
+        | Work::EmitFitted { .. }
+        | Work::EmitResized { .. } => 0,
     }
 }
 

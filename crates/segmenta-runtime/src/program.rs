@@ -161,7 +161,30 @@ impl Work {
                 ..
             } => affine.iter().map(|values| size_of_val(&values[..])).sum(),
             Self::Tokens(embeddings) => embeddings.bytes(),
-            _ => 0,
+            // Without weights. Listed, so that the compiler asks where a new kind belongs.
+            Self::GroupNorm { affine: None, .. }
+            | Self::Block
+            | Self::MaxPool(_)
+            | Self::MaxUnpool
+            | Self::AvgPool { .. }
+            | Self::AdaptiveAvgPool
+            | Self::GlobalAvgPool
+            | Self::GlobalMaxPool
+            | Self::Softmax { .. }
+            | Self::Attention { .. }
+            | Self::PositionAttention
+            | Self::Patches
+            | Self::Slice { .. }
+            | Self::Add(_)
+            | Self::Mul(_)
+            | Self::Apply(_)
+            | Self::Copy
+            | Self::Resize(_)
+            | Self::Fit
+            | Self::Unblock
+            | Self::Emit { .. }
+            | Self::EmitFitted { .. }
+            | Self::EmitResized { .. } => 0,
         }
     }
 
@@ -169,7 +192,33 @@ impl Work {
     pub(crate) fn convolution(&self) -> Option<&Convolution> {
         match self {
             Self::Conv(conv) | Self::ScaledConv(conv) | Self::ConvOnPicture(conv) => Some(conv),
-            _ => None,
+            Self::Transposed(_)
+            | Self::Block
+            | Self::MaxPool(_)
+            | Self::MaxUnpool
+            | Self::AvgPool { .. }
+            | Self::AdaptiveAvgPool
+            | Self::GlobalAvgPool
+            | Self::GlobalMaxPool
+            | Self::GroupNorm { .. }
+            | Self::LayerNorm { .. }
+            | Self::Softmax { .. }
+            | Self::Attention { .. }
+            | Self::PositionAttention
+            | Self::Tokens(_)
+            | Self::Patches
+            | Self::Slice { .. }
+            | Self::Add(_)
+            | Self::Mul(_)
+            | Self::Apply(_)
+            | Self::Affine { .. }
+            | Self::Copy
+            | Self::Resize(_)
+            | Self::Fit
+            | Self::Unblock
+            | Self::Emit { .. }
+            | Self::EmitFitted { .. }
+            | Self::EmitResized { .. } => None,
         }
     }
 

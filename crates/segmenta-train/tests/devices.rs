@@ -213,6 +213,24 @@ fn maps_brought_together() {
         let whole = g.concat(&[narrow, x, narrow], &name("whole"));
         g.relu(whole)
     });
+    // A map that stands in a concatenation more than once, and beside a part of itself.
+    between("one map twice", shape, |g, x| {
+        let wide = g.conv(x, &name("wide"), Conv2d::pointwise(32));
+        g.concat(&[wide, wide], &name("whole"))
+    });
+    between("one map around another", shape, |g, x| {
+        let wide = g.conv(x, &name("wide"), Conv2d::pointwise(16));
+        let other = g.conv(wide, &name("other"), Conv2d::pointwise(16));
+        let whole = g.concat(&[wide, other, wide], &name("whole"));
+        g.add(whole, whole, &name("sum"))
+    });
+    between("a map and its part", shape, |g, x| {
+        let wide = g.conv(x, &name("wide"), Conv2d::pointwise(32));
+        let part = g.slice(wide, 16, 16, &name("part"));
+        let whole = g.concat(&[part, wide, part], &name("whole"));
+        let again = g.relu(whole);
+        g.concat(&[again, whole, wide, again], &name("all"))
+    });
 }
 
 #[test]

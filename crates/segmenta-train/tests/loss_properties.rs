@@ -284,7 +284,7 @@ fn nothing_to_learn_is_no_loss_and_no_gradient() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(segmenta_properties::cases(12))]
 
     #[test]
     fn gradients_are_what_differences_say(

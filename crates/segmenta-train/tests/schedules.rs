@@ -194,6 +194,8 @@ fn what_is_no_schedule() {
 }
 
 proptest! {
+    #![proptest_config(segmenta_properties::cases(256))]
+
     #[test]
     fn rates_are_finite_and_not_above_the_base(
         run in 0..50_u64, t in 0..200_u64, total in 1..50_u64, factor in 0.01..1.0_f64,

@@ -41,6 +41,15 @@ pub enum Fault {
     /// Another known kind of file, named.
     #[error("this is {0}, not a weight file")]
     Foreign(&'static str),
+    /// An archive around a weight file, whose name it is.
+    #[error("this is a zip archive around `{0}`")]
+    Packed(String),
+    /// A program with its weights, as `torch.jit.save` writes it.
+    #[error("this is a TorchScript program, not a state dict")]
+    TorchScript,
+    /// Tensors of a quantised network.
+    #[error("the file holds a quantised network, whose numbers are integers with a scale")]
+    Quantised,
     /// None of the formats that are read.
     #[error("the format is not known (neither safetensors nor PyTorch)")]
     UnknownFormat,
@@ -120,6 +129,11 @@ impl Fault {
             Fault::Unreadable(_) | Fault::NoTensors => {
                 "in Python, write the weights alone: torch.save(model.state_dict(), \"weights.pth\")"
             }
+            Fault::Packed(_) => "unpack it, and give the file inside",
+            Fault::TorchScript => {
+                "in Python, keep its weights: torch.save(torch.jit.load(FILE).state_dict(), \"weights.pth\")"
+            }
+            Fault::Quantised => "give the network's weights from before it was quantised",
             Fault::HeaderTooLarge(_) | Fault::TooLarge { .. } => {
                 "the file is damaged or made to harm: get it from its source again"
             }

@@ -9,32 +9,52 @@ use std::{cmp::Ordering, collections::HashMap};
 /// How far to look for the next name before giving up, in bytes.
 const PATIENCE: usize = 8 << 20;
 
-/// Sorts `items` by the place where the pickle in `bytes` first has their names. Names that are not
-/// there as they are (those of nested modules) come last, by their parts, with numbers as numbers.
-pub(crate) fn in_file_order<T>(bytes: &[u8], items: Vec<T>, name: impl Fn(&T) -> &str) -> Vec<T> {
+/// Sorts `items` by the place where the pickle in `bytes` first has their names, which is given with each. In
+/// nested dictionaries and modules only the end of a name stands there: the longest one that does counts.
+/// Names of which nothing is there come last, at `usize::MAX`; one place is ordered by the parts of names, with
+/// numbers as numbers.
+pub(crate) fn in_file_order<T>(
+    bytes: &[u8],
+    items: Vec<T>,
+    name: impl Fn(&T) -> &str,
+) -> Vec<(usize, T)> {
     let mut items = items;
     items.sort_by(|a, b| natural(name(a), name(b)));
 
-    let numbered = items
+    let mut places: HashMap<&[u8], Option<usize>> = items
         .iter()
-        .enumerate()
-        .map(|(i, item)| (name(item).as_bytes(), i));
-    let mut pending: HashMap<&[u8], usize> = numbered.collect();
-    let mut place = vec![usize::MAX; items.len()];
-    let mut last = 0;
+        .flat_map(|item| endings(name(item)))
+        .map(|ending| (ending.as_bytes(), None))
+        .collect();
+    // What only looks like a string, between numbers, may claim any length: it is not hashed.
+    let longest = places.keys().map(|ending| ending.len()).max().unwrap_or(0);
+    let (mut pending, mut last) = (places.len(), 0);
     for at in 0..bytes.len() {
-        if pending.is_empty() || at - last > PATIENCE {
+        if pending == 0 || at - last > PATIENCE {
             break;
         }
-        if let Some(i) = string_at(&bytes[at..]).and_then(|text| pending.remove(text)) {
-            place[i] = at;
-            last = at;
+        let text = string_at(&bytes[at..]).filter(|text| text.len() <= longest);
+        if let Some(place @ None) = text.and_then(|text| places.get_mut(text)) {
+            *place = Some(at);
+            (pending, last) = (pending - 1, at);
         }
     }
 
+    let place = |item: &T| {
+        let found = endings(name(item)).find_map(|ending| places[ending.as_bytes()]);
+        found.unwrap_or(usize::MAX)
+    };
+    let place: Vec<usize> = items.iter().map(place).collect();
+    drop(places);
     let mut placed: Vec<(usize, T)> = place.into_iter().zip(items).collect();
     placed.sort_by_key(|(place, _)| *place);
-    placed.into_iter().map(|(_, item)| item).collect()
+    placed
+}
+
+/// A name and what is left of it after each of its dots, the longest first.
+fn endings(name: &str) -> impl Iterator<Item = &str> {
+    let dots = name.match_indices('.').map(|(at, _)| at + 1);
+    std::iter::once(0).chain(dots).map(|at| &name[at..])
 }
 
 /// The text that a pickle's string opcode at the start of `bytes` pushes.
@@ -69,7 +89,18 @@ mod tests {
         let pickle = b"}X\x01\0\0\0bq\x8c\x01aU\x02zzX\x01\0\0\0a";
         let names = vec!["n.10.w", "zz", "n.9.w", "a", "b"];
         let sorted = in_file_order(pickle, names, |name| name);
+        let (places, sorted): (Vec<_>, Vec<_>) = sorted.into_iter().unzip();
         assert_eq!(sorted, ["b", "a", "zz", "n.9.w", "n.10.w"]);
+        assert_eq!(places, [1, 8, 11, usize::MAX, usize::MAX]);
+    }
+
+    #[test]
+    fn of_nested_names_the_longest_ending_counts() {
+        let pickle = b"X\x06\0\0\0weight}U\x05b.oneU\x05a.two";
+        let names = vec!["net.a.two", "net.b.one", "ema.a.two", "m.weight"];
+        let sorted = in_file_order(pickle, names, |name| name);
+        let sorted: Vec<_> = sorted.into_iter().map(|(_, name)| name).collect();
+        assert_eq!(sorted, ["m.weight", "net.b.one", "ema.a.two", "net.a.two"]);
     }
 
     #[test]

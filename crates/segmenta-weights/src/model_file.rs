@@ -11,6 +11,15 @@ pub const CARD_KEY: &str = "segmenta.card";
 /// The newest version of the card that is written and read.
 pub const CARD_VERSION: u32 = 1;
 
+/// The most classes: ids are bytes.
+const MOST_CLASSES: usize = 256;
+
+/// The most channels of an input, beyond any sensor's.
+const MOST_CHANNELS: usize = 4096;
+
+/// The longest side that pictures are resized, cropped or padded to, in pixels.
+const LONGEST_SIDE: usize = 1 << 16;
+
 /// What a model is, beside its weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -34,6 +43,9 @@ pub struct ModelCard {
     pub in_channels: usize,
     /// How a picture becomes the input.
     pub preprocessing: Preprocessing,
+    /// What the numbers of the result are, where the network's last layer does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<CardAnswer>,
     /// The training's own record, free in form.
     #[serde(default)]
     pub training: Option<serde_json::Value>,
@@ -43,6 +55,32 @@ pub struct ModelCard {
     /// The licence that the weights are under.
     #[serde(default)]
     pub licence: Option<String>,
+}
+
+/// What the numbers of a network's result are; what is `None` is as the network's last layer has it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct CardAnswer {
+    /// What they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub values: Option<CardValues>,
+    /// With one class, the probability above which a pixel is of it, between 0 and 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f32>,
+}
+
+/// What the numbers of a result are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CardValues {
+    /// Any number; a softmax over the classes, or of one class a sigmoid, makes probabilities of them.
+    Logits,
+    /// 0 to 1.
+    Probabilities,
+    /// Logarithms of probabilities, of classes that exclude each other if there are several.
+    LogProbabilities,
+    /// Hyperbolic tangents of logits, −1 to 1.
+    Tangents,
 }
 
 /// How a picture becomes a network's input: resized, cropped, normalised, padded, in this order.
@@ -189,6 +227,22 @@ impl ModelCard {
 
     /// Whether the fields agree with each other; the text says where they do not.
     fn check(&self) -> Result<(), String> {
+        if !(1..=MOST_CHANNELS).contains(&self.in_channels) {
+            return Err(format!(
+                "in-channels is {}, not 1 to {MOST_CHANNELS}",
+                self.in_channels
+            ));
+        }
+        if !(1..=MOST_CLASSES).contains(&self.classes.len()) {
+            return Err(format!(
+                "classes has {} names, not 1 to {MOST_CLASSES}",
+                self.classes.len()
+            ));
+        }
+        if let Some(id) = self.classes.iter().position(|name| name.trim().is_empty()) {
+            return Err(format!("the name of class {id} is empty"));
+        }
+        self.preprocessing.check()?;
         let Preprocessing { mean, std, pad, .. } = &self.preprocessing;
         let per_channel = [("mean", mean.len()), ("std", std.len())]
             .into_iter()
@@ -201,11 +255,18 @@ impl ModelCard {
                 ));
             }
         }
-        if !std.iter().all(|std| std.is_normal() && *std > 0.0) {
-            return Err(format!("std {std:?} is not positive"));
-        }
-        if self.in_channels == 0 || self.classes.is_empty() {
-            return Err("no channels or no classes".into());
+        if let Some(threshold) = self.answer.and_then(|answer| answer.threshold) {
+            if !(threshold > 0.0 && threshold < 1.0) {
+                return Err(format!(
+                    "answer.threshold {threshold} is not between 0 and 1"
+                ));
+            }
+            if self.classes.len() > 1 {
+                return Err(format!(
+                    "answer.threshold for {} classes; one has a threshold",
+                    self.classes.len()
+                ));
+            }
         }
         match &self.palette {
             Some(palette) if palette.len() != self.classes.len() => Err(format!(
@@ -214,6 +275,41 @@ impl ModelCard {
                 self.classes.len()
             )),
             _ => Ok(()),
+        }
+    }
+}
+
+impl Preprocessing {
+    /// Whether each number can be one; the text names the field and the value.
+    fn check(&self) -> Result<(), String> {
+        if let Some(mean) = self.mean.iter().find(|mean| !mean.is_finite()) {
+            return Err(format!("mean has {mean}, which is no number"));
+        }
+        if let Some(std) = self.std.iter().find(|std| !std.is_normal() || **std < 0.0) {
+            return Err(format!("std has {std}, which is not positive"));
+        }
+        let mut sides = match self.resize {
+            Resize::None => Vec::new(),
+            Resize::ShortSide { side } | Resize::LongSide { side } => vec![("resize", side)],
+            Resize::Exact { width, height } => vec![("resize", width), ("resize", height)],
+        };
+        let crop = self.center_crop.iter().flat_map(|&(w, h)| [w, h]);
+        sides.extend(crop.map(|side| ("center-crop", side)));
+        if let Some(pad) = &self.pad {
+            sides.extend([("pad", pad.width), ("pad", pad.height)]);
+            let strange = |value: &&f32| !(0.0..=255.0).contains(*value);
+            if let Some(value) = pad.value.iter().find(strange) {
+                return Err(format!("pad value has {value}, not 0 to 255"));
+            }
+        }
+        match sides
+            .iter()
+            .find(|(_, side)| !(1..=LONGEST_SIDE).contains(side))
+        {
+            Some((field, side)) => Err(format!(
+                "{field} has a side of {side} pixels, not 1 to {LONGEST_SIDE}"
+            )),
+            None => Ok(()),
         }
     }
 }
@@ -243,6 +339,7 @@ mod tests {
                     value: vec![127.5; 3],
                 }),
             },
+            answer: None,
             training: Some(serde_json::json!({"epochs": 3, "mIoU": 0.5})),
             source: Some("my pictures".into()),
             licence: None,
@@ -285,6 +382,23 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_is_there_only_where_it_is_given() {
+        let mut card = card();
+        let json = serde_json::to_value(&card).unwrap();
+        assert!(json.get("answer").is_none());
+        card.answer = Some(CardAnswer {
+            values: Some(CardValues::LogProbabilities),
+            threshold: None,
+        });
+        let json = serde_json::to_value(&card).unwrap();
+        assert_eq!(
+            json["answer"],
+            serde_json::json!({"values": "log-probabilities"})
+        );
+        assert_eq!(read(&json.to_string()).unwrap(), Some(card));
+    }
+
+    #[test]
     fn a_newer_version_is_named_before_its_unknown_fields() {
         let error = read(r#"{"format-version": 7, "holograms": true}"#).unwrap_err();
         assert!(
@@ -313,9 +427,94 @@ mod tests {
             assert!(card.to_metadata().is_err());
             read(&text).unwrap_err()
         };
+        for (said, change) in [
+            (
+                "classes has 0 names",
+                (|card| card.classes.clear()) as fn(&mut ModelCard),
+            ),
+            ("classes has 257", |card| {
+                card.classes = vec!["a".into(); 257];
+            }),
+            ("name of class 1 is empty", |card| {
+                card.classes[1] = " ".into();
+            }),
+            ("in-channels is 0", |card| card.in_channels = 0),
+            ("in-channels is 1000000000", |card| {
+                card.in_channels = 1_000_000_000;
+            }),
+            ("std has -0.5", |card| card.preprocessing.std[2] = -0.5),
+            ("resize has a side of 0", |card| {
+                card.preprocessing.resize = Resize::LongSide { side: 0 }
+            }),
+            ("resize has a side of 1000000", |card| {
+                card.preprocessing.resize = Resize::Exact {
+                    width: 9,
+                    height: 1_000_000,
+                };
+            }),
+            ("center-crop has a side of 0", |card| {
+                card.preprocessing.center_crop = Some((5, 0));
+            }),
+            ("pad has a side of 0", |card| {
+                card.preprocessing.pad.as_mut().unwrap().width = 0;
+            }),
+            ("pad value has 256", |card| {
+                card.preprocessing.pad.as_mut().unwrap().value[0] = 256.0;
+            }),
+        ] {
+            let text = contradict(change);
+            assert!(
+                text.contains(said) && !text.contains('\n'),
+                "{said}: {text}"
+            );
+        }
+        // JSON has no NaN; a card that is saved may.
+        let mut nan = card();
+        nan.preprocessing.mean[0] = f32::NAN;
+        assert!(
+            nan.to_metadata()
+                .unwrap_err()
+                .to_string()
+                .contains("mean has NaN")
+        );
+        assert!(
+            read(
+                &serde_json::to_string(&card())
+                    .unwrap()
+                    .replace("0.485", "1e99")
+            )
+            .is_err()
+        );
         assert!(contradict(|card| card.in_channels = 4).contains("3 numbers of mean"));
         assert!(contradict(|card| card.preprocessing.std[1] = 0.0).contains("not positive"));
         assert!(contradict(|card| card.classes.push("dog".into())).contains("2 colours for 3"));
+        let threshold = |threshold| {
+            let answer = CardAnswer {
+                values: None,
+                threshold: Some(threshold),
+            };
+            Some(answer)
+        };
+        let with = |value: f32, classes: usize| {
+            let mut card = card();
+            card.palette = None;
+            card.answer = threshold(value);
+            card.classes.truncate(classes);
+            card.to_metadata()
+        };
+        assert!(with(0.3, 1).is_ok());
+        assert!(
+            with(1.0, 1)
+                .unwrap_err()
+                .to_string()
+                .contains("between 0 and 1")
+        );
+        assert!(
+            with(0.3, 2)
+                .unwrap_err()
+                .to_string()
+                .contains("for 2 classes")
+        );
         assert!(
             contradict(|card| card.preprocessing.pad.as_mut().unwrap().value.clear())
                 .contains("0 numbers of pad")

@@ -16,49 +16,29 @@ use crate::{
     file_order::in_file_order,
     format::Format,
     state_dict::{Entry, Source, TensorInfo},
+    stored::Stored,
     third_party::without_panic,
 };
 
-/// Keys under which checkpoints keep a state dict, and nothing else.
-const STATE_KEYS: [&str; 5] = [
-    "state_dict",
-    "model_state_dict",
-    "model_state",
-    "net_state_dict",
-    "network_state_dict",
-];
-
-/// Keys under which checkpoints keep a state dict, but which may also be a module's name.
-const MODULE_KEYS: [&str; 6] = ["model", "net", "network", "weights", "params", "module"];
-
-/// How the keys begin of what checkpoints keep beside a state dict and which may hold tensors.
-const COMPANIONS: [&str; 10] = [
-    "optim",
-    "opt_",
-    "lr_",
-    "sched",
-    "scaler",
-    "amp",
-    "ema",
-    "model_ema",
-    "params_ema",
-    "rng",
-];
+/// How much of a file is searched for names, in bytes: every format has its pickle in front of the numbers.
+const PICKLE: u64 = 16 << 20;
 
 /// A view may repeat its numbers, so that a tensor is larger than its file, but not beyond reason:
 /// this many bytes are always granted, and beyond them this many times the file's length.
 const GRANTED: (u64, u64) = (256 << 20, 4);
 
-/// Reads the tensors' names, types and shapes; `bytes` are those of the file at `path`.
-pub(crate) fn read(path: &Path, bytes: &[u8]) -> Result<(Vec<Entry>, Format), Fault> {
-    if bytes.get(257..262) == Some(b"ustar") && has_sparse_member(bytes) {
+/// Reads the names, types and shapes of all tensors of the file at `path`, whose bytes are `stored`. What lies
+/// in dictionaries, lists and modules has their keys before its name, joined by dots.
+pub(crate) fn read(path: &Path, stored: &Stored) -> Result<(Vec<Entry>, Format), Fault> {
+    let head = stored.head(PICKLE).map_err(Fault::from_io)?;
+    if head.get(257..262) == Some(b"ustar") && has_sparse_member(stored)? {
         return Err(Fault::Damaged("a tar member is sparse".into()));
     }
     let (tensors, format) = without_panic(|| open(path)).map_err(Fault::Damaged)??;
     if tensors.is_empty() {
         return Err(Fault::NoTensors);
     }
-    let limit = GRANTED.0.max(bytes.len() as u64 * GRANTED.1);
+    let limit = GRANTED.0.max(stored.len().saturating_mul(GRANTED.1));
     if let Some(tensor) = tensors
         .iter()
         .find(|tensor| tensor.byte_len() as u64 > limit)
@@ -66,25 +46,20 @@ pub(crate) fn read(path: &Path, bytes: &[u8]) -> Result<(Vec<Entry>, Format), Fa
         let (name, bytes) = (tensor.name.clone(), tensor.byte_len() as u64);
         return Err(Fault::TooLarge { name, bytes });
     }
-    let entries = in_file_order(bytes, tensors, |tensor| &tensor.name)
+    let entries = in_file_order(&head, tensors, |tensor| &tensor.name)
         .into_iter()
-        .map(|tensor| {
-            let (name, dtype) = (tensor.name.clone(), tensor.dtype().into());
+        .map(|(place, tensor)| {
             let info = TensorInfo {
-                name,
-                dtype,
+                name: tensor.name.clone(),
+                dtype: tensor.dtype().into(),
                 shape: tensor.shape().to_vec(),
             };
-            Entry {
-                info,
-                source: Source::Pytorch(tensor),
-            }
+            Entry::new(info, place, Source::Pytorch(tensor))
         })
         .collect();
     Ok((entries, format))
 }
 
-/// Opens the file, and finds the state dict in it when a checkpoint surrounds it.
 fn open(path: &Path) -> Result<(Vec<Tensor>, Format), Fault> {
     let whole = PytorchReader::new(path).map_err(fault)?;
     let format = match whole.metadata().format_type {
@@ -93,49 +68,7 @@ fn open(path: &Path) -> Result<(Vec<Tensor>, Format), Fault> {
         FileFormat::Tar => Format::PytorchTar,
         FileFormat::Pickle => Format::PytorchPickle,
     };
-    // The reader gives nested dictionaries as dotted names, so `model.weight` may be a state dict
-    // under the key `model`, or a weight of the module `model`: whether the key is there decides.
-    let state_dict = STATE_KEYS
-        .into_iter()
-        .chain(
-            MODULE_KEYS
-                .into_iter()
-                .filter(|key| stands_alone(key, &whole)),
-        )
-        .filter(|key| whole.tensors().keys().any(|name| top(name) == *key))
-        .find_map(|key| PytorchReader::with_top_level_key(path, key).ok());
-    let mut tensors: Vec<Tensor> = state_dict
-        .unwrap_or(whole)
-        .into_tensors()
-        .into_values()
-        .collect();
-    // A state dict one level further down (`model.state_dict.weight`).
-    for prefix in STATE_KEYS.map(|key| format!("{key}.")) {
-        if tensors
-            .iter()
-            .all(|tensor| tensor.name.starts_with(&prefix))
-        {
-            for tensor in &mut tensors {
-                tensor.name.drain(..prefix.len());
-            }
-        }
-    }
-    Ok((tensors, format))
-}
-
-/// Whether all tensors outside `key` are of the kind that checkpoints keep beside a state dict.
-fn stands_alone(key: &str, whole: &PytorchReader) -> bool {
-    whole.tensors().keys().map(|name| top(name)).all(|other| {
-        other == key
-            || COMPANIONS
-                .iter()
-                .any(|companion| other.starts_with(companion))
-    })
-}
-
-/// The part of a name before its first dot.
-fn top(name: &str) -> &str {
-    name.split('.').next().unwrap_or(name)
+    Ok((whole.into_tensors().into_values().collect(), format))
 }
 
 /// Tells a file that is cut short or damaged from a whole one that holds something else.
@@ -157,7 +90,18 @@ fn fault(error: PytorchError) -> Fault {
                 text
             })
         }
-        other => Fault::Unreadable(other.to_string()),
+        other => {
+            let text = other.to_string();
+            // By the calls that rebuild such tensors, and by their number types.
+            let quantised = ["qtensor", "QInt", "QUInt", "quantized"]
+                .iter()
+                .any(|sign| text.contains(sign));
+            if quantised {
+                Fault::Quantised
+            } else {
+                Fault::Unreadable(text)
+            }
+        }
     }
 }
 
@@ -165,9 +109,16 @@ fn fault(error: PytorchError) -> Fault {
 ///
 /// PyTorch writes none. Every block is looked at, rather than only those where a header is due, so that
 /// no forged length can lead around it.
-fn has_sparse_member(bytes: &[u8]) -> bool {
-    let (blocks, _) = bytes.as_chunks::<512>();
-    blocks
-        .iter()
-        .any(|block| block[257..262] == *b"ustar" && block[156] == b'S')
+fn has_sparse_member(stored: &Stored) -> Result<bool, Fault> {
+    const PART: u64 = 512 << 11;
+    for start in (0..stored.len()).step_by(PART as usize) {
+        let part = stored.read(start..stored.len().min(start + PART));
+        let part = part.map_err(Fault::from_io)?;
+        let (blocks, _) = part.as_chunks::<512>();
+        let sparse = |block: &[u8; 512]| block[257..262] == *b"ustar" && block[156] == b'S';
+        if blocks.iter().any(sparse) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

@@ -1,4 +1,4 @@
-//! `.safetensors`: an 8-byte length, a JSON header, and the tensors' bytes, read through a mapping.
+//! `.safetensors`: an 8-byte length, a JSON header, and the tensors' bytes, read when they are asked for.
 
 use std::{
     collections::BTreeMap,
@@ -7,38 +7,43 @@ use std::{
 };
 
 use safetensors::tensor::Metadata;
-use segmenta_kernels::mapped_file::MappedFile;
 
 use crate::{
     error::{Fault, WeightsError},
     format::MAX_HEADER,
     state_dict::{Entry, Source, TensorInfo},
+    stored::Stored,
 };
 
 /// What a file gives: its tensors in the order of their bytes, and its `__metadata__`.
 pub(crate) type Contents = (Vec<Entry>, BTreeMap<String, String>);
 
-/// Reads the header of a mapped file; the tensors stay where they are.
-pub(crate) fn read(file: &Arc<MappedFile>) -> Result<Contents, Fault> {
-    let found = file.len() as u64;
-    let Some(length) = file.first_chunk().map(|length| u64::from_le_bytes(*length)) else {
+/// Reads the header of a file; the tensors stay where they are.
+pub(crate) fn read(file: &Arc<Stored>) -> Result<Contents, Fault> {
+    let found = file.len();
+    let first = file.head(8).map_err(Fault::from_io)?;
+    let Some(length) = first
+        .first_chunk()
+        .map(|length| u64::from_le_bytes(*length))
+    else {
         return Err(Fault::Truncated { expected: 8, found });
     };
     if length > MAX_HEADER {
         return Err(Fault::HeaderTooLarge(length));
     }
-    let start = 8 + length as usize;
-    let Some(header) = file.get(8..start) else {
+    let start = 8 + length;
+    if start > found {
         return Err(Fault::Truncated {
-            expected: start as u64,
+            expected: start,
             found,
         });
-    };
+    }
+    let header = file.read(8..start).map_err(Fault::from_io)?;
     // The library checks that the tensors follow each other without gaps and that each one's
     // length is that of its shape. The end is checked here, without its overflow.
     let header: Metadata =
-        serde_json::from_slice(header).map_err(|error| Fault::Damaged(error.to_string()))?;
-    let expected = (start as u64).saturating_add(header.data_len() as u64);
+        serde_json::from_slice(&header).map_err(|error| Fault::Damaged(error.to_string()))?;
+    let expected = start.saturating_add(header.data_len() as u64);
     if expected > found {
         return Err(Fault::Truncated { expected, found });
     }
@@ -53,14 +58,12 @@ pub(crate) fn read(file: &Arc<MappedFile>) -> Result<Contents, Fault> {
         let info = header.info(&name)?;
         let (from, to) = info.data_offsets;
         let (dtype, shape) = (info.dtype.into(), info.shape.clone());
-        let bytes = start + from..start + to;
-        Some(Entry {
-            info: TensorInfo { name, dtype, shape },
-            source: Source::Mapped {
-                file: Arc::clone(file),
-                bytes,
-            },
-        })
+        let bytes = start + from as u64..start + to as u64;
+        let source = Source::Stored {
+            file: Arc::clone(file),
+            bytes,
+        };
+        Some(Entry::new(TensorInfo { name, dtype, shape }, from, source))
     });
     let metadata = header
         .metadata()
@@ -95,7 +98,7 @@ pub(crate) fn read_sharded(index: &[u8], path: &Path) -> Result<Contents, Weight
             )));
         }
         let path = path.with_file_name(shard);
-        let file = MappedFile::open(&path).map_err(|error| Fault::from_io(error).at(&path))?;
+        let file = Stored::open(&path).map_err(|error| Fault::from_io(error).at(&path))?;
         let (entries, metadata) = read(&Arc::new(file)).map_err(|fault| fault.at(&path))?;
         let here = |entry: &Entry| {
             index

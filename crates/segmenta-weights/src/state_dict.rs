@@ -9,20 +9,20 @@ use std::{
     sync::Arc,
 };
 
-use segmenta_kernels::mapped_file::MappedFile;
 use tempfile::{NamedTempFile, TempPath};
 
 use crate::{
+    archive,
     dtype::DType,
     error::{Fault, WeightsError},
-    format::{Format, detect},
-    mismatch::{Expected, Mismatch},
+    format::{Format, JSON, MAX_HEADER, detect},
     pytorch_file, safetensors_file,
+    stored::Stored,
     third_party::without_panic,
 };
 
-/// What wrappers put in front of every name: `DataParallel`, Lightning, `torch.compile`.
-const WRAPPERS: [&str; 3] = ["module.", "model.", "_orig_mod."];
+/// How much of a file tells its format, in bytes.
+const HEAD: u64 = 1 << 16;
 
 /// Tensors by name, in the order of their file.
 ///
@@ -34,7 +34,7 @@ pub struct StateDict {
     entries: Vec<Entry>,
     index: HashMap<String, usize>,
     /// Keeps the file behind [`StateDict::from_bytes`] for as long as `entries` may read it.
-    temporary: Option<TempPath>,
+    temporary: Option<Arc<TempPath>>,
 }
 
 /// What is known of a tensor without reading its numbers.
@@ -80,26 +80,44 @@ impl Tensor {
 }
 
 /// A tensor of a state dict: what is known of it, and where its numbers lie.
+#[derive(Clone)]
 pub(crate) struct Entry {
     pub(crate) info: TensorInfo,
+    /// Its name in the file, which a part of a state dict leaves out in part.
+    pub(crate) origin: Arc<str>,
+    /// Where in the file it is named, for the order of entries; `usize::MAX` where that is not known.
+    pub(crate) place: usize,
     pub(crate) source: Source,
 }
 
+impl Entry {
+    pub(crate) fn new(info: TensorInfo, place: usize, source: Source) -> Entry {
+        Entry {
+            origin: Arc::from(info.name.as_str()),
+            info,
+            place,
+            source,
+        }
+    }
+}
+
 /// Where a tensor's numbers lie.
+#[derive(Clone)]
 pub(crate) enum Source {
-    Mapped {
-        file: Arc<MappedFile>,
-        bytes: Range<usize>,
+    Stored {
+        file: Arc<Stored>,
+        bytes: Range<u64>,
     },
     Pytorch(pytorch_reader::Tensor),
     Memory(Arc<[f32]>),
 }
 
 impl StateDict {
-    /// Opens a `.pth`, `.pt`, `.safetensors` or `.safetensors.index.json`, told apart by content.
+    /// Opens a `.pth`, `.pt`, `.ckpt`, `.safetensors` or `.safetensors.index.json`, told apart by content.
     ///
-    /// A state dict nested in a checkpoint (`state_dict`, `model`, ...) is found; what is not a
-    /// tensor is left out; `module.`, `model.` and `_orig_mod.` go where every name has them.
+    /// All tensors of the file are there, whatever a checkpoint keeps beside a network: what lies in
+    /// dictionaries has their keys before its name (`state_dict.model.conv1.weight`), and what is not a tensor
+    /// is left out. [`StateDict::find`] finds a network in it.
     ///
     /// # Errors
     ///
@@ -109,56 +127,95 @@ impl StateDict {
         if path.is_dir() {
             return Err(at(Fault::Directory));
         }
-        let file = MappedFile::open(path).map_err(Fault::from_io).map_err(at)?;
-        let format = detect(&file).map_err(at)?;
-        let mut dict = StateDict::new(format);
-        (dict.entries, dict.metadata) = match format {
-            Format::Safetensors => safetensors_file::read(&Arc::new(file)).map_err(at)?,
-            Format::SafetensorsSharded => safetensors_file::read_sharded(&file, path)?,
-            _ => {
-                let (entries, format) = pytorch_file::read(path, &file).map_err(at)?;
-                dict.format = format;
-                (entries, BTreeMap::new())
-            }
-        };
-        dict.path = Some(path.to_path_buf());
-        strip_wrappers(&mut dict.entries);
-        Ok(dict.indexed())
+        let stored = Stored::open(path).map_err(Fault::from_io).map_err(at)?;
+        StateDict::of(stored, path)
     }
 
-    /// Reads the bytes of a file (one that is no index of shards), through a temporary file.
+    /// Reads the bytes of a file (one that is no index of shards); a pickle through a temporary file.
     ///
     /// # Errors
     ///
     /// As [`StateDict::open`].
     pub fn from_bytes(bytes: &[u8]) -> Result<StateDict, WeightsError> {
         let memory = Path::new("<memory>");
+        let in_memory = |WeightsError { fault, .. }: WeightsError| fault.at(memory);
+        let format = detect(bytes).map_err(|fault| fault.at(memory))?;
+        let stored = Stored::Memory(Arc::from(bytes));
+        if format == Format::Safetensors {
+            let mut dict = StateDict::of(stored, memory)?;
+            dict.path = None;
+            return Ok(dict);
+        }
         let write = || -> io::Result<TempPath> {
             let mut file = NamedTempFile::new()?;
             file.write_all(bytes)?;
             Ok(file.into_temp_path())
         };
         let temporary = write().map_err(|error| Fault::from_io(error).at(memory))?;
-        let mut dict =
-            StateDict::open(&temporary).map_err(|WeightsError { fault, .. }| fault.at(memory))?;
+        let mut dict = StateDict::open(&temporary).map_err(in_memory)?;
         dict.path = None;
-        dict.temporary = Some(temporary);
+        dict.temporary = Some(Arc::new(temporary));
         Ok(dict)
+    }
+
+    fn of(stored: Stored, path: &Path) -> Result<StateDict, WeightsError> {
+        let at = |fault: Fault| fault.at(path);
+        let io = |error: io::Error| at(Fault::from_io(error));
+        let mut head = stored.head(HEAD).map_err(io)?;
+        let mut format = detect(&head);
+        if matches!(format, Err(Fault::Foreign(JSON))) {
+            head = stored.head(MAX_HEADER).map_err(io)?;
+            format = detect(&head);
+        }
+        let format = format.map_err(at)?;
+        let mut dict = StateDict::new(format);
+        (dict.entries, dict.metadata) = match format {
+            Format::Safetensors => safetensors_file::read(&Arc::new(stored)).map_err(at)?,
+            Format::SafetensorsSharded => safetensors_file::read_sharded(&head, path)?,
+            _ => {
+                archive::refuse_others(&stored).map_err(at)?;
+                let (entries, format) = pytorch_file::read(path, &stored).map_err(at)?;
+                dict.format = format;
+                (entries, BTreeMap::new())
+            }
+        };
+        if dict.entries.is_empty() {
+            return Err(at(Fault::NoTensors));
+        }
+        dict.path = Some(path.to_path_buf());
+        Ok(dict.indexed())
     }
 
     /// A state dict of tensors in memory. Of two with one name the later counts.
     pub fn from_tensors(tensors: impl IntoIterator<Item = (String, Tensor)>) -> StateDict {
-        let entry = |(name, Tensor { shape, values })| Entry {
-            info: TensorInfo {
+        let entry = |(place, (name, Tensor { shape, values }))| {
+            let info = TensorInfo {
                 name,
                 dtype: DType::F32,
                 shape,
-            },
-            source: Source::Memory(values),
+            };
+            Entry::new(info, place, Source::Memory(values))
         };
         let mut dict = StateDict::new(Format::Memory);
-        dict.entries = tensors.into_iter().map(entry).collect();
+        dict.entries = tensors.into_iter().enumerate().map(entry).collect();
         dict.indexed()
+    }
+
+    /// A state dict of some of this one's entries, under other names, with its path and metadata.
+    pub(crate) fn part(&self, entries: Vec<Entry>) -> StateDict {
+        let part = StateDict {
+            path: self.path.clone(),
+            format: self.format,
+            metadata: self.metadata.clone(),
+            entries,
+            index: HashMap::new(),
+            temporary: self.temporary.clone(),
+        };
+        part.indexed()
+    }
+
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
     }
 
     fn new(format: Format) -> StateDict {
@@ -228,7 +285,7 @@ impl StateDict {
         self.entry(name).map(|entry| &entry.info)
     }
 
-    fn entry(&self, name: &str) -> Option<&Entry> {
+    pub(crate) fn entry(&self, name: &str) -> Option<&Entry> {
         self.index.get(name).map(|&i| &self.entries[i])
     }
 
@@ -245,10 +302,10 @@ impl StateDict {
             let info = &entry.info;
             let values = match &entry.source {
                 Source::Memory(values) => Some(values.to_vec()),
-                Source::Mapped { file, bytes } => file
-                    .get(bytes.clone())
-                    .ok_or_else(|| Fault::Damaged(format!("`{name}` lies beyond its end")))
-                    .map(|bytes| info.dtype.to_f32(bytes))?,
+                Source::Stored { file, bytes } => {
+                    let bytes = file.read(bytes.clone()).map_err(read_fault)?;
+                    info.dtype.to_f32(&bytes)
+                }
                 Source::Pytorch(tensor) => {
                     let bytes = without_panic(|| tensor.read()).map_err(Fault::Damaged)?;
                     info.dtype.to_f32(&bytes.map_err(read_fault)?)
@@ -261,17 +318,6 @@ impl StateDict {
             values.ok_or_else(unread)
         };
         read().map_err(|fault: Fault| fault.at(self.where_from()))
-    }
-
-    /// Compares names and shapes with what a network expects.
-    ///
-    /// Counters named `num_batches_tracked` are never asked for and never in the way.
-    ///
-    /// # Errors
-    ///
-    /// Everything that is missing, unexpected or of another shape, in one [`Mismatch`].
-    pub fn check(&self, expected: &[Expected]) -> Result<(), Mismatch> {
-        Mismatch::between(self, expected)
     }
 
     /// The path, or words for having none.
@@ -295,25 +341,8 @@ impl fmt::Debug for StateDict {
 /// A file that disagrees with itself is damaged; anything else is the system's refusal.
 fn read_fault(error: io::Error) -> Fault {
     match error.kind() {
-        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
-            Fault::Damaged(error.to_string())
-        }
+        io::ErrorKind::UnexpectedEof => Fault::Damaged("it ends too early".into()),
+        io::ErrorKind::InvalidData => Fault::Damaged(error.to_string()),
         _ => Fault::from_io(error),
-    }
-}
-
-/// Takes a wrapper's prefix off while every name has it.
-fn strip_wrappers(entries: &mut [Entry]) {
-    let shared = |entries: &[Entry]| {
-        let everywhere = |prefix: &&str| entries.iter().all(|e| e.info.name.starts_with(*prefix));
-        WRAPPERS
-            .into_iter()
-            .find(everywhere)
-            .filter(|_| !entries.is_empty())
-    };
-    while let Some(prefix) = shared(entries) {
-        for entry in &mut *entries {
-            entry.info.name.drain(..prefix.len());
-        }
     }
 }

@@ -44,7 +44,7 @@ fn read(bytes: &[u8]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(segmenta_properties::cases(300))]
 
     #[test]
     fn random(start in 0..BEGINNINGS.len(), rest in prop::collection::vec(any::<u8>(), 0..600)) {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use segmenta_weights::{DType, Fault, Format, StateDict};
+use segmenta_weights::{DType, Expected, Fault, FindError, Format, Search, StateDict};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -133,24 +133,121 @@ fn safetensors_whole_and_in_shards() {
     }
 }
 
+/// What the network of `make_fixtures.py`'s checkpoints asks for.
+fn small() -> Vec<Expected> {
+    let entry = |name: &str, shape: &[usize]| Expected {
+        name: name.into(),
+        shape: shape.to_vec(),
+        required: true,
+        former: None,
+    };
+    vec![
+        entry("stem.weight", &[4, 6]),
+        entry("stem.bias", &[3]),
+        entry("bn.num_batches_tracked", &[]),
+    ]
+}
+
 #[test]
-fn state_dicts_are_found_in_checkpoints_and_unwrapped() {
-    for name in [
-        "checkpoint.pth",
-        "checkpoint_model.pth",
-        "checkpoint_deep.pth",
-        "data_parallel.pth",
-        "compiled.pth",
-        "evil.pth",
+fn networks_are_found_in_checkpoints_and_what_is_beside_them_is_counted() {
+    for (name, prefix, said) in [
+        (
+            "checkpoint.pth",
+            "state_dict.",
+            Some("2 beside the network left out: `optimizer` (2)"),
+        ),
+        (
+            "checkpoint_ema.pth",
+            "model.",
+            Some("`model_ema` has all of them too"),
+        ),
+        ("checkpoint_deep.pth", "model.state_dict.", None),
+        ("data_parallel.pth", "module.", None),
+        ("compiled.pth", "state_dict.model.", None),
+        ("evil.pth", "state_dict.", None),
     ] {
-        let dict = open(name);
+        let found = open(name).find(&small(), &Search::new()).unwrap();
         assert_eq!(
-            names(&dict),
+            names(&found.weights),
             ["stem.weight", "stem.bias", "bn.num_batches_tracked"],
             "{name}"
         );
-        assert_tensors(&dict);
+        assert_tensors(&found.weights);
+        assert_eq!(found.taken.prefix, prefix, "{name}");
+        let summary = found.taken.summary();
+        match said {
+            Some(said) => assert!(
+                summary.as_ref().unwrap().contains(said),
+                "{name}: {summary:?}"
+            ),
+            None => assert_eq!(summary, None, "{name}"),
+        }
     }
+}
+
+#[test]
+fn a_key_chooses_between_the_networks_of_a_checkpoint() {
+    let dict = open("checkpoint_ema.pth");
+    let found = |key: &str| dict.find(&small(), &Search::new().key(Some(key.into())));
+    assert_eq!(found("model_ema").unwrap().taken.prefix, "model_ema.");
+    assert_eq!(found("model").unwrap().taken.prefix, "model.");
+    let error = found("mod").unwrap_err();
+    assert!(
+        matches!(&error, FindError::NoKey { known, .. } if known.len() == 3),
+        "{error}"
+    );
+    assert!(error.to_string().contains("`model_ema`"), "{error}");
+}
+
+#[test]
+fn networks_with_other_names_are_found_by_their_order() {
+    let mut wanted = small();
+    for (entry, name) in wanted
+        .iter_mut()
+        .zip(["a.weight", "a.bias", "b.num_batches_tracked"])
+    {
+        entry.name = name.into();
+    }
+    let by_order = Search::new().by_order(true);
+    for name in ["checkpoint.pth", "compiled.pth", "data_parallel.pth"] {
+        let found = open(name).find(&wanted, &by_order).unwrap();
+        assert_eq!(names(&found.weights), ["a.weight", "a.bias"], "{name}");
+        assert_eq!(found.weights.read_f32("a.bias").unwrap(), [0.5, -0.25, 3.0]);
+        assert!(
+            found
+                .taken
+                .summary()
+                .unwrap()
+                .contains("stem.weight` as `a.weight`")
+        );
+    }
+    wanted[1].shape = vec![4];
+    let error = open("checkpoint.pth")
+        .find(&wanted, &by_order)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("from the 2. on: `state_dict.stem.bias` [3] in the file, `a.bias` [4]"),
+        "{error}"
+    );
+    // A module that was saved whole does not say in which order its layers are, and sorted names neither.
+    let layers = ["head.weight", "head.bias", "model.weight", "model.bias"];
+    let shapes = [&[1, 1][..], &[1], &[1, 2], &[1]];
+    let wanted: Vec<Expected> = layers
+        .iter()
+        .zip(shapes)
+        .map(|(name, shape)| Expected {
+            name: format!("x.{name}"),
+            shape: shape.to_vec(),
+            required: true,
+            former: None,
+        })
+        .collect();
+    let error = open("whole_module.pth")
+        .find(&wanted, &by_order)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("in which order"), "{error}");
 }
 
 #[test]
@@ -271,11 +368,15 @@ fn a_few_numbers_cannot_claim_gigabytes() {
 
 #[test]
 fn scripts_are_no_state_dicts() {
-    // `torch.jit.save` keeps a program; its tensors are read if they can be, and never run.
-    match StateDict::open(&fixture("script.pt")) {
-        Ok(dict) => assert!(dict.names().all(|name| ["weight", "bias"].contains(&name))),
-        Err(error) => assert!(error.to_string().contains("state_dict()"), "{error}"),
-    }
+    // `torch.jit.save` keeps a program, which is not run.
+    let error = StateDict::open(&fixture("script.pt")).unwrap_err();
+    assert!(matches!(error.fault, Fault::TorchScript), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("torch.jit.load(FILE).state_dict()"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -8,6 +8,7 @@
 //! An architecture is a function from options to a graph; to add one, write its file and a row in
 //! `registry.rs`. Those of segmentation_models_pytorch (`smp/`) stand on any encoder (`encoders/`). Nothing here computes: engines live elsewhere.
 
+mod answer;
 mod aspp;
 mod deeplabv3;
 mod deeplabv3_mobilenet_v2;
@@ -24,7 +25,8 @@ mod settings;
 mod smp;
 mod unet_plain;
 
-pub use encoders::{Encoder, Family, Stage, encoders, families, find_encoder};
+pub use answer::{Answer, PerPixel, ThresholdError, Values};
+pub use encoders::{Encoder, Family, Stage, encoder_of, encoders, families, find_encoder};
 pub use options::Options;
 pub use published::{PublishedWeights, Score, VOC_CLASSES, published, published_weights};
 pub use registry::{Architecture, Recipe, ResizeRule, ZooError, architectures, find};

@@ -47,9 +47,9 @@ impl PublishedWeights {
     }
 }
 
-/// The 21 classes of Pascal VOC, by id, spelled as torchvision spells them.
+/// The 21 classes of Pascal VOC, by id, spelled as torchvision spells them, but for its `__background__`.
 pub const VOC_CLASSES: [&str; 21] = [
-    "__background__",
+    "background",
     "aeroplane",
     "bicycle",
     "bird",

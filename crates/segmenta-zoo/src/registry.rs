@@ -3,9 +3,9 @@
 use segmenta_graph::{Graph, GraphError};
 use thiserror::Error;
 
-use crate::encoders::find_encoder;
+use crate::encoders::{self, find_encoder};
 use crate::options::Options;
-use crate::smp::{self, Decoder, Refusal};
+use crate::smp::{self as decoders, Decoder, Refusal};
 use crate::{deeplabv3, deeplabv3_mobilenet_v2, fcn, fcn_transposed, lraspp, segnet, unet_plain};
 
 /// How pictures are brought to the size that the network saw in training.
@@ -82,7 +82,7 @@ pub struct Architecture {
 #[derive(Debug)]
 enum Build {
     /// Of one piece.
-    Whole(fn(&Options) -> Result<Graph, GraphError>),
+    Whole(BuildWhole),
     /// On any encoder.
     On(&'static Decoder),
 }
@@ -178,7 +178,7 @@ impl Architecture {
                 let encoder = options
                     .encoder
                     .map_or_else(|| find_encoder(decoder.default_encoder), Ok)?;
-                smp::build(decoder, options, encoder).map_err(|refusal| match refusal {
+                decoders::build(decoder, options, encoder).map_err(|refusal| match refusal {
                     Refusal::Graph(error) => error.into(),
                     Refusal::Option(problem) => ZooError::Option {
                         architecture: self.name,
@@ -205,220 +205,227 @@ impl Architecture {
         }
     }
 
-    /// The options that a network with this state dict was built with, as far as its entries say:
-    /// classes, channels of the input, heads, encoder and decoder. `shape_of` gives an entry's shape.
-    pub fn options_of(&self, shape_of: &dyn Fn(&str) -> Option<Vec<usize>>) -> Options {
-        let extent = |name: &str, axis: usize| shape_of(name)?.get(axis).copied();
-        let mut options = Options::new(extent(self.classes_entry, 0).unwrap_or(1));
-        options.aux = self.has_aux && extent("aux_classifier.0.weight", 0).is_some();
-        if let Build::On(decoder) = self.build {
-            smp::read_options(decoder, &mut options, shape_of);
-        }
-        // The first layer, be it a convolution or a norm, says how many channels come in.
-        if let Ok(graph) = self.build(&options)
-            && let Some(first) = graph.input_parameters().first()
-            && let Some(shape) = shape_of(first)
-            && let Some(&channels) = shape.get(usize::from(shape.len() > 1))
-        {
-            options.in_channels = channels;
-        }
-        options
+    /// The name that an entry of its state dict had in earlier versions of its library, if there was another.
+    pub fn former_name(&self, entry: &str) -> Option<String> {
+        let of_decoder = match self.build {
+            Build::Whole(_) => None,
+            Build::On(decoder) => (decoder.former)(entry),
+        };
+        of_decoder.or_else(|| encoders::former_name(entry))
     }
 }
 
-const TORCHVISION: Architecture = Architecture {
-    name: "",
-    description: "",
-    has_aux: true,
-    has_width: false,
-    has_encoder: false,
-    classes_entry: "classifier.4.weight",
-    recipe: Recipe::TORCHVISION,
-    build: Build::Whole(fcn::resnet50),
-};
+/// The function that describes a network of one piece.
+type BuildWhole = fn(&Options) -> Result<Graph, GraphError>;
+
+/// One of torchvision's, with its auxiliary head. What each row must say of itself is an argument: a row that
+/// forgets its function does not compile.
+const fn torchvision(
+    name: &'static str,
+    description: &'static str,
+    build: BuildWhole,
+) -> Architecture {
+    Architecture {
+        name,
+        description,
+        has_aux: true,
+        has_width: false,
+        has_encoder: false,
+        classes_entry: "classifier.4.weight",
+        recipe: Recipe::TORCHVISION,
+        build: Build::Whole(build),
+    }
+}
 
 /// Without heads and widths to choose.
-const PLAIN: Architecture = Architecture {
-    has_aux: false,
-    recipe: Recipe::IMAGENET,
-    ..TORCHVISION
-};
+const fn plain(
+    name: &'static str,
+    description: &'static str,
+    classes_entry: &'static str,
+    build: BuildWhole,
+) -> Architecture {
+    Architecture {
+        has_aux: false,
+        classes_entry,
+        recipe: Recipe::IMAGENET,
+        ..torchvision(name, description, build)
+    }
+}
 
 /// On any encoder, with SMP's heads.
-const SMP: Architecture = Architecture {
-    has_encoder: true,
-    classes_entry: "segmentation_head.0.weight",
-    ..PLAIN
-};
+const fn smp(
+    name: &'static str,
+    description: &'static str,
+    decoder: &'static Decoder,
+) -> Architecture {
+    Architecture {
+        name,
+        description,
+        has_aux: false,
+        has_width: false,
+        has_encoder: true,
+        classes_entry: "segmentation_head.0.weight",
+        recipe: Recipe::IMAGENET,
+        build: Build::On(decoder),
+    }
+}
 
 static ARCHITECTURES: [Architecture; 25] = [
+    torchvision(
+        "fcn_resnet50",
+        "FCN on a dilated ResNet-50, output stride 8",
+        fcn::resnet50,
+    ),
+    torchvision(
+        "fcn_resnet101",
+        "FCN on a dilated ResNet-101, output stride 8",
+        fcn::resnet101,
+    ),
+    torchvision(
+        "deeplabv3_resnet50",
+        "DeepLabV3 on a dilated ResNet-50, output stride 8",
+        deeplabv3::resnet50,
+    ),
+    torchvision(
+        "deeplabv3_resnet101",
+        "DeepLabV3 on a dilated ResNet-101, output stride 8",
+        deeplabv3::resnet101,
+    ),
+    torchvision(
+        "deeplabv3_mobilenet_v3_large",
+        "DeepLabV3 on MobileNetV3-Large, output stride 16",
+        deeplabv3::mobilenet_v3_large,
+    ),
     Architecture {
-        name: "fcn_resnet50",
-        description: "FCN on a dilated ResNet-50, output stride 8",
-        build: Build::Whole(fcn::resnet50),
-        ..TORCHVISION
-    },
-    Architecture {
-        name: "fcn_resnet101",
-        description: "FCN on a dilated ResNet-101, output stride 8",
-        build: Build::Whole(fcn::resnet101),
-        ..TORCHVISION
-    },
-    Architecture {
-        name: "deeplabv3_resnet50",
-        description: "DeepLabV3 on a dilated ResNet-50, output stride 8",
-        build: Build::Whole(deeplabv3::resnet50),
-        ..TORCHVISION
-    },
-    Architecture {
-        name: "deeplabv3_resnet101",
-        description: "DeepLabV3 on a dilated ResNet-101, output stride 8",
-        build: Build::Whole(deeplabv3::resnet101),
-        ..TORCHVISION
-    },
-    Architecture {
-        name: "deeplabv3_mobilenet_v3_large",
-        description: "DeepLabV3 on MobileNetV3-Large, output stride 16",
-        build: Build::Whole(deeplabv3::mobilenet_v3_large),
-        ..TORCHVISION
-    },
-    Architecture {
-        name: "lraspp_mobilenet_v3_large",
-        description: "LR-ASPP on MobileNetV3-Large, output stride 16: small and fast",
         has_aux: false,
         classes_entry: "classifier.low_classifier.weight",
-        build: Build::Whole(lraspp::mobilenet_v3_large),
-        ..TORCHVISION
+        ..torchvision(
+            "lraspp_mobilenet_v3_large",
+            "LR-ASPP on MobileNetV3-Large, output stride 16: small and fast",
+            lraspp::mobilenet_v3_large,
+        )
     },
     Architecture {
-        name: "deeplabv3_mobilenet_v2",
-        description: "TensorFlow's DeepLabV3 on MobileNetV2, output stride 8",
-        has_aux: false,
         has_width: true,
-        classes_entry: "logits.weight",
         recipe: Recipe::TENSORFLOW,
-        build: Build::Whole(deeplabv3_mobilenet_v2::build),
-        ..PLAIN
+        ..plain(
+            "deeplabv3_mobilenet_v2",
+            "TensorFlow's DeepLabV3 on MobileNetV2, output stride 8",
+            "logits.weight",
+            deeplabv3_mobilenet_v2::build,
+        )
     },
+    smp(
+        "unet",
+        "U-Net: maps enlarged, joined with the encoder's, convolved twice",
+        &decoders::unet::UNET,
+    ),
+    smp(
+        "unetplusplus",
+        "U-Net++: more decoders between encoder and decoder",
+        &decoders::unetplusplus::UNETPLUSPLUS,
+    ),
+    smp(
+        "manet",
+        "MA-Net: a U-Net with attention between pixels and channels",
+        &decoders::manet::MANET,
+    ),
+    smp(
+        "linknet",
+        "LinkNet: a U-Net that adds; small and fast",
+        &decoders::linknet::LINKNET,
+    ),
+    smp(
+        "fpn",
+        "FPN: four sizes brought together",
+        &decoders::fpn::FPN,
+    ),
+    smp(
+        "pspnet",
+        "PSPNet: a shallow encoder and means of the whole picture",
+        &decoders::pspnet::PSPNET,
+    ),
+    smp(
+        "pan",
+        "PAN: maps gated by what coarser ones say",
+        &decoders::pan::PAN,
+    ),
+    smp(
+        "deeplabv3",
+        "DeepLabV3: a dilated encoder, windows spread at three rates",
+        &decoders::deeplabv3::DEEPLABV3,
+    ),
+    smp(
+        "deeplabv3plus",
+        "DeepLabV3+: the same joined with a finer map",
+        &decoders::deeplabv3::DEEPLABV3PLUS,
+    ),
+    smp(
+        "upernet",
+        "UPerNet: means of the whole picture, then an FPN",
+        &decoders::upernet::UPERNET,
+    ),
+    smp(
+        "segformer",
+        "SegFormer's decoder: all maps side by side at stride 4",
+        &decoders::segformer::SEGFORMER,
+    ),
     Architecture {
-        name: "unet",
-        description: "U-Net: maps enlarged, joined with the encoder's, convolved twice",
-        build: Build::On(&smp::unet::UNET),
-        ..SMP
-    },
-    Architecture {
-        name: "unetplusplus",
-        description: "U-Net++: more decoders between encoder and decoder",
-        build: Build::On(&smp::unetplusplus::UNETPLUSPLUS),
-        ..SMP
-    },
-    Architecture {
-        name: "manet",
-        description: "MA-Net: a U-Net with attention between pixels and channels",
-        build: Build::On(&smp::manet::MANET),
-        ..SMP
-    },
-    Architecture {
-        name: "linknet",
-        description: "LinkNet: a U-Net that adds; small and fast",
-        build: Build::On(&smp::linknet::LINKNET),
-        ..SMP
-    },
-    Architecture {
-        name: "fpn",
-        description: "FPN: four sizes brought together",
-        build: Build::On(&smp::fpn::FPN),
-        ..SMP
-    },
-    Architecture {
-        name: "pspnet",
-        description: "PSPNet: a shallow encoder and means of the whole picture",
-        build: Build::On(&smp::pspnet::PSPNET),
-        ..SMP
-    },
-    Architecture {
-        name: "pan",
-        description: "PAN: maps gated by what coarser ones say",
-        build: Build::On(&smp::pan::PAN),
-        ..SMP
-    },
-    Architecture {
-        name: "deeplabv3",
-        description: "DeepLabV3: a dilated encoder, windows spread at three rates",
-        build: Build::On(&smp::deeplabv3::DEEPLABV3),
-        ..SMP
-    },
-    Architecture {
-        name: "deeplabv3plus",
-        description: "DeepLabV3+: the same joined with a finer map",
-        build: Build::On(&smp::deeplabv3::DEEPLABV3PLUS),
-        ..SMP
-    },
-    Architecture {
-        name: "upernet",
-        description: "UPerNet: means of the whole picture, then an FPN",
-        build: Build::On(&smp::upernet::UPERNET),
-        ..SMP
-    },
-    Architecture {
-        name: "segformer",
-        description: "SegFormer's decoder: all maps side by side at stride 4",
-        build: Build::On(&smp::segformer::SEGFORMER),
-        ..SMP
-    },
-    Architecture {
-        name: "dpt",
-        description: "DPT: blocks of a plain transformer, fused from the smallest map on",
         classes_entry: "segmentation_head.head.4.weight",
-        build: Build::On(&smp::dpt::DPT),
-        ..SMP
+        ..smp(
+            "dpt",
+            "DPT: blocks of a plain transformer, fused from the smallest map on",
+            &decoders::dpt::DPT,
+        )
     },
     Architecture {
-        name: "unet_plain",
-        description: "U-Net without a trained encoder, bilinear on the way up",
-        classes_entry: "head.weight",
         recipe: Recipe::UNIT,
-        build: Build::Whole(unet_plain::bilinear),
-        ..PLAIN
+        ..plain(
+            "unet_plain",
+            "U-Net without a trained encoder, bilinear on the way up",
+            "head.weight",
+            unet_plain::bilinear,
+        )
     },
     Architecture {
-        name: "unet_plain_transposed",
-        description: "The same with transposed convolutions on the way up",
-        classes_entry: "head.weight",
         recipe: Recipe::UNIT,
-        build: Build::Whole(unet_plain::transposed),
-        ..PLAIN
+        ..plain(
+            "unet_plain_transposed",
+            "The same with transposed convolutions on the way up",
+            "head.weight",
+            unet_plain::transposed,
+        )
     },
     Architecture {
-        name: "segnet",
-        description: "SegNet: maxima go back where they came from",
-        classes_entry: "decoder.3.1.conv.weight",
         recipe: Recipe::UNIT,
-        build: Build::Whole(segnet::dense),
-        ..PLAIN
+        ..plain(
+            "segnet",
+            "SegNet: maxima go back where they came from",
+            "decoder.3.1.conv.weight",
+            segnet::dense,
+        )
     },
     Architecture {
-        name: "segnet_separable",
-        description: "SegNet with depthwise separable convolutions: small",
-        classes_entry: "decoder.3.1.pointwise.weight",
         recipe: Recipe::UNIT,
-        build: Build::Whole(segnet::separable),
-        ..PLAIN
+        ..plain(
+            "segnet_separable",
+            "SegNet with depthwise separable convolutions: small",
+            "decoder.3.1.pointwise.weight",
+            segnet::separable,
+        )
     },
-    Architecture {
-        name: "fcn_resnet18",
-        description: "FCN-32s on ResNet-18, by a transposed convolution",
-        classes_entry: "score.weight",
-        build: Build::Whole(fcn_transposed::resnet18_stride32),
-        ..PLAIN
-    },
-    Architecture {
-        name: "fcn8s_resnet34",
-        description: "FCN-8s on ResNet-34: scores of three stages",
-        classes_entry: "score8.weight",
-        build: Build::Whole(fcn_transposed::resnet34_stride8),
-        ..PLAIN
-    },
+    plain(
+        "fcn_resnet18",
+        "FCN-32s on ResNet-18, by a transposed convolution",
+        "score.weight",
+        fcn_transposed::resnet18_stride32,
+    ),
+    plain(
+        "fcn8s_resnet34",
+        "FCN-8s on ResNet-34: scores of three stages",
+        "score8.weight",
+        fcn_transposed::resnet34_stride8,
+    ),
 ];
 
 /// All architectures, in the order in which they are listed to people.
@@ -446,5 +453,6 @@ pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> O
     (is_start || edits <= name.len() / 3).then(|| best.into())
 }
 
+mod options_of;
 #[cfg(test)]
 mod tests;

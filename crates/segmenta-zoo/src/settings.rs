@@ -288,6 +288,9 @@ impl LabelHead {
 }
 
 impl Settings {
+    /// More channels than this no decoder has: a mistake, for which memory would be asked.
+    const MOST_CHANNELS: usize = 1 << 14;
+
     /// Sets one by its name; `value` is as in JSON or TOML (`16`, `[256, 128, 64]`, `"scse"`), and words
     /// need no quotes.
     ///
@@ -310,6 +313,115 @@ impl Settings {
         let object = Value::Object(all.into_iter().collect());
         *self = serde_json::from_value(object)
             .map_err(|error| format!("the setting `{name}` cannot be {text}: {error}"))?;
+        Ok(())
+    }
+
+    /// Whether every number is one that a network can be built with; what is wrong, in words.
+    pub(crate) fn check(&self, classes: usize) -> Result<(), String> {
+        let one = |channels: &Option<Channels>| match channels {
+            Some(Channels::One(channels)) => vec![*channels],
+            Some(Channels::Each(each)) => each.clone(),
+            None => Vec::new(),
+        };
+        let several = |given: &Option<Vec<usize>>| given.clone().unwrap_or_default();
+        let single = |given: Option<usize>| given.into_iter().collect::<Vec<_>>();
+        let rates = self.decoder_atrous_rates;
+        let widths = 1..=Self::MOST_CHANNELS;
+        let counts = [
+            (
+                "decoder_channels",
+                one(&self.decoder_channels),
+                widths.clone(),
+            ),
+            (
+                "decoder_pyramid_channels",
+                single(self.decoder_pyramid_channels),
+                widths.clone(),
+            ),
+            (
+                "decoder_segmentation_channels",
+                single(self.decoder_segmentation_channels),
+                widths.clone(),
+            ),
+            (
+                "decoder_pab_channels",
+                single(self.decoder_pab_channels),
+                widths.clone(),
+            ),
+            (
+                "psp_out_channels",
+                single(self.psp_out_channels),
+                widths.clone(),
+            ),
+            (
+                "decoder_intermediate_channels",
+                several(&self.decoder_intermediate_channels),
+                widths.clone(),
+            ),
+            (
+                "decoder_fusion_channels",
+                single(self.decoder_fusion_channels),
+                widths,
+            ),
+            (
+                "decoder_atrous_rates",
+                rates.map_or_else(Vec::new, Vec::from),
+                1..=1024,
+            ),
+            ("upsampling", single(self.upsampling), 1..=64),
+            (
+                "aux_params.classes",
+                single(self.aux_params.map(|head| head.classes)),
+                1..=Self::MOST_CHANNELS,
+            ),
+        ];
+        for (name, given, range) in counts {
+            if let Some(wrong) = given.iter().find(|&count| !range.contains(count)) {
+                let (least, most) = (range.start(), range.end());
+                return Err(format!(
+                    "takes `{name}` from {least} to {most}, not {wrong}"
+                ));
+            }
+        }
+        let shares = [
+            ("decoder_dropout", self.decoder_dropout),
+            ("psp_dropout", self.psp_dropout),
+            ("decoder_aspp_dropout", self.decoder_aspp_dropout),
+            (
+                "aux_params.dropout",
+                self.aux_params.map(|head| head.dropout),
+            ),
+            (
+                "decoder_use_norm.momentum",
+                self.decoder_use_norm.map(|norm| norm.momentum),
+            ),
+        ];
+        for (name, share) in shares {
+            if let Some(wrong) = share.filter(|share| !(0.0..=1.0).contains(share)) {
+                return Err(format!("takes `{name}` from 0 to 1, not {wrong}"));
+            }
+        }
+        if let Some(eps) = self.decoder_use_norm.map(|norm| norm.eps)
+            && !(eps > 0.0 && eps <= 1.0)
+        {
+            return Err(format!(
+                "takes `decoder_use_norm.eps` above 0, up to 1, not {eps}"
+            ));
+        }
+        let over_classes = [OutputActivation::Softmax, OutputActivation::LogSoftmax];
+        let is_constant = |activation: Option<OutputActivation>, classes: usize| {
+            classes == 1 && activation.is_some_and(|a| over_classes.contains(&a))
+        };
+        let head = self.aux_params;
+        if is_constant(self.activation, classes)
+            || head.is_some_and(|head| is_constant(head.activation, head.classes))
+        {
+            return Err(
+                "takes no softmax over one class, which is 1 whatever the picture; `sigmoid` is the \
+                 activation of one class"
+                    .into(),
+            );
+        }
         Ok(())
     }
 

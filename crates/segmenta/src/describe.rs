@@ -1,9 +1,14 @@
 //! What a model is: its architecture, classes, colours and recipe, from whatever says so.
 
+use segmenta_graph::Graph;
 use segmenta_image::{Pad, Palette, Preprocess, Resize};
-use segmenta_weights::{ModelCard, Preprocessing, Resize as CardResize, StateDict};
+use segmenta_runtime::RuntimeError;
+use segmenta_weights::{
+    CardAnswer, CardValues, ModelCard, Preprocessing, Resize as CardResize, StateDict,
+};
 use segmenta_zoo::{
-    Architecture, Options, PublishedWeights, Recipe, ResizeRule, VOC_CLASSES, find_encoder,
+    Answer, Architecture, Options, PerPixel, PublishedWeights, Recipe, ResizeRule, VOC_CLASSES,
+    Values, find_encoder,
 };
 
 use crate::error::Error;
@@ -15,7 +20,9 @@ pub struct Description {
     pub architecture: &'static str,
     /// What the network is built with.
     pub options: Options,
-    /// Names of the classes, by id. With one name the network is binary: id 1 where it is positive,
+    /// What the numbers of its result are.
+    pub answer: Answer,
+    /// Names of the classes, by id. With one name the network is binary: id 1 where it is likely,
     /// and [`Description::class_names`] has a background before it.
     pub classes: Vec<String>,
     /// Their colours.
@@ -34,6 +41,57 @@ impl Description {
             1 => std::iter::once("background").chain(names).collect(),
             _ => names.collect(),
         }
+    }
+
+    /// Reads off the graph what the result says; where a model file says otherwise, it wins, and the user over it.
+    pub(crate) fn set_answer(
+        &mut self,
+        graph: &Graph,
+        result: &str,
+        card: Option<&ModelCard>,
+        threshold: Option<f32>,
+    ) -> Result<(), Error> {
+        self.answer = Answer::of(graph, result).map_err(RuntimeError::from)?;
+        let CardAnswer {
+            values,
+            threshold: of_card,
+        } = card.and_then(|card| card.answer).unwrap_or_default();
+        if let (Answer::PerPixel(answer), Some(values)) = (&mut self.answer, values) {
+            answer.values = match values {
+                CardValues::Logits => Values::Logits,
+                CardValues::Probabilities => Values::Probabilities,
+                CardValues::LogProbabilities => Values::LogProbabilities,
+                CardValues::Tangents => Values::Tangents,
+            };
+        }
+        match threshold.or(of_card) {
+            Some(threshold) => self.set_threshold(threshold),
+            None => Ok(()),
+        }
+    }
+
+    /// Sets the probability above which a pixel is of the one class. A result that is no map has no use for it.
+    pub(crate) fn set_threshold(&mut self, threshold: f32) -> Result<(), Error> {
+        if let Answer::PerPixel(answer) = &mut self.answer {
+            *answer = answer.with_threshold(threshold)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the classes other names.
+    pub(crate) fn name_classes<N: Into<String>>(
+        &mut self,
+        names: impl IntoIterator<Item = N>,
+    ) -> Result<(), Error> {
+        let names: Vec<String> = names.into_iter().map(Into::into).collect();
+        let binary = self.classes.len() == 1;
+        self.classes = match names.len() {
+            1 if binary => names,
+            // The background of a network of one class always goes by that name.
+            2 if binary => names[1..].to_vec(),
+            _ => named(names, self.classes.len())?,
+        };
+        Ok(())
     }
 
     /// From a model file's card, and from its entries what the card does not say.
@@ -56,14 +114,21 @@ impl Description {
                 Error::Setting(format!("{problem} · {source} · use a newer Segmenta"))
             })?;
         }
-        let palette = match &card.palette {
+        let palette = match card.palette.as_deref() {
+            // The colour of the one class, whose id is 1.
+            Some(&[colour]) => Palette::from_colors(&[[0; 3], colour]),
             Some(colours) => Palette::from_colors(colours),
             None => default_palette(card.classes.len()),
         };
         Ok(Self {
             architecture: architecture.name,
+            answer: unread(options.classes),
             options,
-            classes: card.classes.clone(),
+            classes: card
+                .classes
+                .iter()
+                .map(|name| readable(name).into())
+                .collect(),
             palette,
             preprocess: preprocess_of(&card.preprocessing)?,
             source,
@@ -101,18 +166,47 @@ impl Description {
     ) -> Self {
         let known = published.map_or(&VOC_CLASSES[..], |p| p.classes);
         let names = if known.len() == classes {
-            known.iter().map(|&name| name.into()).collect()
+            known.iter().map(|&name| readable(name).into()).collect()
         } else {
             (0..classes).map(|id| format!("class {id}")).collect()
         };
         Self {
             architecture: architecture.name,
+            answer: unread(classes),
             options: Options::new(classes),
             classes: names,
             palette: default_palette(classes),
             preprocess: preprocess_of_recipe(&architecture.recipe),
             source,
         }
+    }
+}
+
+/// Before the graph is built; [`Description::set_answer`] follows.
+fn unread(classes: usize) -> Answer {
+    Answer::PerPixel(PerPixel::new(Values::Logits, classes))
+}
+
+/// As many names as there are ids.
+pub(crate) fn named<N: Into<String>>(
+    names: impl IntoIterator<Item = N>,
+    expected: usize,
+) -> Result<Vec<String>, Error> {
+    let names: Vec<String> = names.into_iter().map(Into::into).collect();
+    let given = names.len();
+    if given == expected {
+        Ok(names)
+    } else {
+        Err(Error::Names { given, expected })
+    }
+}
+
+/// A class's name as people read it: what torchvision calls `__background__`, and labelme `_background_`, is the
+/// background. Other names are their author's.
+fn readable(name: &str) -> &str {
+    match name.trim_matches('_') {
+        "background" => "background",
+        _ => name,
     }
 }
 
@@ -163,7 +257,7 @@ fn preprocess_of(card: &Preprocessing) -> Result<Preprocess, Error> {
             value: three(&pad.value, "padding")?,
         })
     });
-    Ok(Preprocess {
+    let preprocess = Preprocess {
         resize: match card.resize {
             CardResize::None => Resize::None,
             CardResize::ShortSide { side } => Resize::ShortSide(side),
@@ -174,5 +268,8 @@ fn preprocess_of(card: &Preprocessing) -> Result<Preprocess, Error> {
         mean: three(&card.mean, "mean")?,
         std: three(&card.std, "deviation")?,
         pad: pad.transpose()?,
-    })
+    };
+    // A card is a file like others: what it says of sizes becomes memory.
+    preprocess.check()?;
+    Ok(preprocess)
 }

@@ -17,27 +17,68 @@
 //! test-time augmentation, tiles for pictures of any size.
 
 mod builder;
+mod cancel;
+mod custom;
 mod describe;
 mod error;
 mod evaluate;
+mod inputs;
+mod job;
 mod model;
+mod model_options;
+mod options;
+mod part;
+mod pipeline;
 pub mod recipes;
+mod resolve;
+mod scores;
+mod segment;
 mod segmentation;
 mod tiles;
+#[cfg(feature = "train")]
+pub mod train;
 
 pub use builder::ModelBuilder;
+pub use cancel::Cancel;
 pub use describe::Description;
-pub use error::Error;
+pub use error::{Error, Failure, InputError, ModelError, OutputError};
 pub use evaluate::{
     ClassScores, EvaluateError, EvaluateEvent, EvaluateOptions, Evaluation, NamedScore,
 };
+pub use inputs::{Input, Inputs};
+pub use job::{
+    ClassRecord, Event, Job, Milliseconds, ModelRecord, Outcome, PictureRecord, Report,
+    SettingsRecord, ShareRecord, SheetsWritten, What, prepare_folder,
+};
 pub use model::{Model, ModelOptions, published_file};
+pub use options::{Progress, SegmentOptions};
+pub use pipeline::{Ended, Pipeline, Segmented};
+pub use resolve::{Names, Nearest, Recognised};
+pub use scores::{Resolution, Scores};
+pub use segment::PreparedPicture;
+pub use segmentation::{ClassShare, Segmentation, Stages};
+pub use tiles::Tiles;
+
+// The rooms, so that every type that a signature here mentions can be named without another dependency.
+pub use segmenta_data as data;
+pub use segmenta_graph as graph;
+pub use segmenta_image as image;
+pub use segmenta_metrics as metrics;
+#[cfg(feature = "train")]
+pub use segmenta_report as report;
+pub use segmenta_runtime as runtime;
+pub use segmenta_weights as weights;
+pub use segmenta_zoo as zoo;
+
+// What is met most.
 pub use segmenta_data::{
     Classes, ClassesDiffer, DataError, Dataset, Kind, MaskMeaning, MaskRule, MatchBy, Open,
     RuleOrigin, Split,
 };
-pub use segmenta_image::{LabelMap, Palette, Picture, Preprocess, Resize};
+pub use segmenta_graph::{Graph, Parameter};
+pub use segmenta_image::{
+    LabelMap, Notice, Pad, Palette, Picture, PictureError, Preprocess, Resize, VOID,
+};
 pub use segmenta_metrics::{Confusion, Protocol, Score};
-pub use segmenta_runtime::WeightMemory;
-pub use segmentation::{ClassShare, PreparedPicture, SegmentOptions, Segmentation, Stages};
-pub use tiles::Tiles;
+pub use segmenta_runtime::{Engine, Isa, RuntimeError, Tensor, WeightMemory};
+pub use segmenta_zoo::{Answer, PerPixel, ThresholdError, Values};

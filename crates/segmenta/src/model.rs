@@ -2,20 +2,22 @@
 
 use std::path::{Path, PathBuf};
 
-use segmenta_graph::{Graph, Role};
-use segmenta_runtime::{Engine, EngineOptions, Isa, WeightMemory};
-use segmenta_weights::{Expected, Hub, ModelCard, Progress, Published, StateDict};
-use segmenta_zoo::{Architecture, Options, PublishedWeights, find, find_encoder, published};
+use segmenta_graph::Graph;
+use segmenta_runtime::{Engine, EngineOptions, Isa, RuntimeError, WeightMemory};
+use segmenta_weights::{Hub, ModelCard, Progress, Published, StateDict, Taken};
+use segmenta_zoo::{Options, PublishedWeights, find, published};
 
 use crate::builder::ModelBuilder;
 use crate::describe::Description;
-use crate::error::Error;
+use crate::error::{Error, ModelError};
+use crate::resolve::{Names, Resolved, resolve};
 
 /// What to load and how to run it. The default asks for nothing; at least an architecture or a
-/// model file must be named.
+/// file of weights must be named.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct ModelOptions {
-    /// Name of the architecture; a model file knows its own.
+    /// Name of the architecture; a model file knows its own, and names of SMP's and torchvision's networks say it.
     pub architecture: Option<String>,
     /// Name of the encoder, for architectures that take one; otherwise what the weights have.
     pub encoder: Option<String>,
@@ -24,10 +26,17 @@ pub struct ModelOptions {
     pub settings: Vec<(String, String)>,
     /// File of weights; without it the published ones are pulled.
     pub weights: Option<PathBuf>,
+    /// The key of the checkpoint that holds the network, where several do (`ema_state_dict`).
+    pub weights_key: Option<String>,
+    /// How entries of the file are told apart.
+    pub names: Names,
     /// Number of classes; otherwise what the weights have.
     pub classes: Option<usize>,
     /// Results wanted (`out`, `aux`); empty for `out`.
     pub outputs: Vec<String>,
+    /// Of a network of one class, the probability above which a pixel is of it, between 0 and 1; otherwise what a
+    /// model file says, or ½.
+    pub threshold: Option<f32>,
     /// Threads; 0 takes one a core.
     pub threads: usize,
     /// Instruction set; the fastest there is if `None`.
@@ -39,9 +48,11 @@ pub struct ModelOptions {
 /// A network with its weights.
 #[derive(Debug)]
 pub struct Model {
-    engine: Engine,
-    description: Description,
-    unused: Vec<String>,
+    pub(crate) engine: Engine,
+    pub(crate) description: Description,
+    /// The name of the first result, of which masks are made.
+    pub(crate) result: String,
+    pub(crate) taken: Taken,
 }
 
 impl Model {
@@ -62,14 +73,10 @@ impl Model {
     /// # Errors
     /// If there is no such architecture, or the file cannot be read or holds another network.
     pub fn load(architecture: &str, weights: impl AsRef<Path>) -> Result<Self, Error> {
-        Self::open(
-            &ModelOptions {
-                architecture: Some(architecture.into()),
-                weights: Some(weights.as_ref().into()),
-                ..ModelOptions::default()
-            },
-            &mut |_| {},
-        )
+        let options = ModelOptions::new()
+            .architecture(architecture)
+            .weights(weights.as_ref());
+        Self::open(&options, &mut |_| {})
     }
 
     /// An architecture by name, with its published weights, pulled on first use.
@@ -77,13 +84,7 @@ impl Model {
     /// # Errors
     /// As [`Model::load`], or if the weights cannot be pulled.
     pub fn pretrained(architecture: &str) -> Result<Self, Error> {
-        Self::open(
-            &ModelOptions {
-                architecture: Some(architecture.into()),
-                ..ModelOptions::default()
-            },
-            &mut |_| {},
-        )
+        Self::open(&ModelOptions::new().architecture(architecture), &mut |_| {})
     }
 
     /// As `options` say; `progress` hears of a download.
@@ -94,24 +95,16 @@ impl Model {
         match (&options.weights, &options.architecture) {
             (Some(path), _) => {
                 let source = path.display().to_string();
-                Self::from_state_dict(&StateDict::open(path)?, None, source, options)
+                Self::from_state_dict(&StateDict::open(path)?, None, &source, options)
             }
             (None, Some(name)) => {
                 find(name)?;
-                let row = published(name).ok_or_else(|| {
-                    Error::Unspecified(format!(
-                        "no weights are published for `{name}` · give a file with --weights"
-                    ))
-                })?;
+                let row = published(name).ok_or_else(|| ModelError::Unpublished(name.clone()))?;
                 let path = Hub::from_env()?.pull(&published_file(row), progress)?;
                 let source = format!("{} ({})", row.file(), row.name);
-                Self::from_state_dict(&StateDict::open(&path)?, Some(row), source, options)
+                Self::from_state_dict(&StateDict::open(&path)?, Some(row), &source, options)
             }
-            (None, None) => Err(Error::Unspecified(
-                "no model is named · give an architecture with --model, a model file with \
-                 --weights, or both"
-                    .into(),
-            )),
+            (None, None) => Err(ModelError::Unnamed.into()),
         }
     }
 
@@ -121,47 +114,38 @@ impl Model {
     /// As [`Model::load`].
     pub fn from_bytes(bytes: &[u8], source: &str, options: &ModelOptions) -> Result<Self, Error> {
         let weights = StateDict::from_bytes(bytes)?;
-        Self::from_state_dict(&weights, None, source.into(), options)
+        Self::from_state_dict(&weights, None, source, options)
     }
 
     fn from_state_dict(
         weights: &StateDict,
         row: Option<&PublishedWeights>,
-        source: String,
+        source: &str,
         options: &ModelOptions,
     ) -> Result<Self, Error> {
+        let Resolved {
+            mut description,
+            graph,
+            found,
+        } = resolve(weights, row, source, options)?;
+        let result = result_of(&graph, options);
         let card = ModelCard::from_metadata(weights.metadata())?;
-        let architecture = architecture(card.as_ref(), options, &source)?;
-        let mut description = match &card {
-            Some(card) => Description::from_card(card, weights, architecture, source)?,
-            None => {
-                let classes = options.classes;
-                Description::from_state_dict(weights, architecture, row, classes, source)
-            }
-        };
-        if let Some(classes) = options.classes {
-            description.options.classes = classes;
-        }
-        if let Some(encoder) = &options.encoder {
-            description.options.encoder = Some(find_encoder(encoder)?);
-        }
-        for (name, value) in &options.settings {
-            let set = description.options.set(name, value);
-            set.map_err(|problem| Error::Setting(format!("{problem} · --set {name}={value}")))?;
-        }
-        let aux = weights
-            .names()
-            .any(|name| name.starts_with("aux_classifier."));
-        description.options.aux = aux && architecture.has_aux;
-        let graph = architecture.build(&description.options)?;
-        let unused = check(weights, &graph)?;
+        description.set_answer(&graph, &result, card.as_ref(), options.threshold)?;
         let engine = Engine::new(graph, &engine_options(options), |parameter| {
-            weights.read_f32(&parameter.name).map_err(Error::from)
+            found.weights.read_f32(&parameter.name).map_err(Error::from)
+        });
+        let engine = engine.map_err(|error| match error {
+            Error::Runtime(error @ RuntimeError::WeightsNotFinite { .. }) => Error::Broken {
+                error,
+                file: source.into(),
+            },
+            other => other,
         })?;
         Ok(Self {
             engine,
             description,
-            unused,
+            result,
+            taken: found.taken,
         })
     }
 
@@ -178,17 +162,43 @@ impl Model {
     ) -> Result<Self, Error> {
         let architecture = find(architecture)?;
         let graph = architecture.build(build)?;
-        let engine = Engine::new(graph, &engine_options(options), |parameter| {
-            Ok::<_, Error>(fill(parameter))
-        })?;
         let source = "untrained".into();
         let mut description = Description::plain(architecture, None, build.classes, source);
         description.options = build.clone();
+        let result = result_of(&graph, options);
+        description.set_answer(&graph, &result, None, options.threshold)?;
+        let engine = Engine::new(graph, &engine_options(options), |parameter| {
+            Ok::<_, Error>(fill(parameter))
+        })?;
         Ok(Self {
             engine,
             description,
-            unused: Vec::new(),
+            result,
+            taken: Taken::default(),
         })
+    }
+
+    /// A network of a graph of one's own, for tests.
+    #[cfg(test)]
+    pub(crate) fn of_graph(
+        graph: Graph,
+        fill: impl Fn(&segmenta_graph::Parameter) -> Vec<f32> + Sync,
+    ) -> Self {
+        let options = ModelOptions {
+            threads: 1,
+            ..ModelOptions::default()
+        };
+        let architecture = find("unet_plain").unwrap();
+        let classes = graph.node(graph.outputs()[0].node).channels;
+        let mut description = Description::plain(architecture, None, classes, "a test".into());
+        description.set_answer(&graph, "out", None, None).unwrap();
+        let read = |parameter: &segmenta_graph::Parameter| Ok::<_, Error>(fill(parameter));
+        Self {
+            engine: Engine::new(graph, &engine_options(&options), read).unwrap(),
+            description,
+            result: "out".into(),
+            taken: Taken::default(),
+        }
     }
 
     /// What it is.
@@ -203,9 +213,49 @@ impl Model {
         self
     }
 
-    /// Names in the file of weights that the network has no place for.
+    /// The same model with other names of classes, by id.
+    ///
+    /// # Errors
+    /// Names that are not one for each of [`Description::class_names`]; of a network of one class the background's may
+    /// be left out.
+    pub fn with_classes<N: Into<String>>(
+        mut self,
+        names: impl IntoIterator<Item = N>,
+    ) -> Result<Self, Error> {
+        self.description.name_classes(names)?;
+        Ok(self)
+    }
+
+    /// The same model with its classes in other colours.
+    #[must_use]
+    pub fn with_palette(mut self, palette: segmenta_image::Palette) -> Self {
+        self.description.palette = palette;
+        self
+    }
+
+    /// The same model with another threshold: of a network of one class, the probability above which a pixel is of
+    /// it.
+    ///
+    /// # Errors
+    /// One that is not between 0 and 1, or a network of several classes.
+    pub fn with_threshold(mut self, threshold: f32) -> Result<Self, Error> {
+        self.description.set_threshold(threshold)?;
+        Ok(self)
+    }
+
+    /// The name of the result that masks are made of: `out`, unless another was asked for.
+    pub fn result(&self) -> &str {
+        &self.result
+    }
+
+    /// Names in the file of weights, of the network's own modules, that it has no place for.
     pub fn unused_weights(&self) -> &[String] {
-        &self.unused
+        &self.taken.unused
+    }
+
+    /// What was taken from the file of weights, and what was left.
+    pub fn taken(&self) -> &Taken {
+        &self.taken
     }
 
     /// What runs it: for raw tensors, memory, profiles.
@@ -214,13 +264,19 @@ impl Model {
     }
 }
 
-fn engine_options(options: &ModelOptions) -> EngineOptions {
+pub(crate) fn engine_options(options: &ModelOptions) -> EngineOptions {
     EngineOptions {
         threads: options.threads,
         isa: options.isa,
         outputs: options.outputs.clone(),
         memory: options.memory,
     }
+}
+
+/// The result that masks are made of: the first that is asked for.
+pub(crate) fn result_of(graph: &Graph, options: &ModelOptions) -> String {
+    let asked = options.outputs.first();
+    asked.unwrap_or(&graph.outputs()[0].name).clone()
 }
 
 /// How the hub ([`segmenta_weights::Hub`]) knows a row of the zoo's table.
@@ -230,43 +286,5 @@ pub fn published_file(row: &PublishedWeights) -> Published {
         url: row.url,
         bytes: None,
         sha256: row.sha256_prefix,
-    }
-}
-
-/// The architecture that the user or the file names; they may not contradict each other.
-fn architecture(
-    card: Option<&ModelCard>,
-    options: &ModelOptions,
-    source: &str,
-) -> Result<&'static Architecture, Error> {
-    match (card, &options.architecture) {
-        (Some(card), Some(name)) if card.architecture != *name => Err(Error::Setting(format!(
-            "the file holds a `{}`, not a `{name}` · {source} · leave --model out",
-            card.architecture
-        ))),
-        (Some(card), _) => Ok(find(&card.architecture)?),
-        (None, Some(name)) => Ok(find(name)?),
-        (None, None) => Err(Error::Unspecified(format!(
-            "the file does not say which network it is for · {source} · name it with --model; \
-             `segmenta models` lists them"
-        ))),
-    }
-}
-
-/// Whether the weights are this network's; gives the names that it has no place for.
-fn check(weights: &StateDict, graph: &Graph) -> Result<Vec<String>, Error> {
-    let expected: Vec<Expected> = graph
-        .parameters()
-        .iter()
-        .map(|parameter| Expected {
-            name: parameter.name.clone(),
-            shape: parameter.shape.clone(),
-            required: parameter.role != Role::Counter,
-        })
-        .collect();
-    match weights.check(&expected) {
-        Ok(()) => Ok(Vec::new()),
-        Err(mismatch) if mismatch.is_usable() => Ok(mismatch.unexpected),
-        Err(mismatch) => Err(Box::new(mismatch).into()),
     }
 }

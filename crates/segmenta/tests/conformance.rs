@@ -73,10 +73,7 @@ fn a_mirrored_average_agrees_with_the_plain_result_almost_everywhere() {
     };
     let model = Model::load("deeplabv3_mobilenet_v2", weights).unwrap();
     let picture = Picture::open(&files(&photographs)[0]).unwrap();
-    let flip = SegmentOptions {
-        flip: true,
-        ..SegmentOptions::default()
-    };
+    let flip = SegmentOptions::new().flip(true);
     let plain = model.segment(&picture).unwrap();
     let mirrored = model.segment_with(&picture, &flip).unwrap();
     let equal = equal(plain.labels(), mirrored.labels());

@@ -39,6 +39,7 @@ fn model(folder: &Path, classes: &[&str], crop: Option<(usize, usize)>) -> Model
             pad: None,
         },
         training: None,
+        answer: None,
         source: None,
         licence: None,
     };
@@ -66,11 +67,7 @@ fn model(folder: &Path, classes: &[&str], crop: Option<(usize, usize)>) -> Model
         .collect();
     let path = folder.join("model.safetensors");
     save(&path, &views, &card.to_metadata().unwrap()).unwrap();
-    let options = ModelOptions {
-        weights: Some(path),
-        threads: 1,
-        ..ModelOptions::default()
-    };
+    let options = ModelOptions::new().weights(path).threads(1);
     Model::open(&options, &mut |_| {}).unwrap()
 }
 

@@ -48,10 +48,7 @@ fn model_with(options: &ModelOptions) -> Model {
 }
 
 fn model(threads: usize) -> Model {
-    model_with(&ModelOptions {
-        threads,
-        ..ModelOptions::default()
-    })
+    model_with(&ModelOptions::new().threads(threads))
 }
 
 fn picture(seed: u64, width: usize, height: usize) -> Picture {
@@ -74,7 +71,7 @@ fn assert_alike(a: &Segmentation, b: &Segmentation, what: &str) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(segmenta_properties::cases(24))]
 
     #[test]
     fn labels_have_the_pictures_size_and_batches_change_nothing(
@@ -101,7 +98,7 @@ proptest! {
     fn one_tile_is_the_whole_picture(width in 1_usize..60, height in 1_usize..60, flip: bool) {
         let model = model(2);
         let picture = picture(3, width, height);
-        let options = |tiles| SegmentOptions { flip, tiles, probability: false };
+        let options = |tiles| SegmentOptions::new().flip(flip).tiles(tiles);
         let whole = model.segment_with(&picture, &options(None)).unwrap();
         let tiled = model.segment_with(&picture, &options(Some(Tiles::new(60, 7).unwrap()))).unwrap();
         prop_assert_eq!(whole.labels().ids(), tiled.labels().ids());
@@ -117,7 +114,7 @@ proptest! {
     ) {
         prop_assume!(overlap <= size / 3);
         let tiles = Some(Tiles::new(size, overlap).unwrap());
-        let options = SegmentOptions { flip: false, tiles, probability };
+        let options = SegmentOptions::new().tiles(tiles).probability(probability);
         let picture = picture(5, width, height);
         let tiled = model(2).segment_with(&picture, &options).unwrap();
         prop_assert_eq!(tiled.labels().size(), picture.size());
@@ -132,10 +129,7 @@ proptest! {
 #[test]
 fn threads_change_not_one_bit() {
     let picture = picture(11, 201, 143);
-    let options = SegmentOptions {
-        probability: true,
-        ..SegmentOptions::default()
-    };
+    let options = SegmentOptions::new().probability(true);
     let one = model(1).segment_with(&picture, &options).unwrap();
     for threads in [2, 3, 7] {
         let many = model(threads).segment_with(&picture, &options).unwrap();
@@ -148,10 +142,7 @@ fn threads_change_not_one_bit() {
 fn instruction_sets_differ_by_rounding_alone() {
     let picture = picture(13, 120, 77);
     let on = |isa| {
-        let options = ModelOptions {
-            isa: Some(isa),
-            ..ModelOptions::default()
-        };
+        let options = ModelOptions::new().isa(isa);
         model_with(&options).segment(&picture).unwrap()
     };
     let all = segmenta_runtime::Isa::available();

@@ -293,13 +293,7 @@ impl Bench {
             "resize, argmax",
             amount,
             || {
-                let logits = Logits {
-                    values: &values,
-                    classes,
-                    height: side,
-                    width: side,
-                    valid: [0, 0, side, side],
-                };
+                let logits = Logits::whole(&values, classes, [side; 2]);
                 labels(isa, logits, size, &mut output);
             },
         );

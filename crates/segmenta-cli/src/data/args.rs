@@ -207,26 +207,35 @@ pub(crate) struct ConvertArgs {
 pub(crate) enum Convert {
     /// COCO's JSON of instances: polygons with holes, run lengths
     #[command(after_help = "\
-Example:
-  segmenta data convert coco annotations/instances_val2017.json -o coco-masks
+Examples:
+  segmenta data convert coco annotations/instances_train2017.json -o train
+  segmenta data convert coco annotations/instances_val2017.json -o val --classes train/classes.txt
 
-Ids follow the categories' numbers from 1 without gaps; 0 is the background. Larger things are
-painted first. A ring inside another that runs the other way round is a hole.")]
+Ids follow the categories' numbers from 1 without gaps; 0 is the background. Categories of one name
+are one class, and one called background is 0. Larger things are painted first. A ring inside
+another that runs the other way round is a hole. Annotations without a segmentation and rings of
+fewer than 3 points are left out and counted.")]
     Coco(Converted),
     /// labelme's JSON files: polygons, rectangles, circles, masks
     #[command(after_help = "\
-Example:
-  segmenta data convert labelme annotated/ -o masks
+Examples:
+  segmenta data convert labelme annotated/train -o train
+  segmenta data convert labelme annotated/val -o val --classes train/classes.txt
 
-Ids follow the labels in alphabetical order from 1; 0 is the background. Shapes are painted in the
-order in which they were drawn.")]
+Ids follow the labels in alphabetical order from 1; 0 is the background (_background_), and
+__ignore__ is 255, which counts nowhere. Shapes are painted in the order in which they were drawn;
+lines and points are left out and counted.")]
     Labelme(Converted),
-    /// CVAT's XML (`CVAT for images 1.1`): polygons, boxes, ellipses, masks
+    /// CVAT's XML (`CVAT for images 1.1`, `CVAT for video 1.1`): polygons, boxes, ellipses, masks
     #[command(after_help = "\
-Example:
+Examples:
   segmenta data convert cvat annotations.xml -o masks
+  segmenta data convert cvat annotations.xml -o masks --classes background,road,car
 
-Ids follow the task's labels from 1; 0 is the background. Shapes are painted by their z_order.")]
+Ids follow the task's labels from 1; 0 is the background. Shapes are turned as they are annotated
+and painted by their z_order. A video gives a mask for every frame, frame_000000.png and so on, its
+tracks moved between their key frames as CVAT moves them. Lines, points, skeletons, cuboids and tags
+are left out and counted.")]
     Cvat(Converted),
     /// Masks of colours, a colour a class
     #[command(after_help = "\
@@ -234,8 +243,10 @@ Examples:
   segmenta data convert rgb painted/ --colors label_colors.txt -o masks
   segmenta data convert rgb painted/ -o masks          the colours found become classes
 
-The list of colours has a class a line: road 128 64 128 (or 128 64 128 road, or road,128,64,128).
-Other colours become 255, which counts nowhere, and are reported.")]
+The list of colours has a class a line: road 128 64 128 (or 128 64 128 road, or road,128,64,128, or
+CVAT's road:128,64,128::). A labelmap.txt, label_colors.txt or class_dict.csv in PATH or above it is
+taken by itself. Other colours become 255, which counts nowhere, and are reported. Colours that were
+found are called after themselves; DIR/classes.txt and DIR/labelmap.txt have them for the next call.")]
     Rgb(Rgb),
 }
 
@@ -247,6 +258,16 @@ pub(crate) struct Converted {
     /// Folder for masks/ and classes.txt; made if it is not there
     #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) out: PathBuf,
+    /// Classes in the order of their ids: a classes.txt or labelmap.txt, or the names [default: the
+    /// annotations' own]
+    #[arg(long, value_name = "FILE|A,B,C", value_hint = ValueHint::FilePath)]
+    pub(crate) classes: Option<String>,
+    /// Number the classes anew where a classes.txt in DIR or beside it gives them other ids
+    #[arg(long)]
+    pub(crate) renumber: bool,
+    /// Write over masks that are there already and differ
+    #[arg(long)]
+    pub(crate) overwrite: bool,
 }
 
 #[derive(Debug, Args)]

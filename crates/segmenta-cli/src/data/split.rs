@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
+use segmenta::prepare_folder;
 use segmenta_data::{DataError, Shares, Split};
 use segmenta_image::write_atomic;
 
 use super::super::message::{Usage, result, shown};
-use super::super::predict::prepare_folder;
 use super::args::SplitArgs;
 use super::open;
 

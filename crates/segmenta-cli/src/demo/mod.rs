@@ -8,9 +8,9 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::Instant;
 
-use segmenta::{Model, ModelOptions, Picture, Segmentation};
+use segmenta::{Model, ModelOptions, Picture, Segmentation, prepare_folder};
 use segmenta_data::Scene;
-use segmenta_image::{LegendEntry, legend, make_grid};
+use segmenta_image::{LegendEntry, legend, make_grid, mark_result, write_atomic};
 use segmenta_metrics::{Confusion, Metric};
 
 use super::args::Demo;
@@ -18,7 +18,6 @@ use super::args::Demo;
 use super::message::failure;
 use super::message::{FAINT, STRONG, note, result, shown};
 use super::model;
-use super::predict::prepare_folder;
 use super::progress::Progress;
 use super::table::Table;
 
@@ -34,25 +33,19 @@ const ALPHA: f64 = 0.6;
 
 pub(crate) fn run(args: &Demo, quiet: bool) -> anyhow::Result<()> {
     prepare_folder(&args.out)?;
-    let options = ModelOptions {
-        isa: model::isa()?,
-        ..ModelOptions::default()
-    };
+    let mut options = ModelOptions::new();
+    options.isa = model::isa()?;
     let start = Instant::now();
-    let model = match learned(args, quiet)? {
-        Some(weights) => Model::open(
-            &ModelOptions {
-                weights: Some(weights),
-                ..options
-            },
-            &mut |_| {},
-        )?,
+    let learned = learned(args, quiet)?;
+    // A network trained on the spot is measured on scenes enough to tell how good it became.
+    let measured = if learned.is_some() { MEASURED } else { 0..0 };
+    let model = match learned {
+        Some(weights) => Model::open(&options.weights(weights), &mut |_| {})?,
         None => Model::from_bytes(WEIGHTS, "the demonstration network", &options)?,
     };
     let names = model.description().class_names();
     let mut counts = Confusion::new(names.len(), None)?;
     let mut sheet = Vec::new();
-    let measured = if args.quick { 0..0 } else { MEASURED };
     let seeds = SHOWN.chain(measured);
     let scenes = seeds.clone().count();
     let mut progress = Progress::new(scenes, "pictures", quiet);
@@ -70,7 +63,7 @@ pub(crate) fn run(args: &Demo, quiet: bool) -> anyhow::Result<()> {
         progress.advance();
     }
     progress.clear();
-    make_grid(&sheet, 3, 4)?.save(args.out.join("comparison.png"))?;
+    save_result(&make_grid(&sheet, 3, 4)?, &args.out.join("comparison.png"))?;
     if quiet {
         return Ok(());
     }
@@ -98,6 +91,7 @@ fn learned(args: &Demo, quiet: bool) -> anyhow::Result<Option<std::path::PathBuf
 }
 
 #[cfg(not(feature = "train"))]
+#[expect(clippy::unnecessary_wraps, reason = "as the one that learns")]
 fn learned(_: &Demo, _: bool) -> anyhow::Result<Option<std::path::PathBuf>> {
     Ok(None)
 }
@@ -121,8 +115,17 @@ fn write(
     scene.picture.save(place("picture"))?;
     scene.labels.save(place("truth"), palette)?;
     found.save(place("mask"))?;
-    legend(&overlay, &entries.collect::<Vec<_>>()).save(place("overlay"))?;
+    let named = legend(&overlay, &entries.collect::<Vec<_>>());
+    save_result(&named, &place("overlay"))?;
     Ok([truth, overlay])
+}
+
+/// Writes a drawing that says that it is one: the demo's pictures can be segmented, its drawings are no pictures.
+fn save_result(drawing: &Picture, path: &Path) -> anyhow::Result<()> {
+    Ok(write_atomic(
+        path,
+        &mark_result(&drawing.to_png(), "overlay"),
+    )?)
 }
 
 fn summary(counts: &Confusion, names: &[&str], ms: f64, out: &Path) -> String {

@@ -1,50 +1,41 @@
-//! `segmenta predict`: pictures to masks, overlays and a report.
+//! `segmenta predict`: pictures to masks, overlays and a report. The work is the library's ([`segmenta::Job`]); here
+//! are its arguments, its progress and what is said of it.
 
-mod grids;
-mod outputs;
-mod pipeline;
 pub(crate) mod recipe;
-mod report;
 mod settings;
+mod summary;
 
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::ops::ControlFlow;
+use std::path::Path;
 use std::time::Instant;
 
-use segmenta::{Error, Model, WeightMemory};
+use segmenta::{
+    Cancel, Ended, Event, Failure, Inputs, Job, SheetsWritten, WeightMemory, prepare_folder,
+};
 
 use super::args::Predict;
-use super::inputs::{Failure, collect};
-use super::message::{self, Reported, explain, failure, note, shown};
+use super::message::{self, Reported, count, explain_failure, failure, note, shown, warning};
 use super::model;
 use super::progress::Progress;
 use super::random::Random;
-use grids::Grids;
-pub(crate) use outputs::prepare_folder;
-use pipeline::{Done, milliseconds};
-use report::{Milliseconds, PictureRecord, Report};
 use settings::Settings;
-
-/// Everything that is known by now. One lock guards it and the output folder: whoever holds it finds
-/// no file half there.
-struct Session {
-    report: Report,
-    out: PathBuf,
-    progress: Progress,
-    total: usize,
-}
 
 pub(crate) fn run(args: &Predict, quiet: bool) -> anyhow::Result<()> {
     let settings = Settings::of(args)?;
     let mut options = model::options(&args.model)?;
+    options.threshold = args.threshold;
     prepare_folder(&args.out)?;
-    let (inputs, mut failed) = collect(&args.inputs, &args.out);
+    let inputs = Inputs::collect(&args.inputs);
+    say_results(&inputs);
     let inputs = match args.sample {
-        Some(count) => Random::new(args.seed).sample(inputs, count),
+        Some(count) => {
+            let all: Vec<usize> = (0..inputs.len()).collect();
+            inputs.select(&Random::new(args.seed).sample(all, count))
+        }
         None => inputs,
     };
     if inputs.is_empty() {
-        return finish(&failed);
+        return finish(inputs.problems());
     }
 
     // Weights in a second form are of no use after the only run.
@@ -53,103 +44,112 @@ pub(crate) fn run(args: &Predict, quiet: bool) -> anyhow::Result<()> {
     }
     let model = model::open(&options, quiet)?;
     let recipe = settings.preprocess(&model.description().preprocess);
-    let model = model.with_preprocess(recipe.clone());
-    let mut grids = settings.grid.then(|| Grids::new(&recipe, settings.alpha));
-    let session = Arc::new(Mutex::new(Session {
-        report: Report::new(&model, &settings, &recipe),
-        out: args.out.clone(),
-        progress: Progress::new(inputs.len(), "pictures", quiet),
-        total: inputs.len(),
-    }));
-    on_interrupt(&session)?;
+    let model = model.with_preprocess(recipe);
+    let cancel = Cancel::new();
+    let on_interrupt = cancel.clone();
+    ctrlc::set_handler(move || on_interrupt.cancel())?;
+    let job = settings
+        .of_job(Job::new(&model))
+        .out(&args.out)
+        .cancel(&cancel);
 
     let start = Instant::now();
-    pipeline::run(&model, &inputs, settings.batch, &settings.segment, |done| {
-        let session = &mut *lock(&session);
-        let line = match write(session, done, &settings, &model, grids.as_mut()) {
-            Ok(record) => {
-                let line = serde_json::to_string(&record)?;
-                session.report.pictures.push(record);
-                line
-            }
-            Err(failure) => {
-                let line = serde_json::to_string(&failure)?;
-                session.report.failed.push(failure);
-                line
-            }
-        };
-        session.progress.advance();
-        if args.json {
-            message::result(&line)
-        } else {
-            Ok(())
+    let mut progress = Progress::new(inputs.len(), "pictures", quiet);
+    let mut unsaid = Ok(());
+    let outcome = job.run(inputs, |event| {
+        // Once nothing can be said any more, that it stops is no news.
+        if unsaid.is_ok() {
+            unsaid = tell(&event, args.json, quiet, &mut progress);
+        }
+        match unsaid {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
         }
     })?;
-
-    let mut session = lock(&session);
-    session.progress.clear();
-    // What was no picture at all comes before what failed on the way.
-    failed.append(&mut session.report.failed);
-    session.report.failed = failed;
-    if let Some(grids) = grids {
-        grids.save(&args.out, quiet)?;
+    progress.clear();
+    unsaid?;
+    let report = outcome.report;
+    if outcome.ended == Ended::Stopped {
+        return Err(Reported.into());
     }
-    session.report.save(&args.out)?;
-    if !quiet && !args.json && !session.report.pictures.is_empty() {
+    if !quiet && !args.json && !report.pictures.is_empty() {
         let seconds = start.elapsed().as_secs_f64();
-        message::result(&session.report.summary(&args.out, seconds))?;
+        message::result(&summary::summary(&report, &args.out, seconds))?;
     }
-    finish(&session.report.failed)
+    finish(&report.failed)
 }
 
-/// Writes the files about a picture.
-fn write(
-    session: &mut Session,
-    done: Done<'_>,
-    settings: &Settings,
-    model: &Model,
-    grids: Option<&mut Grids>,
-) -> Result<PictureRecord, Failure> {
-    let Done {
-        input,
-        result,
-        decode_ms,
-    } = done;
-    let file = input.path.to_string_lossy().into_owned();
-    let fail = |message: String| Failure {
-        file: file.clone(),
-        message,
-    };
-    let (picture, segmentation) = result.map_err(fail)?;
-    let start = Instant::now();
-    let files = || -> Result<_, Error> {
-        let files = outputs::write(&session.out, input, &picture, &segmentation, settings)?;
-        if let Some(grids) = grids {
-            grids.add(&picture, &segmentation)?;
+/// Says what happens while the pictures are segmented.
+fn tell(event: &Event<'_>, json: bool, quiet: bool, progress: &mut Progress) -> anyhow::Result<()> {
+    match event {
+        // Quiet leaves out what is worth knowing, not what is wrong: a warning stays.
+        Event::Notice { input, notice } => {
+            let text = notice.at(Path::new(&shown(input.path()).to_string()));
+            progress.around(|| warning(&text));
         }
-        Ok(files)
+        Event::Done(record) => {
+            progress.advance();
+            if json {
+                message::result(&serde_json::to_string(record)?)?;
+            }
+        }
+        Event::Failed(failure) => {
+            progress.advance();
+            if json {
+                message::result(&serde_json::to_string(failure)?)?;
+            }
+        }
+        Event::Sheets(sheets) if !quiet => say_sheets(*sheets),
+        Event::Stopped { done, of } => {
+            progress.clear();
+            note(&format!("interrupted · {done} of {of} pictures are done"));
+            // All that is done is on disk, and the network computes what nobody waits for.
+            std::process::exit(130);
+        }
+        // What there will be more of is news for those who ask for it.
+        _ => {}
+    }
+    Ok(())
+}
+
+fn say_sheets(sheets: SheetsWritten) {
+    let SheetsWritten {
+        pictures,
+        resized,
+        size: (width, height),
+        ..
+    } = sheets;
+    if resized > 0 {
+        note(&format!(
+            "{resized} of {pictures} pictures resized to {width}×{height} for the grid; \
+             --resize {width}x{height} makes all alike"
+        ));
+    }
+}
+
+/// Says which results of earlier runs were met among the inputs.
+fn say_results(inputs: &Inputs) {
+    let first = |files: &[std::path::PathBuf]| {
+        let more = if files.len() > 1 { ", …" } else { "" };
+        format!("{}{more}", shown(&files[0]))
     };
-    let files = files().map_err(|error| fail(explain(&error)))?;
-    let stages = segmentation.stages();
-    Ok(PictureRecord {
-        name: shown(&input.name).to_string(),
-        width: picture.width(),
-        height: picture.height(),
-        model: model.description().architecture,
-        classes: segmentation.shares().into_iter().map(Into::into).collect(),
-        written: files
-            .iter()
-            .map(|file| file.to_string_lossy().into_owned())
-            .collect(),
-        milliseconds: Milliseconds {
-            decode: decode_ms,
-            prepare: stages.prepare_ms,
-            network: stages.network_ms,
-            labels: stages.labels_ms,
-            write: milliseconds(start),
-        },
-        file,
-    })
+    let left_out = inputs.left_out();
+    if !left_out.is_empty() {
+        warning(&format!(
+            "{} of Segmenta left out · {} · name a file itself to have it segmented all the same",
+            count(left_out.len(), "result"),
+            first(left_out),
+        ));
+    }
+    let named = inputs.own_results();
+    if !named.is_empty() {
+        warning(&format!(
+            "{} of Segmenta taken as pictures · {} · named one by one; give the folder or a pattern in quotes to leave \
+             results out",
+            count(named.len(), "result"),
+            first(named),
+        ));
+    }
 }
 
 /// Lists what failed.
@@ -157,29 +157,8 @@ fn finish(failed: &[Failure]) -> anyhow::Result<()> {
     if failed.is_empty() {
         return Ok(());
     }
-    failed.iter().for_each(|f| failure(&f.message));
+    for failed in failed {
+        failure(&explain_failure(failed));
+    }
     Err(Reported.into())
-}
-
-/// On Ctrl-C waits for the picture that is being written, keeps the report of those that are done, and ends.
-fn on_interrupt(session: &Arc<Mutex<Session>>) -> anyhow::Result<()> {
-    let session = Arc::clone(session);
-    ctrlc::set_handler(move || {
-        let session = lock(&session);
-        session.progress.clear();
-        if let Err(error) = session.report.save(&session.out) {
-            message::error(&error);
-        }
-        let done = session.report.pictures.len();
-        note(&format!(
-            "interrupted · {done} of {} pictures are done",
-            session.total
-        ));
-        std::process::exit(130);
-    })?;
-    Ok(())
-}
-
-fn lock(session: &Mutex<Session>) -> MutexGuard<'_, Session> {
-    session.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,20 +1,18 @@
 //! What the arguments of `predict` come to, once it is known what they are used with.
 
-use segmenta::{Preprocess, Resize, SegmentOptions, Tiles};
-use serde::Serialize;
+use segmenta::{Job, Preprocess, Resize, SegmentOptions, Tiles};
 
 use crate::args::{Predict, Tta, What};
 use crate::message::Usage;
 
 pub(crate) struct Settings {
-    pub(crate) what: Vec<What>,
-    pub(crate) alpha: f64,
-    pub(crate) legend: bool,
-    pub(crate) grid: bool,
-    pub(crate) batch: usize,
-    pub(crate) segment: SegmentOptions,
+    what: Vec<segmenta::What>,
+    alpha: f64,
+    legend: bool,
+    grid: bool,
+    batch: usize,
+    segment: SegmentOptions,
     recipe: Recipe,
-    tile: Option<[usize; 2]>,
 }
 
 /// Where the user overrides the weights' own recipe.
@@ -27,24 +25,21 @@ struct Recipe {
 
 impl Settings {
     pub(crate) fn of(args: &Predict) -> Result<Self, Usage> {
-        let tile = args.tile.map(|size| {
+        let tiles = args.tile.map(|size| {
             let overlap = args.overlap.unwrap_or_else(|| (size / 8).min(64));
-            [size, overlap]
+            Tiles::new(size, overlap)
         });
-        let tiles = tile
-            .map(|[size, overlap]| Tiles::new(size, overlap))
-            .transpose();
+        let tiles = tiles.transpose();
+        let segment = SegmentOptions::new()
+            .flip(matches!(args.tta, Some(Tta::Flip)))
+            .tiles(tiles.map_err(|error| Usage(error.to_string()))?);
         Ok(Self {
-            what: args.what.clone(),
+            what: args.what.iter().copied().map(Into::into).collect(),
             alpha: args.alpha,
             legend: args.legend,
             grid: args.grid,
             batch: args.batch,
-            segment: SegmentOptions {
-                flip: matches!(args.tta, Some(Tta::Flip)),
-                tiles: tiles.map_err(|error| Usage(error.to_string()))?,
-                probability: args.what.contains(&What::Probability),
-            },
+            segment,
             recipe: Recipe {
                 // Tiles are for seeing everything there is.
                 resize: args.resize.or(args.tile.map(|_| Resize::None)),
@@ -52,17 +47,12 @@ impl Settings {
                 mean: args.mean,
                 std: args.std,
             },
-            tile,
         })
     }
 
     /// Whether the network runs once for each batch of pictures.
     pub(crate) fn runs_once(&self) -> bool {
-        self.tile.is_none() && !self.segment.flip
-    }
-
-    pub(crate) fn writes(&self, what: What) -> bool {
-        self.what.contains(&what)
+        self.segment.tiles.is_none() && !self.segment.flip
     }
 
     /// The weights' own recipe as the user changes it. The canvas on which training stood belongs
@@ -79,34 +69,24 @@ impl Settings {
         }
     }
 
-    /// All of it, for the report.
-    pub(crate) fn record(&self, recipe: &Preprocess) -> Record {
-        Record {
-            resize: recipe.resize.to_string(),
-            center_crop: recipe.center_crop,
-            pad: recipe.pad.map(|pad| [pad.width, pad.height]),
-            mean: recipe.mean,
-            std: recipe.std,
-            tta: self.segment.flip.then_some("flip"),
-            tile: self.tile.map(|[size, _]| size),
-            overlap: self.tile.map(|[_, overlap]| overlap),
-            batch: self.batch,
-            alpha: self.alpha,
-        }
+    /// A job as the arguments want it.
+    pub(crate) fn of_job<'a>(&self, job: Job<'a>) -> Job<'a> {
+        job.write(self.what.iter().copied())
+            .alpha(self.alpha)
+            .legend(self.legend)
+            .sheets(self.grid)
+            .batch(self.batch)
+            .options(self.segment.clone())
     }
 }
 
-/// The settings as `predictions.json` has them.
-#[derive(Serialize)]
-pub(crate) struct Record {
-    resize: String,
-    center_crop: Option<[usize; 2]>,
-    pad: Option<[usize; 2]>,
-    mean: [f32; 3],
-    std: [f32; 3],
-    tta: Option<&'static str>,
-    tile: Option<usize>,
-    overlap: Option<usize>,
-    batch: usize,
-    alpha: f64,
+impl From<What> for segmenta::What {
+    fn from(what: What) -> Self {
+        match what {
+            What::Mask => Self::Mask,
+            What::Overlay => Self::Overlay,
+            What::Probability => Self::Probability,
+            What::Cutout => Self::Cutout,
+        }
+    }
 }

@@ -3,6 +3,8 @@
 //! Each test has a folder of its own, pictures made here, and a tiny network with random weights.
 //! Nothing is downloaded.
 
+mod answers;
+mod convert;
 mod data;
 mod demo;
 mod errors;
@@ -10,6 +12,7 @@ mod eval;
 mod files;
 mod help;
 mod models;
+mod pictures;
 mod predict;
 mod tensors;
 #[cfg(feature = "train")]
@@ -205,7 +208,12 @@ fn write_model(path: &Path) {
         .unwrap()
         .build(&options)
         .unwrap();
-    let card = ModelCard {
+    save_random(path, &graph, &tiny_card().to_metadata().unwrap());
+}
+
+/// What the tiny model is.
+fn tiny_card() -> ModelCard {
+    ModelCard {
         format_version: CARD_VERSION,
         architecture: "deeplabv3_mobilenet_v2".into(),
         encoder: None,
@@ -221,11 +229,11 @@ fn write_model(path: &Path) {
             std: vec![0.5; 3],
             pad: None,
         },
+        answer: None,
         training: None,
         source: Some("made for a test".into()),
         licence: None,
-    };
-    save_random(path, &graph, &card.to_metadata().unwrap());
+    }
 }
 
 /// Weights that are anything, as PyTorch or SMP would have saved them.

@@ -76,7 +76,9 @@ fn a_state_dict_of_smp_says_its_encoder() {
     let other = room.line(&format!("{predict} --encoder resnet18"));
     assert_eq!(other.code, Some(1));
     assert!(
-        other.stderr.contains("do not fit the network"),
+        other
+            .stderr
+            .contains("holds a `unet` on `efficientnet-b0`, not a `unet` on `resnet18`"),
         "{}",
         other.stderr
     );

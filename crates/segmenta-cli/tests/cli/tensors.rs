@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{Room, snapshot};
 
 /// A .npy file as NumPy writes it.
-fn npy(kind: &str, shape: &str, data: &[u8]) -> Vec<u8> {
+pub(crate) fn npy(kind: &str, shape: &str, data: &[u8]) -> Vec<u8> {
     let header = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}");
     let header = format!("{header:<117}\n");
     let mut bytes = b"\x93NUMPY\x01\x00".to_vec();

@@ -115,3 +115,125 @@ fn what_is_wrong_is_said_before_a_folder_is_made() {
         answer.transcript()
     );
 }
+
+/// Where `train` is told to go on: with what it was begun with, for as long as it is told.
+#[test]
+fn what_is_given_to_a_run_that_goes_on_is_used_or_refused() {
+    let room = with_data();
+    room.line("train my.toml --data set -o run").succeeded();
+    let epochs = || {
+        let metrics = fs::read_to_string(room.path("run/metrics.csv")).unwrap();
+        metrics.lines().count() - 2
+    };
+    assert_eq!(epochs(), 1);
+
+    // A recipe that says more epochs now.
+    room.write("my.toml", RECIPE.replace("epochs = 1", "epochs = 2"));
+    let answer = room
+        .line("train my.toml --data set -o run --resume")
+        .succeeded();
+    assert!(
+        answer.stderr.contains("train.epochs = 2, begun with 1"),
+        "{}",
+        answer.transcript()
+    );
+    assert_eq!(epochs(), 2);
+    // The run itself is enough: it knows its recipe, how long it goes on and where its data is.
+    let answer = room.line("train -o run --resume").succeeded();
+    assert!(
+        answer.stderr.contains("nothing is left to do"),
+        "{}",
+        answer.transcript()
+    );
+
+    let refused = |line: &str, code: i32, said: &[&str]| {
+        let answer = room.line(line);
+        assert_eq!(answer.code, Some(code), "{}", answer.transcript());
+        for said in said {
+            assert!(
+                answer.stderr.contains(said),
+                "{said}: {}",
+                answer.transcript()
+            );
+        }
+        assert_eq!(epochs(), 2, "{line}");
+    };
+    room.write("other.toml", RECIPE.replace("resnet18", "resnet34"));
+    refused(
+        "train other.toml --data set -o run --resume",
+        2,
+        &["model.encoder", "resnet18", "resnet34", "-o"],
+    );
+    refused(
+        "train my.toml --data set -o run --resume --set train.batch=4",
+        2,
+        &["train.batch is 2 there and 4 here"],
+    );
+    refused(
+        "train my.toml --data set -o run --resume --set train.epochs=1",
+        2,
+        &["train.epochs"],
+    );
+    refused(
+        "train my.toml --data set -o run --resume --set train.seed=0 --set train.seed=1",
+        2,
+        &["set twice"],
+    );
+    refused(
+        "train my.toml --data set -o nothing --resume",
+        1,
+        &["no run is there", "nothing"],
+    );
+    refused("train --resume", 2, &["-o DIR"]);
+    refused("train -m unet -o run --resume", 2, &["-m goes with"]);
+    refused(
+        "train my.toml --data set -o run --resume --max-steps 0",
+        2,
+        &["--max-steps"],
+    );
+    refused("train my.toml --explain", 2, &["--explain"]);
+    for n in 6..8 {
+        room.picture(format!("more/images/{n}.png"), 48, 32);
+        let map = LabelMap::new(48, 32, vec![255; 48 * 32]).unwrap();
+        room.write(format!("more/masks/{n}.png"), map.to_png(&Palette::voc()));
+    }
+    refused(
+        "train my.toml --data more -o run --resume",
+        1,
+        &["the data are not the run's", "--data DIR"],
+    );
+}
+
+#[test]
+fn the_command_that_is_printed_goes_on() {
+    let room = with_data();
+    fs::rename(room.path("my.toml"), room.path("it's mine.toml")).unwrap();
+    let line = [
+        "train",
+        "it's mine.toml",
+        "--data",
+        "set",
+        "-o",
+        "a run",
+        "--set",
+        "train.epochs=2",
+        "--max-steps",
+        "1",
+    ];
+    let answer = room.run(&line);
+    assert_eq!(answer.code, Some(130), "{}", answer.transcript());
+    let again = r"segmenta train 'it'\''s mine.toml' --data set -o 'a run' --resume goes on";
+    assert!(answer.stderr.contains(again), "{}", answer.transcript());
+    room.run(&[
+        "train",
+        "it's mine.toml",
+        "--data",
+        "set",
+        "-o",
+        "a run",
+        "--resume",
+    ])
+    .succeeded();
+    let metrics = fs::read_to_string(room.path("a run/metrics.csv")).unwrap();
+    assert_eq!(metrics.lines().count(), 4, "{metrics}");
+}

@@ -4,73 +4,90 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use rayon::prelude::*;
-use segmenta_image::{LabelMap, Palette, Picture, VOID};
+use segmenta_image::{LabelMap, Picture, VOID};
 
-use super::TOO_MANY;
-use crate::dataset::read_lines;
+use super::ClassList;
 use crate::{Classes, DataError};
 
-/// Which colour is which class: names and colours in the order of ids.
+/// Which colour is which class: names in the order of ids, and their colours.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Colours(Vec<(String, [u8; 3])>);
+pub struct Colours(ClassList);
 
 impl Colours {
-    /// Reads a list: a class a line, its name and three numbers from 0 to 255 in any order, apart by blanks, commas or
-    /// tabs. So are CamVid's `label_colors.txt` and the `class_dict.csv` of many others.
+    /// Reads a list of classes with colours, as [`ClassList::read`] does.
     ///
     /// # Errors
-    /// A file that cannot be read, a line that is no such thing, one colour twice, or more than 254 classes.
+    /// A file that cannot be read, a class without a colour, one colour or one name twice, or more than 255 classes.
     pub fn read(path: &Path) -> Result<Self, DataError> {
-        let mut entries: Vec<(String, [u8; 3])> = Vec::new();
-        for (number, line) in read_lines(path)?.iter().enumerate() {
-            let words: Vec<&str> = line
-                .split([',', ' ', '\t', ';'])
-                .filter(|w| !w.is_empty())
-                .collect();
-            let (numbers, names): (Vec<&str>, Vec<&str>) = words
-                .into_iter()
-                .partition(|word| word.parse::<u8>().is_ok());
-            let values: Vec<u8> = numbers
-                .iter()
-                .filter_map(|word| word.parse().ok())
-                .collect();
-            match (&*values, names.is_empty()) {
-                (&[r, g, b], false) => entries.push((names.join(" "), [r, g, b])),
-                // `name,r,g,b`
-                ([], _) if number == 0 => {}
-                _ => {
-                    let remedy = "write a class a line: road 128 64 128";
-                    return Err(DataError::at(
-                        format!("no class and colour: `{line}`"),
-                        path,
-                        remedy,
-                    ));
-                }
-            }
-        }
-        let mut seen = HashMap::new();
-        for (name, colour) in &entries {
-            if let Some(other) = seen.insert(*colour, name) {
-                let what = format!("{other} and {name} have one colour");
-                return Err(DataError::at(
-                    what,
-                    path,
-                    "give each class a colour of its own",
-                ));
-            }
-        }
-        Self::new(entries).map_err(|what| DataError::at(what, path, TOO_MANY))
+        let list = ClassList::read(path)?;
+        Self::new(list).map_err(|what| {
+            let remedy = "write a class a line, each with a colour of its own: road 128 64 128";
+            DataError::at(what, path, remedy)
+        })
     }
 
-    fn new(entries: Vec<(String, [u8; 3])>) -> Result<Self, String> {
-        match entries.len() {
-            1..=254 => Ok(Self(entries)),
-            count => Err(format!("{count} classes")),
+    /// Classes of a list that has all their colours.
+    ///
+    /// # Errors
+    /// A class without a colour, or two of one colour.
+    pub fn new(list: ClassList) -> Result<Self, String> {
+        let mut seen = HashMap::new();
+        for (name, colour) in list.names().iter().zip(list.colours()) {
+            let colour = colour.ok_or_else(|| format!("no class and colour: `{name}`"))?;
+            if let Some(other) = seen.insert(colour, name) {
+                return Err(format!("{other} and {name} have one colour"));
+            }
         }
+        Ok(Self(list))
+    }
+
+    /// The same colours under the ids of another list, matched by name. A list whose names are colours (`8040a0`, as
+    /// [`Colours::found_in`] calls them) may have more than these.
+    ///
+    /// # Errors
+    /// A class with a colour that the other list does not have.
+    pub fn with_classes(&self, classes: &ClassList) -> Result<Self, String> {
+        let mut entries: Vec<(String, Option<[u8; 3]>)> = classes
+            .names()
+            .iter()
+            .map(|name| (name.clone(), None))
+            .collect();
+        for (name, colour) in self.0.names().iter().zip(self.0.colours()) {
+            let id = classes.id(name);
+            let id = id.ok_or_else(|| format!("`{name}` is not in the list of classes"))?;
+            entries[usize::from(id)].1 = *colour;
+        }
+        ClassList::with_colours(entries).map(Self)
+    }
+
+    /// The colours that a list's names are: `8040a0` or `#8040a0` each. None if one is none.
+    pub fn from_names(classes: &ClassList) -> Option<Self> {
+        let colour = |name: &String| {
+            let digits = name.trim_start_matches('#');
+            let value = u32::from_str_radix(digits, 16)
+                .ok()
+                .filter(|_| digits.len() == 6)?;
+            let [_, r, g, b] = value.to_be_bytes();
+            Some((name.clone(), Some([r, g, b])))
+        };
+        let entries: Vec<_> = classes.names().iter().map(colour).collect::<Option<_>>()?;
+        ClassList::with_colours(entries).ok().map(Self)
+    }
+
+    fn named(entries: Vec<(String, [u8; 3])>) -> Result<Self, String> {
+        let entries = entries
+            .into_iter()
+            .map(|(name, colour)| (name, Some(colour)));
+        ClassList::with_colours(entries).map(Self)
+    }
+
+    /// The classes and their colours.
+    pub fn list(&self) -> &ClassList {
+        &self.0
     }
 
     /// The colours that occur in masks, the one with the most pixels first, but black before all. They are named after
-    /// themselves, as `#8040a0`.
+    /// themselves, as `8040a0`.
     ///
     /// # Errors
     /// A mask that cannot be read, or more than 254 colours: then they are not flat.
@@ -86,33 +103,27 @@ impl Colours {
         colours.sort_by_key(|&(colour, pixels)| (colour != [0; 3], std::cmp::Reverse(pixels)));
         let name = |(colour, _): ([u8; 3], u64)| {
             let [r, g, b] = colour;
-            (format!("#{r:02x}{g:02x}{b:02x}"), colour)
+            (format!("{r:02x}{g:02x}{b:02x}"), colour)
         };
-        Self::new(colours.into_iter().map(name).collect()).map_err(|what| {
+        Self::named(colours.into_iter().map(name).collect()).map_err(|what| {
             let what = format!("{what} by colour");
             DataError::data(
                 what,
                 "the masks given",
-                "say which colours count: --colors FILE",
+                "give a list of the colours that count",
             )
         })
     }
 
     /// The classes with these colours.
     pub fn classes(&self) -> Classes {
-        let colours: Vec<[u8; 3]> = self.0.iter().map(|(_, colour)| *colour).collect();
-        let names = self.0.iter().map(|(name, _)| name.clone());
-        Classes::with_palette(names, Palette::from_colors(&colours))
+        self.0.classes()
     }
 
     /// A mask in ids, 255 where a colour is no class's, and how many pixels those are.
     pub fn ids(&self, mask: &Picture) -> (LabelMap, usize) {
-        let ids: HashMap<[u8; 3], u8> = self
-            .0
-            .iter()
-            .zip(0..)
-            .map(|((_, c), id)| (*c, id))
-            .collect();
+        let colours = self.0.colours().iter().zip(0..);
+        let ids: HashMap<[u8; 3], u8> = colours.filter_map(|(c, id)| Some(((*c)?, id))).collect();
         let (pixels, _) = mask.pixels().as_chunks::<3>();
         let mut unknown = 0;
         let mut last = ([0; 3], ids.get(&[0; 3]).copied());
@@ -136,7 +147,8 @@ fn counts(path: &Path) -> Result<BTreeMap<[u8; 3], u64>, DataError> {
     for pixel in mask.pixels().as_chunks::<3>().0 {
         *counts.entry(*pixel).or_default() += 1;
         if counts.len() > 254 {
-            let remedy = "give masks of flat colours (no JPEG), or say which count: --colors FILE";
+            let remedy =
+                "give masks of flat colours (no JPEG), or a list of the colours that count";
             return Err(DataError::at("more than 254 colours", path, remedy));
         }
     }
@@ -162,7 +174,7 @@ mod tests {
             read("128 64 128\troad\n1 2 3\ttraffic light").unwrap()
         );
         for (wrong, said) in [
-            ("road 1 2", "road 1 2"),
+            ("road 1 2", "no class and colour"),
             ("road 1 2 3\nsky 1 2 3", "road and sky have one colour"),
             ("", "0 classes"),
             ("road 1 2 256", "no class and colour"),
@@ -180,10 +192,24 @@ mod tests {
         let mask = Picture::from_rgb(4, 1, pixels).unwrap();
         mask.save(&path).unwrap();
         let colours = Colours::found_in(&[&path]).unwrap();
-        assert_eq!(colours.classes().names(), ["#000000", "#090909", "#010203"]);
+        assert_eq!(colours.classes().names(), ["000000", "090909", "010203"]);
         assert_eq!(colours.ids(&mask).0.ids(), [1, 1, 0, 2]);
-        let fewer = Colours(colours.0[..2].to_vec());
-        let (map, unknown) = fewer.ids(&mask);
+        let list = ClassList::new(["#000000", "#090909"]).unwrap();
+        let (map, unknown) = Colours::from_names(&list).unwrap().ids(&mask);
         assert_eq!((map.ids(), unknown), (&[1, 1, 0, 255][..], 1));
+        // Under the ids of a list that was written before.
+        let before = ClassList::new(["010203", "ffffff", "090909", "000000"]).unwrap();
+        let same = colours.with_classes(&before).unwrap();
+        assert_eq!(same.ids(&mask).0.ids(), [2, 2, 3, 0]);
+        assert_eq!(
+            Colours::from_names(&before).unwrap().ids(&mask).0.ids(),
+            [2, 2, 3, 0]
+        );
+        let error = colours.with_classes(&list).unwrap_err();
+        assert!(error.contains("`010203` is not in the list"), "{error}");
+        assert_eq!(
+            Colours::from_names(&ClassList::new(["road"]).unwrap()),
+            None
+        );
     }
 }

@@ -75,8 +75,9 @@ fn edges(ring: &[[f32; 2]]) -> Vec<Edge> {
         .collect()
 }
 
-/// The outline of an ellipse with axes along the picture's, as a ring of lines no longer than about a pixel.
-pub(crate) fn ellipse(centre: [f32; 2], radii: [f32; 2]) -> Vec<[f32; 2]> {
+/// The outline of an ellipse as a ring of lines no longer than about a pixel: its axes lie along the picture's, and
+/// are then turned clockwise by so many degrees.
+pub(crate) fn ellipse(centre: [f32; 2], radii: [f32; 2], degrees: f64) -> Vec<[f32; 2]> {
     let steps = (std::f32::consts::TAU * radii[0].max(radii[1])).clamp(16.0, 4096.0) as usize;
     let point = |step: usize| {
         let angle = std::f32::consts::TAU * step as f32 / steps as f32;
@@ -85,7 +86,28 @@ pub(crate) fn ellipse(centre: [f32; 2], radii: [f32; 2]) -> Vec<[f32; 2]> {
             centre[1] + radii[1] * angle.sin(),
         ]
     };
-    (0..steps).map(point).collect()
+    turned((0..steps).map(point).collect(), centre, degrees)
+}
+
+/// Points turned around a centre, clockwise as the picture is seen (y points down).
+pub(crate) fn turned(mut ring: Vec<[f32; 2]>, centre: [f32; 2], degrees: f64) -> Vec<[f32; 2]> {
+    if degrees == 0.0 {
+        return ring;
+    }
+    let [cx, cy] = centre.map(f64::from);
+    // A quarter turn has no rounding: sin π is not 0 in floating point.
+    let (sine, cosine) = match degrees.rem_euclid(360.0) {
+        90.0 => (1.0, 0.0),
+        180.0 => (0.0, -1.0),
+        270.0 => (-1.0, 0.0),
+        other => other.to_radians().sin_cos(),
+    };
+    for [x, y] in &mut ring {
+        let (dx, dy) = (f64::from(*x) - cx, f64::from(*y) - cy);
+        *x = (cx + cosine * dx - sine * dy) as f32;
+        *y = (cy + sine * dx + cosine * dy) as f32;
+    }
+    ring
 }
 
 #[cfg(test)]
@@ -132,11 +154,32 @@ mod tests {
 
     #[test]
     fn a_circle_has_its_area() {
-        let area = drawn(100, 100, &[ellipse([50.0, 50.0], [40.0, 20.0])]).counts()[1] as f32;
+        let area = drawn(100, 100, &[ellipse([50.0, 50.0], [40.0, 20.0], 30.0)]).counts()[1] as f32;
         assert!(
             (area / (std::f32::consts::PI * 800.0) - 1.0).abs() < 0.01,
             "{area}"
         );
+    }
+
+    #[test]
+    fn shapes_turn_clockwise() {
+        // As SVG's `rotate` and CVAT: x towards y, which points down.
+        let ring = turned(vec![[4.0, 1.0], [1.0, 1.0]], [1.0, 1.0], 90.0);
+        assert_eq!(ring, [[1.0, 4.0], [1.0, 1.0]]);
+        let upright = drawn(40, 40, &[ellipse([20.0, 20.0], [15.0, 4.0], 90.0)]);
+        let rows = |column: usize| {
+            (0..40)
+                .filter(|y| upright.ids()[y * 40 + column] == 1)
+                .count()
+        };
+        assert_eq!((rows(19), rows(15), rows(24)), (30, 0, 0));
+        let box_of = |degrees| {
+            let ring = vec![[5.0, 9.0], [15.0, 9.0], [15.0, 11.0], [5.0, 11.0]];
+            drawn(20, 20, &[turned(ring, [10.0, 10.0], degrees)])
+        };
+        assert_eq!(box_of(180.0), box_of(0.0));
+        assert_eq!(box_of(450.0), box_of(90.0));
+        assert_eq!(box_of(-90.0), box_of(270.0));
     }
 
     /// How often a ring winds around a point, by the angles under which it is seen.
@@ -151,6 +194,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(segmenta_properties::cases(256))]
+
         #[test]
         fn pixels_are_inside_where_rings_wind_around_them(
             rings in prop::collection::vec(

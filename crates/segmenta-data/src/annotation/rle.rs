@@ -1,6 +1,6 @@
 //! Run lengths: how many pixels are outside, then inside, then outside ….
 
-use segmenta_image::LabelMap;
+use segmenta_image::{LabelMap, MAX_PIXELS};
 
 /// Runs that begin outside, in one of two orders of pixels.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +29,8 @@ impl Rle {
         order: Order,
     ) -> Result<Self, String> {
         let sum: u64 = runs.iter().map(|&run| u64::from(run)).sum();
-        if sum != width as u64 * height as u64 {
+        let pixels = (width as u64).checked_mul(height as u64);
+        if pixels != Some(sum) || sum > MAX_PIXELS {
             return Err(format!("run lengths of {sum} pixels for {width}×{height}"));
         }
         Ok(Self {
@@ -38,6 +39,17 @@ impl Rle {
             runs,
             order,
         })
+    }
+
+    /// `(width, height)` of the rectangle.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        (self.width, self.height)
+    }
+
+    /// How many pixels are inside.
+    pub(crate) fn inside(&self) -> u64 {
+        let inside = self.runs.iter().skip(1).step_by(2);
+        inside.map(|&run| u64::from(run)).sum()
     }
 
     /// COCO's packed text: each length in groups of five bits, lowest first, from the character `0` on; the sixth bit
@@ -69,7 +81,7 @@ impl Rle {
                     .ok_or("run lengths that end in the middle of a number")?;
             }
             if runs.len() > 2 {
-                value += i64::from(runs[runs.len() - 2]);
+                value = value.saturating_add(i64::from(runs[runs.len() - 2]));
             }
             runs.push(u32::try_from(value).map_err(|_| "a negative run length")?);
         }
@@ -78,8 +90,9 @@ impl Rle {
 
     /// Gives the pixels inside an id, the rectangle's top left pixel lying at (`left`, `top`); what is beyond the map
     /// is cut off.
-    pub(crate) fn paint(&self, map: &mut LabelMap, left: usize, top: usize, id: u8) {
+    pub(crate) fn paint(&self, map: &mut LabelMap, left: i64, top: i64, id: u8) {
         let (width, height) = map.size();
+        let inside = |value: i64, side: usize| usize::try_from(value).ok().filter(|&v| v < side);
         let mut at = 0;
         for (index, &run) in self.runs.iter().enumerate() {
             let end = at + run as usize;
@@ -89,8 +102,9 @@ impl Rle {
                         Order::Columns => (pixel / self.height, pixel % self.height),
                         Order::Rows => (pixel % self.width, pixel / self.width),
                     };
-                    let (x, y) = (left + x, top + y);
-                    if x < width && y < height {
+                    let x = inside(left.saturating_add(x as i64), width);
+                    let y = inside(top.saturating_add(y as i64), height);
+                    if let (Some(x), Some(y)) = (x, y) {
                         map.ids_mut()[y * width + x] = id;
                     }
                 }
@@ -104,7 +118,7 @@ impl Rle {
 mod tests {
     use super::*;
 
-    fn painted(rle: &Rle, width: usize, height: usize, left: usize, top: usize) -> Vec<u8> {
+    fn painted(rle: &Rle, width: usize, height: usize, left: i64, top: i64) -> Vec<u8> {
         let mut map = LabelMap::new(width, height, vec![0; width * height]).unwrap();
         rle.paint(&mut map, left, top, 7);
         map.into_ids()
@@ -117,7 +131,12 @@ mod tests {
         let rows = Rle::new(2, 3, vec![1, 3, 2], Order::Rows).unwrap();
         assert_eq!(painted(&rows, 2, 3, 0, 0), [0, 7, 7, 7, 0, 0]);
         assert_eq!(painted(&rows, 2, 2, 1, 0), [0, 0, 0, 7]);
+        assert_eq!(painted(&rows, 2, 2, -1, -1), [7, 0, 0, 0]);
+        assert_eq!(painted(&rows, 2, 2, i64::MAX, i64::MIN), [0; 4]);
+        assert_eq!(rows.inside(), 3);
         assert!(Rle::new(2, 3, vec![1, 3], Order::Rows).is_err());
+        assert!(Rle::new(usize::MAX, usize::MAX, vec![1], Order::Rows).is_err());
+        assert!(Rle::new(1 << 20, 1 << 20, vec![u32::MAX; 256], Order::Rows).is_err());
     }
 
     /// Packs as COCO's tools do.

@@ -1,7 +1,7 @@
 //! Another size, fixed or drawn. Pictures are resized bilinearly with antialiasing, masks by the nearest pixel, both
 //! to the bit as Pillow does it.
 
-use segmenta_image::{Filter, Resize as Rule};
+use segmenta_image::{Filter, Resize as Rule, Size};
 use serde::{Deserialize, Serialize};
 
 use super::setting::check_range;
@@ -132,8 +132,9 @@ impl Step for RandomScale {
     fn apply(&self, sample: Sample, random: &mut Random) -> Sample {
         let scale = 1.0 + random.within(self.scale_limit.around(0.0));
         let (width, height) = sample.size();
-        let side = |side: usize| ((side as f64 * scale) as usize).max(1);
-        resized(&sample, side(width), side(height))
+        let side = |side: usize| (side as f64 * scale) as usize;
+        let (width, height) = Size::fitted(side(width), side(height));
+        resized(&sample, width, height)
     }
 
     fn resizes(&self) -> bool {

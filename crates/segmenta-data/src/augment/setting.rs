@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use segmenta_image::Resize;
+use segmenta_image::{PictureError, Resize, Size};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -62,9 +62,6 @@ pub struct Sides {
     pub height: usize,
 }
 
-/// More would be a slip of the finger.
-const MOST: usize = 1 << 14;
-
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Written {
@@ -72,10 +69,15 @@ enum Written {
     Text(String),
 }
 
-fn check_side(side: usize) -> Result<usize, String> {
-    match side {
-        1..=MOST => Ok(side),
-        _ => Err(format!("a side of {side} pixels: give 1 to {MOST}")),
+/// An error of a size as one of a list of augmentations, whose words stand around it.
+fn named<T, E: Error>(size: Result<T, PictureError>) -> Result<(), E> {
+    match size {
+        Ok(_) => Ok(()),
+        Err(error) => Err(E::custom(format_args!(
+            "{}: {}",
+            error.what(),
+            error.remedy()
+        ))),
     }
 }
 
@@ -88,13 +90,9 @@ impl<'de> Deserialize<'de> for SizeRule {
         match rule {
             Resize::None => {}
             Resize::ShortSide(side) | Resize::LongSide(side) => {
-                check_side(side).map_err(D::Error::custom)?;
+                named(Size::side_for_network(side))?;
             }
-            Resize::Exact { width, height } => {
-                check_side(width)
-                    .and(check_side(height))
-                    .map_err(D::Error::custom)?;
-            }
+            Resize::Exact { width, height } => named(Size::for_network(width, height))?,
         }
         Ok(Self(rule))
     }
@@ -122,9 +120,7 @@ impl<'de> Deserialize<'de> for Sides {
                 })?
             }
         };
-        check_side(width)
-            .and(check_side(height))
-            .map_err(D::Error::custom)?;
+        named(Size::for_network(width, height))?;
         Ok(Self { width, height })
     }
 }

@@ -133,7 +133,7 @@ fn told(labels: &LabelMap) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(segmenta_properties::cases(64))]
 
     #[test]
     fn ids_are_never_invented(width in 1usize..70, height in 1usize..70, seed: u64) {
@@ -264,7 +264,22 @@ fn wrong_settings_are_named() {
         ),
         ("name = 'rotate', p = 1.5", "p = 1.5"),
         ("name = 'resize', size = '0x5'", "none"),
-        ("name = 'random_crop', size = 0", "a side of 0 pixels"),
+        (
+            "name = 'random_crop', size = 0",
+            "a size of 0×0 has no pixels",
+        ),
+        (
+            "name = 'random_crop', size = 9000",
+            "9000×9000 is too large",
+        ),
+        (
+            "name = 'resize', size = '1000000x1'",
+            "1000000×1 is too large",
+        ),
+        (
+            "name = 'resize', size = 1000000",
+            "a side of 1000000 is too long",
+        ),
         (
             "name = 'random_resize', min_size = 5, max_size = 5",
             "min_size",

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
+use segmenta_image::Notice;
+
 use super::report::{Finding, Problem, Report};
 use super::scan::{Counts, Marks, Scan, Seen, Unread};
 use crate::dataset::{ClassNote, Gap, Rivals};
@@ -15,6 +17,7 @@ pub(super) fn report(dataset: &Dataset, scans: &[Scan]) -> Report {
     let mut findings = gaps(dataset);
     findings.push(of_one_name(dataset));
     findings.push(unread_pictures(dataset, items()));
+    findings.extend(noticed(dataset, items()));
     findings.extend(unread_masks(dataset, items()));
     findings.push(sizes(dataset, items()));
     findings.push(out_of_range(dataset, items()));
@@ -26,6 +29,7 @@ pub(super) fn report(dataset: &Dataset, scans: &[Scan]) -> Report {
     findings.push(white_on_black(dataset, items()));
     findings.push(turned(dataset, items()));
     findings.push(no_masks(dataset));
+    findings.push(annotations(dataset));
     findings.retain(|finding| finding.count > 0);
     findings.sort_by_key(|finding| finding.severity);
     let mut splits = BTreeMap::new();
@@ -109,6 +113,30 @@ fn unread_pictures<'a>(
         }
     }
     finding
+}
+
+/// Pictures that were read, but perhaps not as their owner thinks.
+fn noticed<'a>(
+    dataset: &Dataset,
+    items: impl Iterator<Item = (&'a Item, &'a Scan)>,
+) -> [Finding; 2] {
+    let mut dark = Finding::new(Problem::NearlyBlack);
+    let mut several = Finding::new(Problem::FirstOfSeveral);
+    for (item, scan) in items {
+        let Ok(seen) = &scan.picture else { continue };
+        for notice in &seen.notices {
+            let finding = match notice {
+                Notice::TwelveBits { .. } => &mut dark,
+                _ => &mut several,
+            };
+            finding.add(format!(
+                "{}: {}",
+                picture_name(dataset, item),
+                notice.what()
+            ));
+        }
+    }
+    [dark, several]
 }
 
 fn unread_masks<'a>(
@@ -369,6 +397,15 @@ fn no_masks(dataset: &Dataset) -> Finding {
     if dataset.kind() == Kind::ImageFolder || !dataset.items().iter().any(Item::has_mask) {
         let without = dataset.items().iter().filter(|item| !item.has_mask());
         without.for_each(|item| finding.add(picture_name(dataset, item)));
+    }
+    finding
+}
+
+fn annotations(dataset: &Dataset) -> Finding {
+    let mut finding = Finding::new(Problem::Annotations);
+    if let Some(all) = dataset.annotations() {
+        all.remarks()
+            .for_each(|remark| finding.add(remark.to_string()));
     }
     finding
 }

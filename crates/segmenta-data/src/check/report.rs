@@ -80,6 +80,10 @@ pub enum Problem {
     TwoOfOneName,
     /// A picture cannot be read.
     UnreadablePicture,
+    /// A picture has 16-bit values of which only 12 bits are used.
+    NearlyBlack,
+    /// A file holds several pictures; the first is read.
+    FirstOfSeveral,
     /// A mask cannot be read.
     UnreadableMask,
     /// A mask has colours where ids are wanted.
@@ -106,6 +110,8 @@ pub enum Problem {
     Turned,
     /// There are no masks at all.
     NoMasks,
+    /// A document of annotations has what gives no pixels, or contradicts itself.
+    Annotations,
 }
 
 impl Problem {
@@ -121,11 +127,14 @@ impl Problem {
             | Self::TwoOfOneName
             | Self::InTwoSplits => Severity::Error,
             Self::MissingPicture
+            | Self::NearlyBlack
+            | Self::FirstOfSeveral
             | Self::ListedTwice
             | Self::BlankMask
             | Self::WhiteAmongIds
             | Self::Copies
-            | Self::EmptyClass => Severity::Warning,
+            | Self::EmptyClass
+            | Self::Annotations => Severity::Warning,
             Self::WhiteOnBlack | Self::NoClass | Self::Turned | Self::NoMasks => Severity::Note,
         }
     }
@@ -162,6 +171,16 @@ impl Problem {
                 "picture that cannot be read",
                 "pictures that cannot be read",
                 "copy or download it again, or take it out with its mask",
+            ],
+            Self::NearlyBlack => [
+                "picture of 12 bits in 16",
+                "pictures of 12 bits in 16",
+                "stretch the values to 16 bits, or save 8: a network sees it nearly black",
+            ],
+            Self::FirstOfSeveral => [
+                "file of several pictures, of which the first is read",
+                "files of several pictures, of which the first is read",
+                "save the others to files of their own if they matter",
             ],
             Self::UnreadableMask => [
                 "mask that cannot be read",
@@ -227,6 +246,11 @@ impl Problem {
                 "picture, and no masks",
                 "pictures, and no masks",
                 "enough to predict; to learn, put masks of the same names into masks/ beside images/",
+            ],
+            Self::Annotations => [
+                "fault in annotations",
+                "sorts of faults in annotations",
+                "correct the shapes, or leave them: they give no pixels",
             ],
         }
     }

@@ -1,7 +1,7 @@
 //! One pass over all files.
 
 use rayon::prelude::*;
-use segmenta_image::{ErrorKind, LabelMap, Picture, PictureError, VOID};
+use segmenta_image::{ErrorKind, LabelMap, Notice, Picture, PictureError, VOID};
 use sha2::{Digest, Sha256};
 
 use super::ClassCount;
@@ -20,6 +20,8 @@ pub(super) struct Seen {
     pub(super) size: (usize, usize),
     /// Of the file.
     pub(super) hash: [u8; 16],
+    /// What is to be known of how it was read.
+    pub(super) notices: Vec<Notice>,
 }
 
 /// A mask that could be read.
@@ -59,7 +61,11 @@ fn item_scan(dataset: &Dataset, item: &Item) -> Scan {
                 values,
             };
             return Scan {
-                picture: Ok(Seen { size, hash }),
+                picture: Ok(Seen {
+                    size,
+                    hash,
+                    notices: Vec::new(),
+                }),
                 mask: Some(Ok(marks)),
             };
         }
@@ -68,14 +74,14 @@ fn item_scan(dataset: &Dataset, item: &Item) -> Scan {
         let text = DataError::read(path, &cause).to_string();
         text.split(" · ").next().unwrap_or_default().to_owned()
     });
-    let picture = bytes.and_then(|bytes| match Picture::decode(&bytes) {
-        Ok(picture) => Ok((picture, bytes)),
+    let picture = bytes.and_then(|bytes| match Picture::decode_with_notices(&bytes) {
+        Ok((picture, notices)) => Ok((picture, notices, bytes)),
         Err(error) => Err(what(&error)),
     });
     let mask = mask.as_ref().map(|mask| {
         let mut map = read(dataset, mask)?;
         let before = map.size();
-        if let Ok((picture, bytes)) = &picture {
+        if let Ok((picture, _, bytes)) = &picture {
             map = crate::dataset::as_upright(map, picture, bytes);
         }
         let (size, values) = (map.size(), map.counts());
@@ -85,9 +91,10 @@ fn item_scan(dataset: &Dataset, item: &Item) -> Scan {
             values,
         })
     });
-    let seen = |(picture, bytes): (Picture, Vec<u8>)| Seen {
+    let seen = |(picture, notices, bytes): (Picture, Vec<Notice>, Vec<u8>)| Seen {
         size: picture.size(),
         hash: hash(&bytes),
+        notices,
     };
     Scan {
         picture: picture.map(seen),

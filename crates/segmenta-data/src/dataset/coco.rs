@@ -56,8 +56,7 @@ pub(super) fn list(root: &Path) -> Result<Listing, DataError> {
         splits.resize(all.pictures.len(), (split, path));
     }
     let files = Pictures::below(root)?;
-    let names = std::iter::once("background".to_owned()).chain(all.classes.iter().cloned());
-    let classes = Classes::new(names);
+    let classes = Classes::new(all.classes.iter().cloned());
     let mut listing = Listing::new(classes, MaskRule::Ids);
     for (index, (picture, (split, document))) in all.pictures.iter().zip(splits).enumerate() {
         match files.find(&picture.file, split)? {

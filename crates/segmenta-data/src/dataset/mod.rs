@@ -35,7 +35,6 @@ use crate::{DataError, Sample};
 pub use classes::{
     ADE20K_CLASSES, CAMVID_CLASSES, CITYSCAPES_CLASSES, Classes, PETS_CLASSES, VOC_CLASSES,
 };
-pub(crate) use files::read_lines;
 pub use item::Item;
 pub(crate) use item::as_upright;
 pub(crate) use item::{Mask, Rivals, Source};

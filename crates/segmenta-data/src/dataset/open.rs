@@ -119,10 +119,7 @@ impl Open {
                 let found = Kind::ALL
                     .into_iter()
                     .find_map(|kind| Some((kind, place(kind)?)));
-                found.ok_or_else(|| {
-                    let remedy = "put pictures into images/ and masks of the same names into masks/, or say --kind";
-                    DataError::at("no data set is recognised in it", root, remedy)
-                })
+                found.ok_or_else(|| DataError::Unrecognised(root.into()))
             }
         }
     }

@@ -15,7 +15,7 @@ mod tree;
 mod vehicle;
 mod view;
 
-use segmenta_image::{LabelMap, Palette, Picture, PictureError};
+use segmenta_image::{LabelMap, Palette, Picture, PictureError, Size};
 
 use crate::random::{self, Random};
 use canvas::Canvas;
@@ -57,8 +57,9 @@ impl Scene {
     /// Paints the scene of a seed. Sides are in pixels; the view keeps its height, so a wider picture shows more.
     ///
     /// # Errors
-    /// A side of 0.
+    /// A side of 0, or a size above that of a picture ([`Size`]).
     pub fn generate(seed: u64, width: usize, height: usize) -> Result<Self, PictureError> {
+        Size::new(width, height)?;
         let mut random = Random::new(seed);
         let mut canvas = Canvas::new(width, height);
         layout::paint(&mut canvas, &mut random);

@@ -14,7 +14,7 @@ mod strip;
 use self::strip::{Gradients, Measure, Softmax, Strip};
 use super::{Extents, TILE, Target, channel_of};
 use crate::isa::Isa;
-use crate::map::{Map, MapMut, MapShape, assert_same};
+use crate::map::{Map, MapMut, MapShape, assert_same, one_isa};
 use crate::shared::{Shared, in_parallel, part};
 
 /// Queries that add to the sums of keys and values together: whole tiles.
@@ -133,7 +133,8 @@ struct Pass<'a> {
 
 impl<'a> Pass<'a> {
     fn new(maps: [Map<'a>; 3], dy: Map<'a>, heads: usize, scale: f32, over_all: bool) -> Self {
-        let isa = maps[0].isa();
+        let [queries, keys, values] = maps.map(|m| m.isa());
+        let isa = one_isa([queries, keys, values, dy.isa()]);
         let rooms = Rooms::new(isa, maps.map(|m| m.shape()), heads);
         let output = MapShape {
             channels: heads * rooms.extents.width,
@@ -154,6 +155,7 @@ impl<'a> Pass<'a> {
     fn run(&self, gradients: [&mut MapMut<'_>; 3], scratch: &mut [f32]) {
         for (map, gradient) in self.maps.iter().zip(&gradients) {
             assert_same(map.shape(), gradient.shape());
+            one_isa([self.isa, gradient.isa()]);
         }
         let (rooms, heads) = (self.rooms, self.heads);
         let all = self.maps[0].shape().batch * heads;
@@ -259,13 +261,13 @@ impl<'a> Pass<'a> {
             let first = tile * STRIP;
             let count = STRIP.min(queries - first);
             strip.queries.fill(0.0);
-            strip.blame.fill(0.0);
+            strip.output_gradients.fill(0.0);
             for (m, row) in (0..count).zip(strip.queries.chunks_exact_mut(padded_depth)) {
                 for (i, to) in row.iter_mut().enumerate().take(depth) {
                     *to = value(self.maps[0], image, head * depth + i, first + m) * self.scale;
                 }
             }
-            for (m, row) in (0..count).zip(strip.blame.chunks_exact_mut(padded_width)) {
+            for (m, row) in (0..count).zip(strip.output_gradients.chunks_exact_mut(padded_width)) {
                 for (i, to) in row.iter_mut().enumerate().take(width) {
                     let [channel, pixel] = if self.over_all {
                         let place = (first + m) * width + i;
@@ -284,8 +286,7 @@ impl<'a> Pass<'a> {
     fn measure(&self, packed: &[&[f32]]) -> Vec<Softmax> {
         let (rooms, batch) = (self.rooms, self.maps[0].shape().batch);
         let queries = rooms.extents.queries;
-        // Of each query: the largest product, the weights' sum about it, and their sum times what they are
-        // to blame for.
+        // Of each query: the largest product, the sum of the weights about it, and the sum of weights times `dP`.
         let mut found = vec![0.0; batch * queries * 3];
         let shared = Shared::new(&mut found);
         in_parallel(batch * rooms.parts, |task| {

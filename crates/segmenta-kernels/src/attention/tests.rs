@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::buffer::Buffer;
 use crate::layout::{blocked, to_planar};
-use crate::reference;
+use crate::reference::{self, SHARE, assert_close};
 use crate::threads::Threads;
 
 fn values(len: usize, seed: u32, scale: f32) -> Vec<f32> {
@@ -46,17 +46,8 @@ fn run(
     got
 }
 
-fn assert_close(isa: Isa, got: &[f32], expected: &[f64], tolerance: f64) {
-    for (i, (&g, &e)) in got.iter().zip(expected).enumerate() {
-        assert!(
-            (f64::from(g) - e).abs() <= tolerance,
-            "{isa}, value {i}: {g}, expected {e}"
-        );
-    }
-}
-
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(segmenta_properties::cases(48))]
 
     #[test]
     fn heads_of_any_shape(
@@ -93,7 +84,7 @@ proptest! {
             });
             let got = run(1);
             prop_assert!(got == run(3), "{isa}");
-            assert_close(isa, &got, &expected, 1e-5 * f64::from(scale * scale));
+            assert_close(&isa.to_string(), &got, &expected, SHARE);
         }
     }
 
@@ -123,7 +114,7 @@ proptest! {
             let run = |threads| run(isa, threads, shapes, &maps, scratch, position_attention);
             let got = run(1);
             prop_assert!(got == run(3), "{isa}");
-            assert_close(isa, &got, &expected, 1e-5);
+            assert_close(&isa.to_string(), &got, &expected, SHARE);
         }
     }
 }
@@ -170,7 +161,7 @@ fn gradients(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(segmenta_properties::cases(48))]
 
     #[test]
     fn gradients_of_heads(
@@ -212,8 +203,7 @@ proptest! {
             let got = run(1);
             prop_assert!(got == run(3), "{isa}");
             for (i, (got, expected)) in got.iter().zip(&expected).enumerate() {
-                let bound = 1e-5 * f64::from(scale * scale);
-                reference::assert_close(&format!("{isa}, map {i}"), got, expected, bound);
+                assert_close(&format!("{isa}, map {i}"), got, expected, SHARE);
             }
         }
     }
@@ -254,8 +244,7 @@ proptest! {
             let got = run(1);
             prop_assert!(got == run(3), "{isa}");
             for (i, (got, expected)) in got.iter().zip(&expected).enumerate() {
-                // Where one pair weighs nearly all, what is left of the differences has fewer digits.
-                reference::assert_close(&format!("{isa}, map {i}"), got, expected, 1e-4);
+                assert_close(&format!("{isa}, map {i}"), got, expected, SHARE);
             }
         }
     }

@@ -8,7 +8,7 @@ use crate::activation::Activation;
 use crate::buffer::Buffer;
 use crate::derivative::{Derivative, with_derivative};
 use crate::isa::Kernel;
-use crate::map::{Map, MapMut, assert_same};
+use crate::map::{Map, MapMut, assert_same, one_isa};
 use crate::shared::Shared;
 use crate::simd::Simd;
 
@@ -38,14 +38,9 @@ impl BatchNorm<'_> {
         statistics: &Statistics,
         dx: &mut MapMut<'_>,
     ) -> BatchNormGradients {
-        let (isa, shape) = (x.isa(), x.shape());
+        let (isa, shape) = (one_isa([x.isa(), dy.isa(), dx.isa()]), x.shape());
         assert_same(shape, dy.shape());
         assert_same(shape, dx.shape());
-        assert_eq!(
-            [isa; 2],
-            [dy.isa(), dx.isa()],
-            "maps of one instruction set"
-        );
         let pad = |values: &[f32]| padded(isa, values, shape.channels);
         let [scale, shift, mean, inverse] = [
             self.scale,
@@ -158,19 +153,31 @@ struct Pixels {
 
 impl Pixels {
     /// Mean, scale of `x − mean`, shift.
+    ///
+    /// # Safety
+    /// As for [`Simd`]; the pointers are as the fields say.
     #[inline(always)]
     unsafe fn numbers<S: Simd>(&self) -> [S::V; 3] {
-        let slope = S::mul(S::load(self.scale), S::load(self.inverse));
-        [S::load(self.mean), slope, S::load(self.shift)]
+        // SAFETY: each of the four points to a block's vector.
+        unsafe {
+            let slope = S::mul(S::load(self.scale), S::load(self.inverse));
+            [S::load(self.mean), slope, S::load(self.shift)]
+        }
     }
 
     /// `x − mean` of a pixel, and the gradient before the non-linearity.
+    ///
+    /// # Safety
+    /// As for [`Simd`]; `pixel` is among the pixels.
     #[inline(always)]
     unsafe fn at<S: Simd, D: Derivative>(&self, numbers: [S::V; 3], pixel: usize) -> [S::V; 2] {
-        let [mean, slope, shift] = numbers;
-        let x = S::sub(S::load(self.x.add(pixel * S::LANES)), mean);
-        let z = S::mul_add(x, slope, shift);
-        [x, D::times::<S>(z, S::load(self.dy.add(pixel * S::LANES)))]
+        // SAFETY: both maps have the pixel in the block that is pointed to.
+        unsafe {
+            let [mean, slope, shift] = numbers;
+            let x = S::sub(S::load(self.x.add(pixel * S::LANES)), mean);
+            let z = S::mul_add(x, slope, shift);
+            [x, D::times::<S>(z, S::load(self.dy.add(pixel * S::LANES)))]
+        }
     }
 }
 
@@ -185,40 +192,48 @@ impl Kernel for Sum {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        with_derivative!(self.pixels.activation, D => self.each::<S, D>());
+        // SAFETY: what the caller vouches for is passed on.
+        unsafe {
+            with_derivative!(self.pixels.activation, D => self.each::<S, D>());
+        }
     }
 }
 
 impl Sum {
+    /// # Safety
+    /// As for [`Simd`]; `to` has room for two vectors.
     #[inline(always)]
     unsafe fn each<S: Simd, D: Derivative>(&self) {
-        // Sums that need not wait for each other.
-        const TOGETHER: usize = 4;
-        let numbers = self.pixels.numbers::<S>();
-        let (mut totals, pixels) = ([S::zero(); 2], self.pixels.pixels.clone());
-        for start in pixels.clone().step_by(STRIP) {
-            let end = (start + STRIP).min(pixels.end);
-            let mut sums = [[S::zero(); 2]; TOGETHER];
-            let mut pixel = start;
-            while pixel + TOGETHER <= end {
-                for (i, [sum, product]) in sums.iter_mut().enumerate() {
-                    let [x, dz] = self.pixels.at::<S, D>(numbers, pixel + i);
-                    *sum = S::add(*sum, dz);
-                    *product = S::mul_add(dz, x, *product);
+        // SAFETY: only pixels of the part are read; `to` has two vectors.
+        unsafe {
+            // Sums that need not wait for each other.
+            const TOGETHER: usize = 4;
+            let numbers = self.pixels.numbers::<S>();
+            let (mut totals, pixels) = ([S::zero(); 2], self.pixels.pixels.clone());
+            for start in pixels.clone().step_by(STRIP) {
+                let end = (start + STRIP).min(pixels.end);
+                let mut sums = [[S::zero(); 2]; TOGETHER];
+                let mut pixel = start;
+                while pixel + TOGETHER <= end {
+                    for (i, [sum, product]) in sums.iter_mut().enumerate() {
+                        let [x, dz] = self.pixels.at::<S, D>(numbers, pixel + i);
+                        *sum = S::add(*sum, dz);
+                        *product = S::mul_add(dz, x, *product);
+                    }
+                    pixel += TOGETHER;
                 }
-                pixel += TOGETHER;
+                while pixel < end {
+                    let [x, dz] = self.pixels.at::<S, D>(numbers, pixel);
+                    sums[0] = [S::add(sums[0][0], dz), S::mul_add(dz, x, sums[0][1])];
+                    pixel += 1;
+                }
+                for [sum, product] in sums {
+                    totals = [S::add(totals[0], sum), S::add(totals[1], product)];
+                }
             }
-            while pixel < end {
-                let [x, dz] = self.pixels.at::<S, D>(numbers, pixel);
-                sums[0] = [S::add(sums[0][0], dz), S::mul_add(dz, x, sums[0][1])];
-                pixel += 1;
-            }
-            for [sum, product] in sums {
-                totals = [S::add(totals[0], sum), S::add(totals[1], product)];
-            }
+            S::store(self.to, totals[0]);
+            S::store(self.to.add(S::LANES), totals[1]);
         }
-        S::store(self.to, totals[0]);
-        S::store(self.to.add(S::LANES), totals[1]);
     }
 }
 
@@ -235,20 +250,28 @@ impl Kernel for Write {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        with_derivative!(self.pixels.activation, D => self.each::<S, D>());
+        // SAFETY: what the caller vouches for is passed on.
+        unsafe {
+            with_derivative!(self.pixels.activation, D => self.each::<S, D>());
+        }
     }
 }
 
 impl Write {
+    /// # Safety
+    /// As for [`Simd`]; `to` is the block of the same picture in a map of the same shape.
     #[inline(always)]
     unsafe fn each<S: Simd, D: Derivative>(&self) {
-        let numbers = self.pixels.numbers::<S>();
-        let constant = S::sub(S::zero(), S::load(self.constant));
-        let slope = S::sub(S::zero(), S::load(self.slope));
-        for pixel in self.pixels.pixels.clone() {
-            let [x, dz] = self.pixels.at::<S, D>(numbers, pixel);
-            let dx = S::mul_add(dz, numbers[1], S::mul_add(x, slope, constant));
-            S::store(self.to.add(pixel * S::LANES), dx);
+        // SAFETY: only pixels of the part are read and written; `constant` and `slope` point to a vector each.
+        unsafe {
+            let numbers = self.pixels.numbers::<S>();
+            let constant = S::sub(S::zero(), S::load(self.constant));
+            let slope = S::sub(S::zero(), S::load(self.slope));
+            for pixel in self.pixels.pixels.clone() {
+                let [x, dz] = self.pixels.at::<S, D>(numbers, pixel);
+                let dx = S::mul_add(dz, numbers[1], S::mul_add(x, slope, constant));
+                S::store(self.to.add(pixel * S::LANES), dx);
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use super::{BatchNorm, Cuts, padded};
 use crate::activation::Activation;
 use crate::buffer::Buffer;
 use crate::isa::Kernel;
-use crate::map::{Map, MapMut, assert_same};
+use crate::map::{Map, MapMut, assert_same, one_isa};
 use crate::shared::Shared;
 use crate::simd::Simd;
 
@@ -98,9 +98,8 @@ impl BatchNorm<'_> {
     /// If shapes differ, there are not as many scales and shifts as channels, or a channel has only one
     /// value, whose variance says nothing.
     pub fn train(&self, x: Map<'_>, y: &mut MapMut<'_>) -> Statistics {
-        let (isa, shape) = (x.isa(), x.shape());
+        let (isa, shape) = (one_isa([x.isa(), y.isa()]), x.shape());
         assert_same(shape, y.shape());
-        assert_eq!(isa, y.isa(), "maps of one instruction set");
         let count = shape.batch * shape.pixels();
         assert!(count > 1, "a batch norm in training of one value a channel");
         let (scale, shift) = (
@@ -191,7 +190,8 @@ impl Each {
     /// # Safety
     /// `index` is inside, and no other thread has it.
     unsafe fn at(self, index: usize) -> *mut Moments {
-        self.0.add(index)
+        // SAFETY: inside, as the caller vouches.
+        unsafe { self.0.add(index) }
     }
 }
 
@@ -206,57 +206,66 @@ impl Kernel for Measure {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) -> Moments {
-        let mut all = Moments::NONE;
-        for start in self.pixels.clone().step_by(STRIP) {
-            let count = STRIP.min(self.pixels.end - start);
-            let from = self.from.add(start * S::LANES);
-            let total = sum::<S>(from, count, S::zero(), false);
-            let mean = S::mul(total, S::splat(1.0 / count as f32));
-            // Of the differences, whose sum the rounding of the mean leaves small but not 0.
-            let rest = sum::<S>(from, count, mean, false);
-            let squares = sum::<S>(from, count, mean, true);
-            let mut strip = Moments::NONE;
-            strip.count = count as f64;
-            let (mut means, mut rests, mut all_squares) = ([0.0; 16], [0.0; 16], [0.0; 16]);
-            S::store(means.as_mut_ptr(), mean);
-            S::store(rests.as_mut_ptr(), rest);
-            S::store(all_squares.as_mut_ptr(), squares);
-            for lane in 0..S::LANES {
-                let off = f64::from(rests[lane]) / strip.count;
-                strip.mean[lane] = f64::from(means[lane]) + off;
-                strip.squares[lane] =
-                    (f64::from(all_squares[lane]) - off * off * strip.count).max(0.0);
+        // SAFETY: the pixels of the part lie in the block that `from` points to.
+        unsafe {
+            let mut all = Moments::NONE;
+            for start in self.pixels.clone().step_by(STRIP) {
+                let count = STRIP.min(self.pixels.end - start);
+                let from = self.from.add(start * S::LANES);
+                let total = sum::<S>(from, count, S::zero(), false);
+                let mean = S::mul(total, S::splat(1.0 / count as f32));
+                // Of the differences, whose sum the rounding of the mean leaves small but not 0.
+                let rest = sum::<S>(from, count, mean, false);
+                let squares = sum::<S>(from, count, mean, true);
+                let mut strip = Moments::NONE;
+                strip.count = count as f64;
+                let (mut means, mut rests, mut all_squares) = ([0.0; 16], [0.0; 16], [0.0; 16]);
+                S::store(means.as_mut_ptr(), mean);
+                S::store(rests.as_mut_ptr(), rest);
+                S::store(all_squares.as_mut_ptr(), squares);
+                for lane in 0..S::LANES {
+                    let off = f64::from(rests[lane]) / strip.count;
+                    strip.mean[lane] = f64::from(means[lane]) + off;
+                    strip.squares[lane] =
+                        (f64::from(all_squares[lane]) - off * off * strip.count).max(0.0);
+                }
+                all.add(&strip);
             }
-            all.add(&strip);
+            all
         }
-        all
     }
 }
 
 /// The sum of the differences of `count` vectors from `centre`, or of their squares.
+///
+/// # Safety
+/// As for [`Simd`]; `count` vectors can be read from `from` on.
 #[inline(always)]
 unsafe fn sum<S: Simd>(from: *const f32, count: usize, centre: S::V, squared: bool) -> S::V {
-    let mut sums = [S::zero(); TOGETHER];
-    for i in 0..count / TOGETHER {
-        for (t, sum) in sums.iter_mut().enumerate() {
-            let x = S::load(from.add((i * TOGETHER + t) * S::LANES));
-            let x = S::sub(x, centre);
-            *sum = if squared {
-                S::mul_add(x, x, *sum)
+    // SAFETY: every index is below `count`.
+    unsafe {
+        let mut sums = [S::zero(); TOGETHER];
+        for i in 0..count / TOGETHER {
+            for (t, sum) in sums.iter_mut().enumerate() {
+                let x = S::load(from.add((i * TOGETHER + t) * S::LANES));
+                let x = S::sub(x, centre);
+                *sum = if squared {
+                    S::mul_add(x, x, *sum)
+                } else {
+                    S::add(*sum, x)
+                };
+            }
+        }
+        for i in count / TOGETHER * TOGETHER..count {
+            let x = S::sub(S::load(from.add(i * S::LANES)), centre);
+            sums[0] = if squared {
+                S::mul_add(x, x, sums[0])
             } else {
-                S::add(*sum, x)
+                S::add(sums[0], x)
             };
         }
+        S::add(S::add(sums[0], sums[1]), S::add(sums[2], sums[3]))
     }
-    for i in count / TOGETHER * TOGETHER..count {
-        let x = S::sub(S::load(from.add(i * S::LANES)), centre);
-        sums[0] = if squared {
-            S::mul_add(x, x, sums[0])
-        } else {
-            S::add(sums[0], x)
-        };
-    }
-    S::add(S::add(sums[0], sums[1]), S::add(sums[2], sums[3]))
 }
 
 /// Normalises some pixels of one block of one picture.
@@ -276,21 +285,25 @@ impl Kernel for Normalise {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        // Small enough to stay in the first cache between the operation and the activation.
-        const TOGETHER: usize = 64;
-        let mean = S::load(self.mean);
-        let slope = S::mul(S::load(self.scale), S::load(self.inverse));
-        let shift = S::load(self.shift);
-        for start in self.pixels.clone().step_by(TOGETHER) {
-            let end = (start + TOGETHER).min(self.pixels.end);
-            for pixel in start..end {
-                let x = S::load(self.from.add(pixel * S::LANES));
-                let y = S::mul_add(S::sub(x, mean), slope, shift);
-                S::store(self.to.add(pixel * S::LANES), y);
-            }
-            if self.activation != Activation::None {
-                let at = self.to.add(start * S::LANES);
-                self.activation.in_place::<S>(at, end - start);
+        // SAFETY: the pixels of the part lie in the blocks that `from` and `to` point to; the numbers are a
+        // vector each.
+        unsafe {
+            // Small enough to stay in the first cache between the operation and the activation.
+            const TOGETHER: usize = 64;
+            let mean = S::load(self.mean);
+            let slope = S::mul(S::load(self.scale), S::load(self.inverse));
+            let shift = S::load(self.shift);
+            for start in self.pixels.clone().step_by(TOGETHER) {
+                let end = (start + TOGETHER).min(self.pixels.end);
+                for pixel in start..end {
+                    let x = S::load(self.from.add(pixel * S::LANES));
+                    let y = S::mul_add(S::sub(x, mean), slope, shift);
+                    S::store(self.to.add(pixel * S::LANES), y);
+                }
+                if self.activation != Activation::None {
+                    let at = self.to.add(start * S::LANES);
+                    self.activation.in_place::<S>(at, end - start);
+                }
             }
         }
     }

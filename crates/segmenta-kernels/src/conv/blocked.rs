@@ -164,72 +164,84 @@ impl Kernel for Task<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let panels = &self.packed.panels.panels[self.panels.clone()];
-        let weights = self.packed.panels.weights.as_ptr();
-        let residual = self
-            .residual
-            .map_or(std::ptr::null(), |map| map.block(0, 0));
-        let target = Target {
-            out: self.output.at(0),
-            plane: self.output_plane,
-            stride: self.output_stride,
-            epilogue: Some(Epilogue {
-                bias: self.packed.panels.bias.as_ptr(),
-                residual,
-                residual_plane: self.residual.map_or(0, |map| map.plane()),
-                residual_stride: self.residual.map_or(0, |map| map.image_stride()),
-                activation: self.activation,
-            }),
-        };
-        if self.packed.dense {
-            let product = Product {
-                input: self.input.block(0, 0),
-                plane: self.input.plane(),
-                stride: self.input.image_stride(),
-                images: self.images.clone(),
-                blocks: self.packed.in_blocks,
-                weights,
-                panels,
-                pixels: self.pixels.clone(),
-                target,
-                scale: self
-                    .scale
-                    .map_or(std::ptr::null(), |scale| scale.block(self.images.start, 0)),
+        // SAFETY: the maps have the shapes that `Convolution::run` checked, of the instruction set that the
+        // panels are packed for; pixels of panels are written by the one task that has both.
+        unsafe {
+            let panels = &self.packed.panels.panels[self.panels.clone()];
+            let weights = self.packed.panels.weights.as_ptr();
+            let residual = self
+                .residual
+                .map_or(std::ptr::null(), |map| map.block(0, 0));
+            let target = Target {
+                out: self.output.at(0),
+                plane: self.output_plane,
+                stride: self.output_stride,
+                epilogue: Some(Epilogue {
+                    bias: self.packed.panels.bias.as_ptr(),
+                    residual,
+                    residual_plane: self.residual.map_or(0, |map| map.plane()),
+                    residual_stride: self.residual.map_or(0, |map| map.image_stride()),
+                    activation: self.activation,
+                }),
             };
-            return product.run::<S>();
-        }
-        // Panels that read the same blocks take turns, so that pixels stay in the cache.
-        let together = if self.spec.groups == 1 {
-            panels.len()
-        } else {
-            1
-        };
-        for panels in panels.chunks(together.max(1)) {
-            self.windows::<S>(panels, weights, &target);
+            if self.packed.dense {
+                let product = Product {
+                    input: self.input.block(0, 0),
+                    plane: self.input.plane(),
+                    stride: self.input.image_stride(),
+                    images: self.images.clone(),
+                    blocks: self.packed.in_blocks,
+                    weights,
+                    panels,
+                    pixels: self.pixels.clone(),
+                    target,
+                    scale: self
+                        .scale
+                        .map_or(std::ptr::null(), |scale| scale.block(self.images.start, 0)),
+                };
+                return product.run::<S>();
+            }
+            // Panels that read the same blocks take turns, so that pixels stay in the cache.
+            let together = if self.spec.groups == 1 {
+                panels.len()
+            } else {
+                1
+            };
+            for panels in panels.chunks(together.max(1)) {
+                self.windows::<S>(panels, weights, &target);
+            }
         }
     }
 }
 
 impl Task<'_> {
     /// Panels that read the same blocks of input channels.
+    ///
+    /// # Safety
+    /// As for [`Kernel::run`]; the panels read the same blocks of input channels.
     #[inline(always)]
     unsafe fn windows<S: Simd>(&self, panels: &[Panel], weights: *const f32, target: &Target) {
-        for part in reduction_parts::<S>(self.packed.taps.len() * panels[0].inputs) {
-            for (index, panel) in panels.iter().enumerate() {
-                let from = part_of::<S>(weights, panel, part.blocks.start);
-                let weights = [from, after::<S>(weights, panels, index, &part)];
-                match (S::REGISTERS, panel.vectors) {
-                    (32, 4) => self.window::<S, 6, 4>(panel, &part, weights, target),
-                    (32, 3) => self.window::<S, 8, 3>(panel, &part, weights, target),
-                    (32, 2) => self.window::<S, 8, 2>(panel, &part, weights, target),
-                    (32, _) => self.window::<S, 12, 1>(panel, &part, weights, target),
-                    (_, 2) => self.window::<S, 6, 2>(panel, &part, weights, target),
-                    _ => self.window::<S, 8, 1>(panel, &part, weights, target),
+        // SAFETY: parts of the reduction lie inside every panel, whose width the constants are.
+        unsafe {
+            for part in reduction_parts::<S>(self.packed.taps.len() * panels[0].inputs) {
+                for (index, panel) in panels.iter().enumerate() {
+                    let from = part_of::<S>(weights, panel, part.blocks.start);
+                    let weights = [from, after::<S>(weights, panels, index, &part)];
+                    match (S::REGISTERS, panel.vectors) {
+                        (32, 4) => self.window::<S, 6, 4>(panel, &part, weights, target),
+                        (32, 3) => self.window::<S, 8, 3>(panel, &part, weights, target),
+                        (32, 2) => self.window::<S, 8, 2>(panel, &part, weights, target),
+                        (32, _) => self.window::<S, 12, 1>(panel, &part, weights, target),
+                        (_, 2) => self.window::<S, 6, 2>(panel, &part, weights, target),
+                        _ => self.window::<S, 8, 1>(panel, &part, weights, target),
+                    }
                 }
             }
         }
     }
 
+    /// # Safety
+    /// As for [`Kernel::run`]; `V` is the panel's width, `weights` its weights from the part on.
     #[inline(always)]
     unsafe fn window<S: Simd, const P: usize, const V: usize>(
         &self,
@@ -238,17 +250,24 @@ impl Task<'_> {
         [weights, next]: [*const f32; 2],
         target: &Target,
     ) {
-        let tiles = self.images.len() * self.pixels.len().div_ceil(P);
-        let mut ahead = Ahead::for_few::<S>(next, [part.blocks.len(), V, tiles]);
-        for image in self.images.clone() {
-            for pixel in self.pixels.clone().step_by(P) {
-                let at = [image, pixel];
-                self.window_tile::<S, P, V>(panel, part, weights, target, &mut ahead, at);
+        // SAFETY: images and pixels are the task's.
+        unsafe {
+            let tiles = self.images.len() * self.pixels.len().div_ceil(P);
+            let mut ahead = Ahead::for_few::<S>(next, [part.blocks.len(), V, tiles]);
+            for image in self.images.clone() {
+                for pixel in self.pixels.clone().step_by(P) {
+                    let at = [image, pixel];
+                    self.window_tile::<S, P, V>(panel, part, weights, target, &mut ahead, at);
+                }
             }
         }
     }
 
     /// A tile whose pixels each have their own window.
+    ///
+    /// # Safety
+    /// As for [`Kernel::run`]; `V` is the panel's width, `weights` its weights from the part on, and the
+    /// pixel one of the task's.
     #[inline(always)]
     unsafe fn window_tile<S: Simd, const P: usize, const V: usize>(
         &self,
@@ -259,59 +278,63 @@ impl Task<'_> {
         ahead: &mut Ahead,
         [image, first]: [usize; 2],
     ) {
-        let shape = self.input.shape();
-        let (height, width) = (shape.height as isize, shape.width as isize);
-        let plane = self.input.plane();
-        let input = self.input.block(image, panel.first_input);
+        // SAFETY: a tap outside the map reads `ZEROS` and never moves on from there; one inside reads blocks
+        // that the panel's range of input blocks has.
+        unsafe {
+            let shape = self.input.shape();
+            let (height, width) = (shape.height as isize, shape.width as isize);
+            let plane = self.input.plane();
+            let input = self.input.block(image, panel.first_input);
 
-        // The window's corner for each pixel; one that does not exist lies outside the map.
-        let mut corners = [[isize::MIN / 2; 2]; P];
-        let (mut y, mut x) = (first / self.output_width, first % self.output_width);
-        for corner in corners.iter_mut().take(self.pixels.end - first) {
-            *corner = [
-                (y * self.spec.stride[0]) as isize - self.spec.padding[0] as isize,
-                (x * self.spec.stride[1]) as isize - self.spec.padding[1] as isize,
-            ];
-            x += 1;
-            if x == self.output_width {
-                (y, x) = (y + 1, 0);
-            }
-        }
-
-        let count = (self.pixels.end - first).min(P);
-        let place = target.place::<S>(panel, part, [image, first], count);
-        let mut sums = start::<S, P, V>(&place);
-        let in_blocks = panel.inputs;
-        let mut pair = part.blocks.start;
-        while pair < part.blocks.end {
-            let (tap, block) = (pair / in_blocks, pair % in_blocks);
-            let blocks = (in_blocks - block).min(part.blocks.end - pair);
-            pair += blocks;
-            let [dy, dx] = *self.packed.taps.get_unchecked(tap);
-            let mut pixels = [ZEROS.as_ptr(); P];
-            let mut steps = [0; P];
-            let mut touched = false;
-            for m in 0..P {
-                let [y, x] = [corners[m][0] + dy, corners[m][1] + dx];
-                if (0..height).contains(&y) && (0..width).contains(&x) {
-                    let offset = (y * width + x) as usize * S::LANES;
-                    pixels[m] = input.add(block * plane + offset);
-                    steps[m] = plane;
-                    touched = true;
+            // The window's corner for each pixel; one that does not exist lies outside the map.
+            let mut corners = [[isize::MIN / 2; 2]; P];
+            let (mut y, mut x) = (first / self.output_width, first % self.output_width);
+            for corner in corners.iter_mut().take(self.pixels.end - first) {
+                *corner = [
+                    (y * self.spec.stride[0]) as isize - self.spec.padding[0] as isize,
+                    (x * self.spec.stride[1]) as isize - self.spec.padding[1] as isize,
+                ];
+                x += 1;
+                if x == self.output_width {
+                    (y, x) = (y + 1, 0);
                 }
             }
-            if !touched {
-                weights = weights.add(blocks * S::LANES * V * S::LANES);
-                continue;
-            }
-            for _ in 0..blocks {
-                ahead.fetch::<S, V>();
-                reduce_block::<S, P, V>(&mut sums, pixels, &mut weights);
+
+            let count = (self.pixels.end - first).min(P);
+            let place = target.place::<S>(panel, part, [image, first], count);
+            let mut sums = start::<S, P, V>(&place);
+            let in_blocks = panel.inputs;
+            let mut pair = part.blocks.start;
+            while pair < part.blocks.end {
+                let (tap, block) = (pair / in_blocks, pair % in_blocks);
+                let blocks = (in_blocks - block).min(part.blocks.end - pair);
+                pair += blocks;
+                let [dy, dx] = *self.packed.taps.get_unchecked(tap);
+                let mut pixels = [ZEROS.as_ptr(); P];
+                let mut steps = [0; P];
+                let mut touched = false;
                 for m in 0..P {
-                    pixels[m] = pixels[m].wrapping_add(steps[m]);
+                    let [y, x] = [corners[m][0] + dy, corners[m][1] + dx];
+                    if (0..height).contains(&y) && (0..width).contains(&x) {
+                        let offset = (y * width + x) as usize * S::LANES;
+                        pixels[m] = input.add(block * plane + offset);
+                        steps[m] = plane;
+                        touched = true;
+                    }
+                }
+                if !touched {
+                    weights = weights.add(blocks * S::LANES * V * S::LANES);
+                    continue;
+                }
+                for _ in 0..blocks {
+                    ahead.fetch::<S, V>();
+                    reduce_block::<S, P, V>(&mut sums, pixels, &mut weights);
+                    for m in 0..P {
+                        pixels[m] = pixels[m].wrapping_add(steps[m]);
+                    }
                 }
             }
+            store::<S, P, V>(&sums, &place);
         }
-        store::<S, P, V>(&sums, &place);
     }
 }

@@ -61,6 +61,9 @@ pub(crate) fn reduction_parts<S: Simd>(blocks: usize) -> impl Iterator<Item = Pa
 
 impl Target {
     /// The tile of `panel` whose first pixel is `pixel` of a picture.
+    ///
+    /// # Safety
+    /// As for [`Simd`]; the map has the picture, the pixel and the panel's blocks, and so has the map to add.
     #[inline(always)]
     pub(crate) unsafe fn place<S: Simd>(
         &self,
@@ -69,30 +72,33 @@ impl Target {
         [image, pixel]: [usize; 2],
         count: usize,
     ) -> Place {
-        let offset = image * self.stride + panel.block * self.plane + pixel * S::LANES;
-        let mut place = Place {
-            out: self.out.add(offset),
-            out_plane: self.plane,
-            count,
-            continues: part.blocks.start > 0,
-            bias: std::ptr::null(),
-            residual: std::ptr::null(),
-            residual_plane: 0,
-            activation: Activation::None,
-        };
-        if let Some(epilogue) = &self.epilogue {
-            place.bias = epilogue.bias.add(panel.block * S::LANES);
-            if !epilogue.residual.is_null() {
-                let offset = panel.block * epilogue.residual_plane + pixel * S::LANES;
-                let residual = epilogue.residual.add(image * epilogue.residual_stride);
-                place.residual = residual.add(offset);
-                place.residual_plane = epilogue.residual_plane;
+        // SAFETY: offsets of a pixel of the map.
+        unsafe {
+            let offset = image * self.stride + panel.block * self.plane + pixel * S::LANES;
+            let mut place = Place {
+                out: self.out.add(offset),
+                out_plane: self.plane,
+                count,
+                continues: part.blocks.start > 0,
+                bias: std::ptr::null(),
+                residual: std::ptr::null(),
+                residual_plane: 0,
+                activation: Activation::None,
+            };
+            if let Some(epilogue) = &self.epilogue {
+                place.bias = epilogue.bias.add(panel.block * S::LANES);
+                if !epilogue.residual.is_null() {
+                    let offset = panel.block * epilogue.residual_plane + pixel * S::LANES;
+                    let residual = epilogue.residual.add(image * epilogue.residual_stride);
+                    place.residual = residual.add(offset);
+                    place.residual_plane = epilogue.residual_plane;
+                }
+                if part.is_last {
+                    place.activation = epilogue.activation;
+                }
             }
-            if part.is_last {
-                place.activation = epilogue.activation;
-            }
+            place
         }
-        place
     }
 }
 
@@ -128,33 +134,39 @@ impl Product<'_> {
     /// The processor has the instruction set of `S`; the pointers reach as far as the extents say.
     #[inline(always)]
     pub(crate) unsafe fn run<S: Simd>(&self) {
-        let mut room = MaybeUninit::<ScaledPart>::uninit();
-        let room = room.as_mut_ptr().cast::<f32>();
-        for part in reduction_parts::<S>(self.blocks) {
-            for (index, panel) in self.panels.iter().enumerate() {
-                let from = part_of::<S>(self.weights, panel, part.blocks.start);
-                let next = after::<S>(self.weights, self.panels, index, &part);
-                let from = if self.scale.is_null() {
-                    from
-                } else {
-                    let channels = part.blocks.len() * S::LANES;
-                    let scale = self.scale.add(part.blocks.start * S::LANES);
-                    scale_rows::<S>(from, scale, [channels, panel.vectors], room);
-                    room.cast_const()
-                };
-                // What fits the registers: sums, one row of weights, one broadcast value.
-                match (S::REGISTERS, panel.vectors) {
-                    (32, 4) => self.panel::<S, 6, 4>(panel, &part, from, next),
-                    (32, 3) => self.panel::<S, 9, 3>(panel, &part, from, next),
-                    (32, 2) => self.panel::<S, 14, 2>(panel, &part, from, next),
-                    (32, 1) => self.panel::<S, 16, 1>(panel, &part, from, next),
-                    (_, 2) => self.panel::<S, 6, 2>(panel, &part, from, next),
-                    _ => self.panel::<S, 12, 1>(panel, &part, from, next),
+        // SAFETY: the caller vouches for the extents; a part of a panel is no longer than the room for a
+        // scaled one.
+        unsafe {
+            let mut room = MaybeUninit::<ScaledPart>::uninit();
+            let room = room.as_mut_ptr().cast::<f32>();
+            for part in reduction_parts::<S>(self.blocks) {
+                for (index, panel) in self.panels.iter().enumerate() {
+                    let from = part_of::<S>(self.weights, panel, part.blocks.start);
+                    let next = after::<S>(self.weights, self.panels, index, &part);
+                    let from = if self.scale.is_null() {
+                        from
+                    } else {
+                        let channels = part.blocks.len() * S::LANES;
+                        let scale = self.scale.add(part.blocks.start * S::LANES);
+                        scale_rows::<S>(from, scale, [channels, panel.vectors], room);
+                        room.cast_const()
+                    };
+                    // What fits the registers: sums, one row of weights, one broadcast value.
+                    match (S::REGISTERS, panel.vectors) {
+                        (32, 4) => self.panel::<S, 6, 4>(panel, &part, from, next),
+                        (32, 3) => self.panel::<S, 9, 3>(panel, &part, from, next),
+                        (32, 2) => self.panel::<S, 14, 2>(panel, &part, from, next),
+                        (32, 1) => self.panel::<S, 16, 1>(panel, &part, from, next),
+                        (_, 2) => self.panel::<S, 6, 2>(panel, &part, from, next),
+                        _ => self.panel::<S, 12, 1>(panel, &part, from, next),
+                    }
                 }
             }
         }
     }
 
+    /// # Safety
+    /// As for [`Product::run`]; `V` is the panel's width, `weights` its weights from the part on.
     #[inline(always)]
     unsafe fn panel<S: Simd, const P: usize, const V: usize>(
         &self,
@@ -163,14 +175,20 @@ impl Product<'_> {
         weights: *const f32,
         next: *const f32,
     ) {
-        let tiles = self.images.len() * self.pixels.len().div_ceil(P);
-        let mut ahead = Ahead::new::<S>(next, [part.blocks.len(), V, tiles]);
-        for image in self.images.clone() {
-            self.panel_of::<S, P, V>(panel, part, weights, &mut ahead, image);
+        // SAFETY: what the caller vouches for is passed on.
+        unsafe {
+            let tiles = self.images.len() * self.pixels.len().div_ceil(P);
+            let mut ahead = Ahead::new::<S>(next, [part.blocks.len(), V, tiles]);
+            for image in self.images.clone() {
+                self.panel_of::<S, P, V>(panel, part, weights, &mut ahead, image);
+            }
         }
     }
 
     /// One picture's pixels.
+    ///
+    /// # Safety
+    /// As for [`Product::panel`]; `image` is one of the product's.
     #[inline(always)]
     unsafe fn panel_of<S: Simd, const P: usize, const V: usize>(
         &self,
@@ -180,50 +198,57 @@ impl Product<'_> {
         ahead: &mut Ahead,
         image: usize,
     ) {
-        let input = self
-            .input
-            .add(image * self.stride + part.blocks.start * self.plane);
-        let mut pixel = self.pixels.start;
-        while pixel + P <= self.pixels.end {
-            let place = self.target.place::<S>(panel, part, [image, pixel], P);
-            let mut sums = start::<S, P, V>(&place);
-            let mut weights = weights;
-            let mut from = input.add(pixel * S::LANES);
-            for _ in part.blocks.clone() {
-                let mut pixels = [from; P];
-                for (m, pixel) in pixels.iter_mut().enumerate() {
-                    *pixel = from.add(m * S::LANES);
+        // SAFETY: whole tiles lie inside the pixels; in the rest, pixels that do not exist are the last one
+        // again.
+        unsafe {
+            let input = self
+                .input
+                .add(image * self.stride + part.blocks.start * self.plane);
+            let mut pixel = self.pixels.start;
+            while pixel + P <= self.pixels.end {
+                let place = self.target.place::<S>(panel, part, [image, pixel], P);
+                let mut sums = start::<S, P, V>(&place);
+                let mut weights = weights;
+                let mut from = input.add(pixel * S::LANES);
+                for _ in part.blocks.clone() {
+                    let mut pixels = [from; P];
+                    for (m, pixel) in pixels.iter_mut().enumerate() {
+                        *pixel = from.add(m * S::LANES);
+                    }
+                    ahead.fetch::<S, V>();
+                    reduce_block::<S, P, V>(&mut sums, pixels, &mut weights);
+                    from = from.wrapping_add(self.plane);
                 }
-                ahead.fetch::<S, V>();
-                reduce_block::<S, P, V>(&mut sums, pixels, &mut weights);
-                from = from.wrapping_add(self.plane);
+                store::<S, P, V>(&sums, &place);
+                pixel += P;
             }
-            store::<S, P, V>(&sums, &place);
-            pixel += P;
-        }
-        let rest = self.pixels.end - pixel;
-        if rest > 0 {
-            // Pixels that do not exist are the last one again.
-            let place = self.target.place::<S>(panel, part, [image, pixel], rest);
-            let mut sums = start::<S, P, V>(&place);
-            let mut weights = weights;
-            let mut pixels = [input; P];
-            for (m, from) in pixels.iter_mut().enumerate() {
-                *from = input.add((pixel + m.min(rest - 1)) * S::LANES);
-            }
-            for _ in part.blocks.clone() {
-                ahead.fetch::<S, V>();
-                reduce_block::<S, P, V>(&mut sums, pixels, &mut weights);
-                for from in &mut pixels {
-                    *from = from.wrapping_add(self.plane);
+            let rest = self.pixels.end - pixel;
+            if rest > 0 {
+                // Pixels that do not exist are the last one again.
+                let place = self.target.place::<S>(panel, part, [image, pixel], rest);
+                let mut sums = start::<S, P, V>(&place);
+                let mut weights = weights;
+                let mut pixels = [input; P];
+                for (m, from) in pixels.iter_mut().enumerate() {
+                    *from = input.add((pixel + m.min(rest - 1)) * S::LANES);
                 }
+                for _ in part.blocks.clone() {
+                    ahead.fetch::<S, V>();
+                    reduce_block::<S, P, V>(&mut sums, pixels, &mut weights);
+                    for from in &mut pixels {
+                        *from = from.wrapping_add(self.plane);
+                    }
+                }
+                store::<S, P, V>(&sums, &place);
             }
-            store::<S, P, V>(&sums, &place);
         }
     }
 }
 
 /// Rows of weights, `vectors` wide, each times its channel's factor.
+///
+/// # Safety
+/// As for [`Simd`]; `from` and `to` reach `rows · vectors` vectors, `scale` `rows` values.
 #[inline(always)]
 unsafe fn scale_rows<S: Simd>(
     from: *const f32,
@@ -231,16 +256,22 @@ unsafe fn scale_rows<S: Simd>(
     [rows, vectors]: [usize; 2],
     to: *mut f32,
 ) {
-    for row in 0..rows {
-        let factor = S::broadcast(scale.add(row));
-        for vector in row * vectors..(row + 1) * vectors {
-            let weights = S::load(from.add(vector * S::LANES));
-            S::store(to.add(vector * S::LANES), S::mul(weights, factor));
+    // SAFETY: every row is below `rows`.
+    unsafe {
+        for row in 0..rows {
+            let factor = S::broadcast(scale.add(row));
+            for vector in row * vectors..(row + 1) * vectors {
+                let weights = S::load(from.add(vector * S::LANES));
+                S::store(to.add(vector * S::LANES), S::mul(weights, factor));
+            }
         }
     }
 }
 
 /// The weights that are used after this part of a panel: the same of the next panel, or the first panel's next part.
+///
+/// # Safety
+/// The panels' weights start at `weights`; `index` and `part` are of these panels.
 #[inline(always)]
 pub(crate) unsafe fn after<S: Simd>(
     weights: *const f32,
@@ -248,19 +279,26 @@ pub(crate) unsafe fn after<S: Simd>(
     index: usize,
     part: &Part,
 ) -> *const f32 {
-    match panels.get(index + 1) {
-        Some(next) => part_of::<S>(weights, next, part.blocks.start),
-        None if !part.is_last => part_of::<S>(weights, &panels[0], part.blocks.end),
-        None => part_of::<S>(weights, &panels[index], part.blocks.start),
+    // SAFETY: the start of a part of one of the panels.
+    unsafe {
+        match panels.get(index + 1) {
+            Some(next) => part_of::<S>(weights, next, part.blocks.start),
+            None if !part.is_last => part_of::<S>(weights, &panels[0], part.blocks.end),
+            None => part_of::<S>(weights, &panels[index], part.blocks.start),
+        }
     }
 }
 
 /// Where a panel's weights for the reduction from `block` on start.
+///
+/// # Safety
+/// The panel's weights lie at its offset from `weights`, `block` blocks of the reduction among them.
 #[inline(always)]
 pub(crate) unsafe fn part_of<S: Simd>(
     weights: *const f32,
     panel: &Panel,
     block: usize,
 ) -> *const f32 {
-    weights.add(panel.offset + block * S::LANES * panel.vectors * S::LANES)
+    // SAFETY: inside the panel, as the caller vouches.
+    unsafe { weights.add(panel.offset + block * S::LANES * panel.vectors * S::LANES) }
 }

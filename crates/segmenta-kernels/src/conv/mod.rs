@@ -7,35 +7,21 @@ mod gemm;
 mod panel;
 mod planar;
 mod repack;
+mod spec;
 mod tile;
 mod transposed;
 mod winograd;
 
 pub use backward::{InputGradient, WeightGradient, bias_gradient};
+pub use spec::ConvSpec;
+pub(crate) use spec::reach;
 pub use transposed::{TransposedConvolution, TransposedSpec};
+
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::activation::Activation;
 use crate::isa::Isa;
-use crate::map::{Map, MapMut, MapShape};
-
-/// A convolution's extents; the meaning is PyTorch's `Conv2d`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConvSpec {
-    /// Channels that come in.
-    pub in_channels: usize,
-    /// Channels that come out.
-    pub out_channels: usize,
-    /// Height and width of the window.
-    pub kernel: [usize; 2],
-    /// Steps down and right.
-    pub stride: [usize; 2],
-    /// Zeros above and below, left and right.
-    pub padding: [usize; 2],
-    /// Spread of the taps down and right.
-    pub dilation: [usize; 2],
-    /// Groups of channels.
-    pub groups: usize,
-}
+use crate::map::{Map, MapMut, MapShape, assert_same, one_isa};
 
 /// A convolution's numbers: kernel `[out, in / groups, height, width]` and bias `[out]`.
 #[derive(Clone, Copy, Debug)]
@@ -46,47 +32,21 @@ pub struct Kernel2d<'a> {
     pub bias: &'a [f32],
 }
 
-impl ConvSpec {
-    /// Values of the kernel.
-    pub fn weights_len(&self) -> usize {
-        self.out_channels * (self.in_channels / self.groups) * self.kernel[0] * self.kernel[1]
-    }
-
-    /// The shape that comes out, if the window fits.
-    pub fn output(&self, input: MapShape) -> Option<MapShape> {
-        let side = |size: usize, axis: usize| {
-            let reach = self.dilation[axis] * (self.kernel[axis] - 1) + 1;
-            let room = (size + 2 * self.padding[axis]).checked_sub(reach)?;
-            Some(room / self.stride[axis] + 1)
-        };
-        let (height, width) = (side(input.height, 0)?, side(input.width, 1)?);
-        Some(MapShape::new(input.batch, self.out_channels, height, width))
-    }
-
-    fn is_depthwise(&self) -> bool {
-        self.groups > 1 && self.groups == self.in_channels && self.groups == self.out_channels
-    }
-
-    /// The taps of the window as offsets down and right from the output pixel's corner.
-    fn taps(&self) -> Vec<[isize; 2]> {
-        let [kh, kw] = self.kernel;
-        let tap = |i: usize| {
-            let y = i / kw * self.dilation[0];
-            let x = i % kw * self.dilation[1];
-            [y as isize, x as isize]
-        };
-        (0..kh * kw).map(tap).collect()
-    }
-}
-
 /// A convolution with its weights packed for one instruction set, bias and non-linearity included.
 #[derive(Debug)]
 pub struct Convolution {
+    /// No other convolution of this process has it: by it a plan is known as this one's.
+    id: u64,
     spec: ConvSpec,
     isa: Isa,
     activation: Activation,
     packed: Packed,
     transformed: winograd::Cache,
+}
+
+fn new_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// Whether memory may be spent on weights in a second form.
@@ -104,9 +64,11 @@ pub enum WeightMemory {
 }
 
 /// How a convolution goes on inputs of one shape: made once by [`Convolution::plan`], and holding
-/// the weights in the form that its algorithm takes.
+/// the weights in the form that its algorithm takes. No other convolution runs by it.
 #[derive(Debug)]
 pub struct ConvPlan {
+    /// Whose it is.
+    convolution: u64,
     input: MapShape,
     winograd: Option<winograd::Plan>,
     direct: &'static str,
@@ -148,8 +110,8 @@ impl Convolution {
     /// Packs a convolution that reads a blocked map.
     ///
     /// # Panics
-    /// If the slices do not have the lengths that `spec` asks for, or channels do not divide into
-    /// groups.
+    /// If an extent is 0, channels do not divide into groups, or the slices do not have the lengths that `spec`
+    /// asks for.
     pub fn new(isa: Isa, spec: ConvSpec, kernel: Kernel2d<'_>, activation: Activation) -> Self {
         check(&spec, &kernel);
         let packed = if spec.is_depthwise() {
@@ -158,6 +120,7 @@ impl Convolution {
             Packed::Blocked(blocked::Packed::new(isa, &spec, &kernel))
         };
         Self {
+            id: new_id(),
             spec,
             isa,
             activation,
@@ -184,6 +147,7 @@ impl Convolution {
     ) -> Option<Self> {
         check(&spec, &kernel);
         planar::supports(&spec).then(|| Self {
+            id: new_id(),
             spec,
             isa,
             activation,
@@ -280,6 +244,7 @@ impl Convolution {
             _ => None,
         };
         ConvPlan {
+            convolution: self.id,
             input,
             scratch_len: winograd
                 .as_ref()
@@ -297,8 +262,9 @@ impl Convolution {
     /// `output = activation(convolution(input) + bias + residual)`, all blocked.
     ///
     /// # Panics
-    /// If shapes do not fit the plan, the scratch memory is too short, there are more threads than
-    /// were planned for, or it was packed [`Convolution::on_picture`].
+    /// If the plan is another convolution's, a map is laid out for another instruction set, shapes do not fit the
+    /// plan, the scratch memory is too short, there are more threads than were planned for, or it was packed
+    /// [`Convolution::on_picture`].
     pub fn run(
         &self,
         plan: &ConvPlan,
@@ -329,8 +295,8 @@ impl Convolution {
             width: 1,
             ..input.shape()
         };
-        crate::map::assert_same(expected, scale.shape());
-        assert_eq!(self.isa, scale.isa(), "a scale for another instruction set");
+        one_isa([self.isa, scale.isa()]);
+        assert_same(expected, scale.shape());
         self.run_with(plan, input, Some(scale), output, residual, &mut []);
     }
 
@@ -348,8 +314,8 @@ impl Convolution {
             "a scale before {:?}",
             self.spec
         );
-        assert_eq!(plan.input, input.shape(), "planned for another input");
-        self.check_output(input.shape(), &output, residual);
+        one_isa([self.isa, input.isa()]);
+        self.check(plan, input.shape(), &output, residual);
         let activation = self.activation;
         match (&self.packed, &plan.winograd) {
             (Packed::Blocked(p), Some(winograd)) => {
@@ -385,12 +351,8 @@ impl Convolution {
         scratch: &mut [f32],
     ) {
         let shape = plan.input;
-        assert_eq!(
-            input.len(),
-            shape.batch * shape.planar_len(),
-            "a picture of {shape:?}"
-        );
-        self.check_output(shape, &output, None);
+        self.check(plan, shape, &output, None);
+        assert_eq!(input.len(), shape.batch_len(), "a picture of {shape:?}");
         match &self.packed {
             Packed::Planar(p) => {
                 p.run(
@@ -406,26 +368,29 @@ impl Convolution {
         }
     }
 
-    fn check_output(&self, input: MapShape, output: &MapMut<'_>, residual: Option<Map<'_>>) {
-        assert_eq!(
-            Some(output.shape()),
-            self.spec.output(input),
-            "output of {:?}",
-            self.spec
-        );
-        assert_eq!(self.isa, output.isa(), "packed for another instruction set");
+    /// # Panics
+    /// If the plan is another's, or anything does not fit it.
+    fn check(
+        &self,
+        plan: &ConvPlan,
+        input: MapShape,
+        output: &MapMut<'_>,
+        residual: Option<Map<'_>>,
+    ) {
+        assert_eq!(self.id, plan.convolution, "planned for another convolution");
+        assert_eq!(plan.input, input, "planned for another input");
+        let expected = self.spec.output(input);
+        assert_eq!(Some(output.shape()), expected, "output of {:?}", self.spec);
+        one_isa([self.isa, output.isa()]);
         if let Some(residual) = residual {
-            crate::map::assert_same(residual.shape(), output.shape());
+            one_isa([self.isa, residual.isa()]);
+            assert_same(residual.shape(), output.shape());
         }
     }
 }
 
 fn check(spec: &ConvSpec, kernel: &Kernel2d<'_>) {
-    let divides = |channels: usize| channels.is_multiple_of(spec.groups);
-    assert!(
-        divides(spec.in_channels) && divides(spec.out_channels),
-        "channels do not divide into groups: {spec:?}"
-    );
+    spec.check();
     assert_eq!(
         kernel.weights.len(),
         spec.weights_len(),

@@ -31,7 +31,12 @@ pub(crate) fn padded(spec: &ConvSpec, shape: MapShape) -> [usize; 2] {
 
 pub(crate) fn scratch_len(spec: &ConvSpec, shape: MapShape) -> usize {
     let [height, width] = padded(spec, shape);
-    shape.batch * shape.channels * height * width
+    MapShape {
+        height,
+        width,
+        ..shape
+    }
+    .batch_len()
 }
 
 /// Weights in panels whose reduction runs over channels, then taps.
@@ -142,62 +147,72 @@ impl Kernel for Rows<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        for panel in &self.packed.panels.panels {
-            match (S::REGISTERS, panel.vectors, self.spec.stride[1]) {
-                (32, 4, 2) => self.panel::<S, 6, 4, 2>(panel),
-                (32, 3, 2) => self.panel::<S, 9, 3, 2>(panel),
-                (32, 2, 2) => self.panel::<S, 14, 2, 2>(panel),
-                (32, 1, 2) => self.panel::<S, 16, 1, 2>(panel),
-                (32, 4, _) => self.panel::<S, 6, 4, 1>(panel),
-                (32, 3, _) => self.panel::<S, 9, 3, 1>(panel),
-                (32, 2, _) => self.panel::<S, 14, 2, 1>(panel),
-                (32, _, _) => self.panel::<S, 16, 1, 1>(panel),
-                (_, 2, 2) => self.panel::<S, 6, 2, 2>(panel),
-                (_, _, 2) => self.panel::<S, 12, 1, 2>(panel),
-                (_, 2, _) => self.panel::<S, 6, 2, 1>(panel),
-                (_, _, _) => self.panel::<S, 12, 1, 1>(panel),
+        // SAFETY: the picture's planes are padded for this window, and rows of a picture are written by the
+        // one task that has them.
+        unsafe {
+            for panel in &self.packed.panels.panels {
+                match (S::REGISTERS, panel.vectors, self.spec.stride[1]) {
+                    (32, 4, 2) => self.panel::<S, 6, 4, 2>(panel),
+                    (32, 3, 2) => self.panel::<S, 9, 3, 2>(panel),
+                    (32, 2, 2) => self.panel::<S, 14, 2, 2>(panel),
+                    (32, 1, 2) => self.panel::<S, 16, 1, 2>(panel),
+                    (32, 4, _) => self.panel::<S, 6, 4, 1>(panel),
+                    (32, 3, _) => self.panel::<S, 9, 3, 1>(panel),
+                    (32, 2, _) => self.panel::<S, 14, 2, 1>(panel),
+                    (32, _, _) => self.panel::<S, 16, 1, 1>(panel),
+                    (_, 2, 2) => self.panel::<S, 6, 2, 2>(panel),
+                    (_, _, 2) => self.panel::<S, 12, 1, 2>(panel),
+                    (_, 2, _) => self.panel::<S, 6, 2, 1>(panel),
+                    (_, _, _) => self.panel::<S, 12, 1, 1>(panel),
+                }
             }
         }
     }
 }
 
 impl Rows<'_> {
+    /// # Safety
+    /// As for [`Kernel::run`]; `V` is the panel's width, `STRIDE` the step to the right.
     #[inline(always)]
     unsafe fn panel<S: Simd, const P: usize, const V: usize, const STRIDE: usize>(
         &self,
         panel: &Panel,
     ) {
-        let weights = self.packed.panels.weights.as_ptr().add(panel.offset);
-        let bias = self.packed.panels.bias.as_ptr().add(panel.block * S::LANES);
-        for row in self.rows.clone() {
-            let corner = self
-                .picture
-                .as_ptr()
-                .add(row * self.spec.stride[0] * self.padded_width);
-            for x in (0..self.width).step_by(P) {
-                let corner = corner.add(x * STRIDE);
-                let at = panel.block * self.output_plane + (row * self.width + x) * S::LANES;
-                let place = Place {
-                    out: self.output.at(self.output_offset + at),
-                    out_plane: self.output_plane,
-                    count: self.width - x,
-                    continues: false,
-                    bias,
-                    residual: std::ptr::null(),
-                    residual_plane: 0,
-                    activation: self.activation,
-                };
-                let mut sums = start::<S, P, V>(&place);
-                let mut weights = weights;
-                for &step in self.steps {
-                    let mut pixels = [corner; P];
-                    for (m, pixel) in pixels.iter_mut().enumerate() {
-                        *pixel = corner.add(step).add(m * STRIDE);
+        // SAFETY: a tile that hangs over the row reads into the slack behind it; what it computes there is
+        // thrown away.
+        unsafe {
+            let weights = self.packed.panels.weights.as_ptr().add(panel.offset);
+            let bias = self.packed.panels.bias.as_ptr().add(panel.block * S::LANES);
+            for row in self.rows.clone() {
+                let corner = self
+                    .picture
+                    .as_ptr()
+                    .add(row * self.spec.stride[0] * self.padded_width);
+                for x in (0..self.width).step_by(P) {
+                    let corner = corner.add(x * STRIDE);
+                    let at = panel.block * self.output_plane + (row * self.width + x) * S::LANES;
+                    let place = Place {
+                        out: self.output.at(self.output_offset + at),
+                        out_plane: self.output_plane,
+                        count: self.width - x,
+                        continues: false,
+                        bias,
+                        residual: std::ptr::null(),
+                        residual_plane: 0,
+                        activation: self.activation,
+                    };
+                    let mut sums = start::<S, P, V>(&place);
+                    let mut weights = weights;
+                    for &step in self.steps {
+                        let mut pixels = [corner; P];
+                        for (m, pixel) in pixels.iter_mut().enumerate() {
+                            *pixel = corner.add(step).add(m * STRIDE);
+                        }
+                        reduce_step::<S, P, V>(&mut sums, pixels, 0, weights);
+                        weights = weights.add(V * S::LANES);
                     }
-                    reduce_step::<S, P, V>(&mut sums, pixels, 0, weights);
-                    weights = weights.add(V * S::LANES);
+                    store::<S, P, V>(&sums, &place);
                 }
-                store::<S, P, V>(&sums, &place);
             }
         }
     }

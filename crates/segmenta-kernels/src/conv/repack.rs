@@ -110,13 +110,16 @@ impl Kernel for Task<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        for v in 0..self.panel.vectors {
-            let first = (self.panel.block + v) * S::LANES;
-            let whole = first + S::LANES <= self.from.outs;
-            match (self.from.groups, whole, self.from.transposed) {
-                (1, true, false) => self.turn::<S>(v, first),
-                (1, true, true) => self.gather::<S>(v, first),
-                _ => self.one_by_one::<S>(v, first),
+        // SAFETY: `repack` cut the panels, each at its own offset, among tasks by channels.
+        unsafe {
+            for v in 0..self.panel.vectors {
+                let first = (self.panel.block + v) * S::LANES;
+                let whole = first + S::LANES <= self.from.outs;
+                match (self.from.groups, whole, self.from.transposed) {
+                    (1, true, false) => self.turn::<S>(v, first),
+                    (1, true, true) => self.gather::<S>(v, first),
+                    _ => self.one_by_one::<S>(v, first),
+                }
             }
         }
     }
@@ -124,80 +127,113 @@ impl Kernel for Task<'_> {
 
 impl Task<'_> {
     /// Where the vector of a tap and channel goes.
+    ///
+    /// # Safety
+    /// `v` is below the panel's width, `tap` below the number of taps, `channel` one of the task's.
     #[inline(always)]
     unsafe fn row<S: Simd>(&self, v: usize, tap: usize, channel: usize) -> *mut f32 {
-        let row = tap * self.reads.len() + channel - self.reads.start;
-        let row = row * self.panel.vectors + v;
-        self.to.at(self.panel.offset + row * S::LANES)
+        // SAFETY: a row of this task's part of the panel.
+        unsafe {
+            let row = tap * self.reads.len() + channel - self.reads.start;
+            let row = row * self.panel.vectors + v;
+            self.to.at(self.panel.offset + row * S::LANES)
+        }
     }
 
     /// Channels that exist.
+    ///
+    /// # Safety
+    /// As for [`Simd`]; `v` is below the panel's width.
     #[inline(always)]
     unsafe fn real<S: Simd>(&self, v: usize) -> Range<usize> {
-        let end = self.channels.end.min(self.from.ins * self.from.groups);
-        for channel in end.max(self.channels.start)..self.channels.end {
-            for tap in 0..self.taps.len() {
-                S::store(self.row::<S>(v, tap, channel), S::zero());
+        // SAFETY: rows of this task's channels.
+        unsafe {
+            let end = self.channels.end.min(self.from.ins * self.from.groups);
+            for channel in end.max(self.channels.start)..self.channels.end {
+                for tap in 0..self.taps.len() {
+                    S::store(self.row::<S>(v, tap, channel), S::zero());
+                }
             }
+            self.channels.start..end.max(self.channels.start)
         }
-        self.channels.start..end.max(self.channels.start)
     }
 
     /// A kernel whose rows are output channels; the taps are all there are, in order.
+    ///
+    /// # Safety
+    /// As for [`Simd`]; one group, the block from output channel `first` on is whole, and `v` is its number
+    /// in the panel.
     #[inline(always)]
     unsafe fn turn<S: Simd>(&self, v: usize, first: usize) {
-        let channels = self.real::<S>(v);
-        let all = self.from.all;
-        let row_len = self.from.ins * all;
-        let weights = self.from.weights.as_ptr().add(first * row_len);
-        let mut tile = [[0.0_f32; RUN]; 16];
-        let (mut at, end) = (channels.start * all, channels.end * all);
-        let (mut channel, mut tap) = (channels.start, 0);
-        while at < end {
-            let count = RUN.min(end - at);
-            for (lane, tile) in tile.iter_mut().enumerate().take(S::LANES) {
-                let from = weights.add(lane * row_len + at);
-                from.copy_to_nonoverlapping(tile.as_mut_ptr(), count);
-            }
-            for i in 0..count {
-                let to = self.row::<S>(v, tap, channel);
-                for (lane, tile) in tile.iter().enumerate().take(S::LANES) {
-                    *to.add(lane) = *tile.get_unchecked(i);
+        // SAFETY: `LANES` rows of the kernel are there, each `ins · all` long; channels end where the kernel's
+        // do.
+        unsafe {
+            let channels = self.real::<S>(v);
+            let all = self.from.all;
+            let row_len = self.from.ins * all;
+            let weights = self.from.weights.as_ptr().add(first * row_len);
+            let mut tile = [[0.0_f32; RUN]; 16];
+            let (mut at, end) = (channels.start * all, channels.end * all);
+            let (mut channel, mut tap) = (channels.start, 0);
+            while at < end {
+                let count = RUN.min(end - at);
+                for (lane, tile) in tile.iter_mut().enumerate().take(S::LANES) {
+                    let from = weights.add(lane * row_len + at);
+                    from.copy_to_nonoverlapping(tile.as_mut_ptr(), count);
                 }
-                tap += 1;
-                if tap == all {
-                    (channel, tap) = (channel + 1, 0);
+                for i in 0..count {
+                    let to = self.row::<S>(v, tap, channel);
+                    for (lane, tile) in tile.iter().enumerate().take(S::LANES) {
+                        *to.add(lane) = *tile.get_unchecked(i);
+                    }
+                    tap += 1;
+                    if tap == all {
+                        (channel, tap) = (channel + 1, 0);
+                    }
                 }
+                at += count;
             }
-            at += count;
         }
     }
 
     /// A kernel whose rows are the reduction's channels.
+    ///
+    /// # Safety
+    /// As for [`Task::turn`].
     #[inline(always)]
     unsafe fn gather<S: Simd>(&self, v: usize, first: usize) {
-        let all = self.from.all;
-        for channel in self.real::<S>(v) {
-            let row = (channel * self.from.outs + first) * all;
-            let weights = self.from.weights.as_ptr().add(row);
-            for (tap, &place) in self.taps.iter().enumerate() {
-                let to = self.row::<S>(v, tap, channel);
-                for lane in 0..S::LANES {
-                    *to.add(lane) = *weights.add(lane * all + place);
+        // SAFETY: rows of the kernel are reduction channels that are there, each `outs · all` long, with the
+        // whole block in it.
+        unsafe {
+            let all = self.from.all;
+            for channel in self.real::<S>(v) {
+                let row = (channel * self.from.outs + first) * all;
+                let weights = self.from.weights.as_ptr().add(row);
+                for (tap, &place) in self.taps.iter().enumerate() {
+                    let to = self.row::<S>(v, tap, channel);
+                    for lane in 0..S::LANES {
+                        *to.add(lane) = *weights.add(lane * all + place);
+                    }
                 }
             }
         }
     }
 
     /// Groups, and blocks that are not full.
+    ///
+    /// # Safety
+    /// As for [`Simd`]; `v` is the number in the panel of the block from output channel `first` on.
     #[inline(always)]
     unsafe fn one_by_one<S: Simd>(&self, v: usize, first: usize) {
-        for channel in self.channels.clone() {
-            for (tap, &place) in self.taps.iter().enumerate() {
-                let to = self.row::<S>(v, tap, channel);
-                for lane in 0..S::LANES {
-                    let weight = self.from.place(first + lane, channel, place);
-                    *to.add(lane) = weight.map_or(0.0, |at| self.from.weights[at]);
+        // SAFETY: rows of this task's channels; weights are looked up in the slice.
+        unsafe {
+            for channel in self.channels.clone() {
+                for (tap, &place) in self.taps.iter().enumerate() {
+                    let to = self.row::<S>(v, tap, channel);
+                    for lane in 0..S::LANES {
+                        let weight = self.from.place(first + lane, channel, place);
+                        *to.add(lane) = weight.map_or(0.0, |at| self.from.weights[at]);
+                    }
                 }
             }
         }

@@ -69,16 +69,23 @@ impl Ahead {
     }
 
     /// The share of one block of the reduction in one tile.
+    ///
+    /// # Safety
+    /// As for [`Simd`].
     #[inline(always)]
     pub(crate) unsafe fn fetch<S: Simd, const VECTORS: usize>(&mut self) {
-        let lines = (VECTORS * S::LANES).div_ceil(LINE);
-        for _ in 0..self.share {
-            if self.lines >= lines {
-                for line in 0..lines {
-                    S::prefetch(self.from.add(line * LINE));
+        // SAFETY: prefetching reads nothing, so that the address may lie behind the weights, as it does where a
+        // narrower panel is the last one.
+        unsafe {
+            let lines = (VECTORS * S::LANES).div_ceil(LINE);
+            for _ in 0..self.share {
+                if self.lines >= lines {
+                    for line in 0..lines {
+                        S::prefetch(self.from.wrapping_add(line * LINE));
+                    }
+                    self.from = self.from.wrapping_add(lines * LINE);
+                    self.lines -= lines;
                 }
-                self.from = self.from.add(lines * LINE);
-                self.lines -= lines;
             }
         }
     }
@@ -89,26 +96,35 @@ const LINE: usize = 16;
 
 /// One block of input channels: `LANES` steps of the reduction. `pixel(m)` is where pixel `m` has
 /// them; `weights` is moved on.
+///
+/// # Safety
+/// As for [`Simd`]; each pixel points to a block's values, `weights` to a block's rows.
 #[inline(always)]
 pub(crate) unsafe fn reduce_block<S: Simd, const PIXELS: usize, const VECTORS: usize>(
     sums: &mut Sums<S::V, PIXELS, VECTORS>,
     pixels: [*const f32; PIXELS],
     weights: &mut *const f32,
 ) {
-    let row = VECTORS * S::LANES;
-    let mut k = 0;
-    while k < S::LANES {
-        // Written out: a loop here is one too many for the optimiser to keep the sums in registers.
-        reduce_step::<S, PIXELS, VECTORS>(sums, pixels, k, *weights);
-        reduce_step::<S, PIXELS, VECTORS>(sums, pixels, k + 1, weights.add(row));
-        reduce_step::<S, PIXELS, VECTORS>(sums, pixels, k + 2, weights.add(2 * row));
-        reduce_step::<S, PIXELS, VECTORS>(sums, pixels, k + 3, weights.add(3 * row));
-        *weights = weights.add(4 * row);
-        k += 4;
+    // SAFETY: `k` stays below the lanes, rows follow each other.
+    unsafe {
+        let row = VECTORS * S::LANES;
+        let mut k = 0;
+        while k < S::LANES {
+            // Written out: a loop here is one too many for the optimiser to keep the sums in registers.
+            reduce_step::<S, PIXELS, VECTORS>(sums, pixels, k, *weights);
+            reduce_step::<S, PIXELS, VECTORS>(sums, pixels, k + 1, weights.add(row));
+            reduce_step::<S, PIXELS, VECTORS>(sums, pixels, k + 2, weights.add(2 * row));
+            reduce_step::<S, PIXELS, VECTORS>(sums, pixels, k + 3, weights.add(3 * row));
+            *weights = weights.add(4 * row);
+            k += 4;
+        }
     }
 }
 
 /// One step of the reduction: value `k` of each pixel times one row of weights.
+///
+/// # Safety
+/// As for [`Simd`]; each pixel has a value `k`, `weights` points to a row.
 #[inline(always)]
 pub(crate) unsafe fn reduce_step<S: Simd, const PIXELS: usize, const VECTORS: usize>(
     sums: &mut Sums<S::V, PIXELS, VECTORS>,
@@ -116,92 +132,108 @@ pub(crate) unsafe fn reduce_step<S: Simd, const PIXELS: usize, const VECTORS: us
     k: usize,
     weights: *const f32,
 ) {
-    let mut row = [S::zero(); VECTORS];
-    for (v, row) in row.iter_mut().enumerate() {
-        *row = S::load(weights.add(v * S::LANES));
-    }
-    for m in 0..PIXELS {
-        let x = S::broadcast(pixels[m].add(k));
-        for v in 0..VECTORS {
-            sums[m][v] = S::mul_add(x, row[v], sums[m][v]);
+    // SAFETY: what the caller vouches for is read.
+    unsafe {
+        let mut row = [S::zero(); VECTORS];
+        for (v, row) in row.iter_mut().enumerate() {
+            *row = S::load(weights.add(v * S::LANES));
+        }
+        for m in 0..PIXELS {
+            let x = S::broadcast(pixels[m].add(k));
+            for v in 0..VECTORS {
+                sums[m][v] = S::mul_add(x, row[v], sums[m][v]);
+            }
         }
     }
 }
 
 /// The sums that the reduction goes on from. A sum begins with bias and residual, so that its end
 /// has nothing to wait for.
+///
+/// # Safety
+/// As for [`Simd`]; the place has `count` pixels, at least one, in each of its vectors' planes.
 #[inline(always)]
 pub(crate) unsafe fn start<S: Simd, const PIXELS: usize, const VECTORS: usize>(
     place: &Place,
 ) -> Sums<S::V, PIXELS, VECTORS> {
-    let mut sums = [[S::zero(); VECTORS]; PIXELS];
-    // Pixels that do not exist read the last one.
-    let at = |m: usize| m.min(place.count - 1) * S::LANES;
-    if place.continues {
-        for m in 0..PIXELS {
-            for v in 0..VECTORS {
-                sums[m][v] = S::load(place.out.add(v * place.out_plane + at(m)));
-            }
-        }
-        return sums;
-    }
-    if !place.bias.is_null() {
-        for v in 0..VECTORS {
-            let bias = S::load(place.bias.add(v * S::LANES));
+    // SAFETY: no pixel beyond the last one that exists is read.
+    unsafe {
+        let mut sums = [[S::zero(); VECTORS]; PIXELS];
+        // Pixels that do not exist read the last one.
+        let at = |m: usize| m.min(place.count - 1) * S::LANES;
+        if place.continues {
             for m in 0..PIXELS {
-                sums[m][v] = bias;
+                for v in 0..VECTORS {
+                    sums[m][v] = S::load(place.out.add(v * place.out_plane + at(m)));
+                }
             }
+            return sums;
         }
-    }
-    if !place.residual.is_null() {
-        for m in 0..PIXELS {
+        if !place.bias.is_null() {
             for v in 0..VECTORS {
-                let residual = place.residual.add(v * place.residual_plane + at(m));
-                sums[m][v] = S::add(sums[m][v], S::load(residual));
+                let bias = S::load(place.bias.add(v * S::LANES));
+                for m in 0..PIXELS {
+                    sums[m][v] = bias;
+                }
             }
         }
+        if !place.residual.is_null() {
+            for m in 0..PIXELS {
+                for v in 0..VECTORS {
+                    let residual = place.residual.add(v * place.residual_plane + at(m));
+                    sums[m][v] = S::add(sums[m][v], S::load(residual));
+                }
+            }
+        }
+        sums
     }
-    sums
 }
 
 /// Writes a tile out.
 ///
 /// Every vector of a whole tile leaves its register by an instruction of its own: an array that is
 /// read in a loop is one that the optimiser keeps in memory during the reduction, too.
+///
+/// # Safety
+/// As for [`start`].
 #[inline(always)]
 pub(crate) unsafe fn store<S: Simd, const PIXELS: usize, const VECTORS: usize>(
     sums: &Sums<S::V, PIXELS, VECTORS>,
     place: &Place,
 ) {
-    let bounds = place.activation.bounds();
-    let [low, high] = bounds.unwrap_or([f32::NEG_INFINITY, f32::INFINITY]);
-    let (low, high) = (S::splat(low), S::splat(high));
-    let count = place.count.min(PIXELS);
-    if count == PIXELS {
-        for v in 0..VECTORS {
-            let out = place.out.add(v * place.out_plane);
-            for m in 0..PIXELS {
-                S::store(out.add(m * S::LANES), clamp::<S>(sums[m][v], low, high));
+    // SAFETY: a whole tile is written where all its pixels exist, else by way of a tile on the stack that has
+    // room for the largest, of which only what was written is copied.
+    unsafe {
+        let bounds = place.activation.bounds();
+        let [low, high] = bounds.unwrap_or([f32::NEG_INFINITY, f32::INFINITY]);
+        let (low, high) = (S::splat(low), S::splat(high));
+        let count = place.count.min(PIXELS);
+        if count == PIXELS {
+            for v in 0..VECTORS {
+                let out = place.out.add(v * place.out_plane);
+                for m in 0..PIXELS {
+                    S::store(out.add(m * S::LANES), clamp::<S>(sums[m][v], low, high));
+                }
+            }
+        } else {
+            let mut buffer = MaybeUninit::<Tile>::uninit();
+            let tile = buffer.as_mut_ptr().cast::<f32>();
+            for v in 0..VECTORS {
+                for m in 0..PIXELS {
+                    let at = tile.add((v * PIXELS + m) * S::LANES);
+                    S::store(at, clamp::<S>(sums[m][v], low, high));
+                }
+            }
+            for v in 0..VECTORS {
+                let (from, to) = (tile.add(v * PIXELS * S::LANES), v * place.out_plane);
+                std::ptr::copy_nonoverlapping(from, place.out.add(to), count * S::LANES);
             }
         }
-    } else {
-        let mut buffer = MaybeUninit::<Tile>::uninit();
-        let tile = buffer.as_mut_ptr().cast::<f32>();
-        for v in 0..VECTORS {
-            for m in 0..PIXELS {
-                let at = tile.add((v * PIXELS + m) * S::LANES);
-                S::store(at, clamp::<S>(sums[m][v], low, high));
+        if bounds.is_none() {
+            for v in 0..VECTORS {
+                let out = place.out.add(v * place.out_plane);
+                place.activation.in_place::<S>(out, count);
             }
-        }
-        for v in 0..VECTORS {
-            let (from, to) = (tile.add(v * PIXELS * S::LANES), v * place.out_plane);
-            std::ptr::copy_nonoverlapping(from, place.out.add(to), count * S::LANES);
-        }
-    }
-    if bounds.is_none() {
-        for v in 0..VECTORS {
-            let out = place.out.add(v * place.out_plane);
-            place.activation.in_place::<S>(out, count);
         }
     }
 }

@@ -35,7 +35,7 @@ pub fn binary_cross_entropy(
     factor: f32,
     gradient: &mut [f32],
 ) -> f32 {
-    let len = shape.batch * shape.planar_len();
+    let len = shape.batch_len();
     for of in [logits.len(), targets.len(), gradient.len()] {
         assert_eq!(of, len, "a batch of {shape:?}");
     }
@@ -79,46 +79,55 @@ impl Kernel for Values<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) -> f64 {
-        let (factor, more) = (S::splat(self.factor), S::splat(self.positive - 1.0));
-        let (zero, one) = (S::zero(), S::splat(1.0));
-        let (mut vector, mut loss) = ([[0.0_f32; 16]; 2], 0.0);
-        let rows = self.gradient.chunks_mut(S::LANES);
-        let values = self
-            .logits
-            .chunks(S::LANES)
-            .zip(self.targets.chunks(S::LANES));
-        for (gradient, (x, t)) in rows.zip(values) {
-            vector[0][..x.len()].copy_from_slice(x);
-            vector[1][..t.len()].copy_from_slice(t);
-            let (x, t) = (S::load(vector[0].as_ptr()), S::load(vector[1].as_ptr()));
-            let (minus, not) = (S::sub(zero, x), S::sub(one, t));
-            let weight = S::mul_add(more, t, one);
-            // −log σ(x), and −log(1 − σ(x)) is x more.
-            let small = exp::<S>(S::min(x, minus));
-            let positive = S::add(ln_1p::<S>(small), S::max(zero, minus));
-            let term = S::mul_add(not, x, S::mul(weight, positive));
-            // (1 − t) − weight · σ(−x).
-            let slope = S::sub(not, S::mul(weight, sigmoid::<S>(minus)));
-            S::store(vector[0].as_mut_ptr(), S::mul(slope, factor));
-            S::store(vector[1].as_mut_ptr(), term);
-            gradient.copy_from_slice(&vector[0][..gradient.len()]);
-            for &term in &vector[1][..gradient.len()] {
-                loss += f64::from(term);
+        // SAFETY: vectors are loaded from and stored to arrays that have room for the widest.
+        unsafe {
+            let (factor, more) = (S::splat(self.factor), S::splat(self.positive - 1.0));
+            let (zero, one) = (S::zero(), S::splat(1.0));
+            let (mut vector, mut loss) = ([[0.0_f32; 16]; 2], 0.0);
+            let rows = self.gradient.chunks_mut(S::LANES);
+            let values = self
+                .logits
+                .chunks(S::LANES)
+                .zip(self.targets.chunks(S::LANES));
+            for (gradient, (x, t)) in rows.zip(values) {
+                vector[0][..x.len()].copy_from_slice(x);
+                vector[1][..t.len()].copy_from_slice(t);
+                let (x, t) = (S::load(vector[0].as_ptr()), S::load(vector[1].as_ptr()));
+                let (minus, not) = (S::sub(zero, x), S::sub(one, t));
+                let weight = S::mul_add(more, t, one);
+                // −log σ(x), and −log(1 − σ(x)) is x more.
+                let small = exp::<S>(S::min(x, minus));
+                let positive = S::add(ln_1p::<S>(small), S::max(zero, minus));
+                let term = S::mul_add(not, x, S::mul(weight, positive));
+                // (1 − t) − weight · σ(−x).
+                let slope = S::sub(not, S::mul(weight, sigmoid::<S>(minus)));
+                S::store(vector[0].as_mut_ptr(), S::mul(slope, factor));
+                S::store(vector[1].as_mut_ptr(), term);
+                gradient.copy_from_slice(&vector[0][..gradient.len()]);
+                for &term in &vector[1][..gradient.len()] {
+                    loss += f64::from(term);
+                }
             }
+            loss
         }
-        loss
     }
 }
 
 /// `ln(1 + x)` for `x` from 0 to 1: twice the inverse hyperbolic tangent of `x / (2 + x)`, whose series
 /// is cut where its terms are below 1.5·10⁻⁸ of the sum.
+///
+/// # Safety
+/// As for [`Simd`].
 #[inline(always)]
 unsafe fn ln_1p<S: Simd>(x: S::V) -> S::V {
-    let z = S::div(x, S::add(x, S::splat(2.0)));
-    let square = S::mul(z, z);
-    let mut sum = S::splat(1.0 / 13.0);
-    for odd in [11.0, 9.0, 7.0, 5.0, 3.0, 1.0] {
-        sum = S::mul_add(sum, square, S::splat(1.0 / odd));
+    // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+    unsafe {
+        let z = S::div(x, S::add(x, S::splat(2.0)));
+        let square = S::mul(z, z);
+        let mut sum = S::splat(1.0 / 13.0);
+        for odd in [11.0, 9.0, 7.0, 5.0, 3.0, 1.0] {
+            sum = S::mul_add(sum, square, S::splat(1.0 / odd));
+        }
+        S::mul(S::add(z, z), sum)
     }
-    S::mul(S::add(z, z), sum)
 }

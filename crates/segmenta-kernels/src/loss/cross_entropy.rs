@@ -60,7 +60,7 @@ pub fn cross_entropy(
     gradient: &mut [f32],
 ) -> Result<f32, LabelOutOfRange> {
     let (pixels, classes) = (shape.pixels(), shape.channels);
-    let len = shape.batch * shape.planar_len();
+    let len = shape.batch_len();
     assert_eq!(logits.len(), len, "a batch of {shape:?}");
     assert_eq!(gradient.len(), len, "a batch of {shape:?}");
     assert_eq!(labels.len(), shape.batch * pixels, "labels of {shape:?}");
@@ -148,7 +148,10 @@ impl Sums {
     /// # Safety
     /// `index` is inside, and no other thread has it.
     pub(super) unsafe fn set(self, index: usize, sum: f64) {
-        *self.0.add(index) = sum;
+        // SAFETY: inside, as the caller vouches.
+        unsafe {
+            *self.0.add(index) = sum;
+        }
     }
 }
 
@@ -176,76 +179,80 @@ impl Kernel for Strips<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) -> f64 {
-        let width = STRIP * S::LANES;
-        let mut held = vec![0.0_f32; self.classes * width];
-        // For each pixel: the largest logit, the sum of exponentials, what all classes count for.
-        let mut largest = [0.0_f32; STRIP * 16];
-        let mut sums = [0.0_f32; STRIP * 16];
-        let mut shares = [0.0_f32; STRIP * 16];
-        let mut loss = 0.0_f64;
-        for first in self.pixels.clone().step_by(width) {
-            let count = width.min(self.pixels.end - first);
-            let labels = &self.labels[first..][..count];
-            for class in 0..self.classes {
-                let from = &self.logits[class * self.plane + first..][..count];
-                held[class * width..][..count].copy_from_slice(from);
-            }
-            let held_at = |class: usize, v: usize| class * width + v * S::LANES;
-            let start = held.as_mut_ptr();
-            for v in 0..STRIP {
-                let mut most = S::splat(f32::NEG_INFINITY);
+        // SAFETY: the strip held beside has whole vectors for every class; the gradient has the pixels that
+        // the logits' slice, as long, was asked for before.
+        unsafe {
+            let width = STRIP * S::LANES;
+            let mut held = vec![0.0_f32; self.classes * width];
+            // For each pixel: the largest logit, the sum of exponentials, what all classes count for.
+            let mut largest = [0.0_f32; STRIP * 16];
+            let mut sums = [0.0_f32; STRIP * 16];
+            let mut shares = [0.0_f32; STRIP * 16];
+            let mut loss = 0.0_f64;
+            for first in self.pixels.clone().step_by(width) {
+                let count = width.min(self.pixels.end - first);
+                let labels = &self.labels[first..][..count];
                 for class in 0..self.classes {
-                    let x = S::load(start.add(held_at(class, v)));
-                    most = S::select_larger(x, most, x, most);
+                    let from = &self.logits[class * self.plane + first..][..count];
+                    held[class * width..][..count].copy_from_slice(from);
                 }
-                S::store(largest.as_mut_ptr().add(v * S::LANES), most);
-                let mut sum = S::zero();
-                for class in 0..self.classes {
-                    let at = start.add(held_at(class, v));
-                    let x = exp::<S>(S::sub(S::load(at), most));
-                    sum = S::add(sum, x);
-                    S::store(at, x);
-                }
-                S::store(sums.as_mut_ptr().add(v * S::LANES), sum);
-            }
-            for (i, &label) in labels.iter().enumerate() {
-                let [own, all] = self.of_label[usize::from(label)];
-                shares[i] = all * self.factor / sums[i];
-                if self.ignore == Some(label) {
-                    continue;
-                }
-                // −log p of a class is `log_sum − x`.
-                let log_sum = f64::from(sums[i]).ln() + f64::from(largest[i]);
-                let x = |class: usize| f64::from(self.logits[class * self.plane + first + i]);
-                loss += f64::from(own) * (log_sum - x(usize::from(label)));
-                for (class, &even) in self.even.iter().enumerate() {
-                    loss += f64::from(even) * (log_sum - x(class));
-                }
-            }
-            for class in 0..self.classes {
-                let even = self.even.get(class).map_or(0.0, |even| even * self.factor);
+                let held_at = |class: usize, v: usize| class * width + v * S::LANES;
+                let start = held.as_mut_ptr();
                 for v in 0..STRIP {
-                    let at = start.add(held_at(class, v));
-                    let share = S::load(shares.as_ptr().add(v * S::LANES));
-                    S::store(at, S::mul_add(S::load(at), share, S::splat(-even)));
-                }
-            }
-            for (i, &label) in labels.iter().enumerate() {
-                if self.ignore == Some(label) {
+                    let mut most = S::splat(f32::NEG_INFINITY);
                     for class in 0..self.classes {
-                        held[class * width + i] = 0.0;
+                        let x = S::load(start.add(held_at(class, v)));
+                        most = S::select_larger(x, most, x, most);
                     }
-                } else {
-                    let [own, _] = self.of_label[usize::from(label)];
-                    held[usize::from(label) * width + i] -= own * self.factor;
+                    S::store(largest.as_mut_ptr().add(v * S::LANES), most);
+                    let mut sum = S::zero();
+                    for class in 0..self.classes {
+                        let at = start.add(held_at(class, v));
+                        let x = exp::<S>(S::sub(S::load(at), most));
+                        sum = S::add(sum, x);
+                        S::store(at, x);
+                    }
+                    S::store(sums.as_mut_ptr().add(v * S::LANES), sum);
+                }
+                for (i, &label) in labels.iter().enumerate() {
+                    let [own, all] = self.of_label[usize::from(label)];
+                    shares[i] = all * self.factor / sums[i];
+                    if self.ignore == Some(label) {
+                        continue;
+                    }
+                    // −log p of a class is `log_sum − x`.
+                    let log_sum = f64::from(sums[i]).ln() + f64::from(largest[i]);
+                    let x = |class: usize| f64::from(self.logits[class * self.plane + first + i]);
+                    loss += f64::from(own) * (log_sum - x(usize::from(label)));
+                    for (class, &even) in self.even.iter().enumerate() {
+                        loss += f64::from(even) * (log_sum - x(class));
+                    }
+                }
+                for class in 0..self.classes {
+                    let even = self.even.get(class).map_or(0.0, |even| even * self.factor);
+                    for v in 0..STRIP {
+                        let at = start.add(held_at(class, v));
+                        let share = S::load(shares.as_ptr().add(v * S::LANES));
+                        S::store(at, S::mul_add(S::load(at), share, S::splat(-even)));
+                    }
+                }
+                for (i, &label) in labels.iter().enumerate() {
+                    if self.ignore == Some(label) {
+                        for class in 0..self.classes {
+                            held[class * width + i] = 0.0;
+                        }
+                    } else {
+                        let [own, _] = self.of_label[usize::from(label)];
+                        held[usize::from(label) * width + i] -= own * self.factor;
+                    }
+                }
+                for class in 0..self.classes {
+                    let to = self.gradient.add(class * self.plane + first);
+                    let from = held[class * width..][..count].as_ptr();
+                    to.copy_from_nonoverlapping(from, count);
                 }
             }
-            for class in 0..self.classes {
-                let to = self.gradient.add(class * self.plane + first);
-                let from = held[class * width..][..count].as_ptr();
-                to.copy_from_nonoverlapping(from, count);
-            }
+            loss
         }
-        loss
     }
 }

@@ -52,7 +52,7 @@ fn wide(values: &[f32]) -> Vec<f64> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(segmenta_properties::cases(48))]
 
     #[test]
     fn cross_entropies(

@@ -134,7 +134,7 @@ fn inputs(len: usize, values: usize) -> (Vec<f32>, Vec<Vec<f32>>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(20))]
+    #![proptest_config(segmenta_properties::cases(20))]
 
     #[test]
     fn steps_follow_the_formulas(len in 0..200_usize) {

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::PoolWindow;
 use crate::isa::Kernel;
-use crate::map::{Map, MapMut, MapShape, assert_same};
+use crate::map::{Map, MapMut, MapShape, assert_same, one_isa};
 use crate::shared::{in_parallel, part, parts};
 use crate::simd::Simd;
 
@@ -100,8 +100,8 @@ pub fn global_avg_pool(input: Map<'_>, output: &mut MapMut<'_>) {
 }
 
 fn means(input: Map<'_>, ys: &[Span], xs: &[Span], output: &mut MapMut<'_>) {
-    let (isa, shape, blocks) = (input.isa(), output.shape(), output.blocks());
-    assert_eq!(isa, output.isa(), "maps of two instruction sets");
+    let isa = one_isa([input.isa(), output.isa()]);
+    let (shape, blocks) = (output.shape(), output.blocks());
     let cuts = parts(shape.height, 8);
     let (image_stride, plane) = (output.image_stride(), output.plane());
     let row = shape.width * isa.lanes();
@@ -135,78 +135,94 @@ impl Kernel for Means<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let row = self.width * S::LANES;
-        let mut columns = vec![0.0; row];
-        let columns = columns.as_mut_ptr();
-        let mut to = self.output;
-        for (rows, down) in self.ys {
-            let from = self.input.add(rows.start * row);
-            sum_rows::<S>(from, self.width, rows.len(), columns);
-            for (pixels, across) in self.xs {
-                let from = columns.add(pixels.start * S::LANES);
-                let share = 1.0 / (down * across) as f32;
-                let sum = sum::<S>(from, pixels.len());
-                S::store(to, S::mul(sum, S::splat(share)));
-                to = to.add(S::LANES);
+        // SAFETY: windows lie on the input's sides; the row of sums has its width; rows of the output are this
+        // task's.
+        unsafe {
+            let row = self.width * S::LANES;
+            let mut columns = vec![0.0; row];
+            let columns = columns.as_mut_ptr();
+            let mut to = self.output;
+            for (rows, down) in self.ys {
+                let from = self.input.add(rows.start * row);
+                sum_rows::<S>(from, self.width, rows.len(), columns);
+                for (pixels, across) in self.xs {
+                    let from = columns.add(pixels.start * S::LANES);
+                    let share = 1.0 / (down * across) as f32;
+                    let sum = sum::<S>(from, pixels.len());
+                    S::store(to, S::mul(sum, S::splat(share)));
+                    to = to.add(S::LANES);
+                }
             }
         }
     }
 }
 
 /// The sums of `width` columns of `rows` rows that follow each other.
+///
+/// # Safety
+/// As for [`Simd`]; `from` reaches `rows` rows of `width` vectors, `to` one.
 #[inline(always)]
 unsafe fn sum_rows<S: Simd>(from: *const f32, width: usize, rows: usize, to: *mut f32) {
-    let row = width * S::LANES;
-    macro_rules! columns {
-        (|$at:ident| $sum:expr) => {
+    // SAFETY: rows and columns stay below what the caller vouches for.
+    unsafe {
+        let row = width * S::LANES;
+        macro_rules! columns {
+            (|$at:ident| $sum:expr) => {
+                for column in 0..width {
+                    let at = column * S::LANES;
+                    let $at = |row_of: usize| from.add(row_of * row + at);
+                    S::store(to.add(at), $sum);
+                }
+            };
+        }
+        match rows {
+            0 => columns!(|_at| S::zero()),
+            1 => columns!(|at| S::load(at(0))),
+            2 => columns!(|at| S::add(S::load(at(0)), S::load(at(1)))),
+            _ => columns!(|at| S::add(S::add(S::load(at(0)), S::load(at(1))), S::load(at(2)))),
+        }
+        // The rest four rows at a time, which leaves a quarter of the traffic with `to`.
+        let mut y = 3;
+        while y + 4 <= rows {
             for column in 0..width {
                 let at = column * S::LANES;
-                let $at = |row_of: usize| from.add(row_of * row + at);
-                S::store(to.add(at), $sum);
+                let from = from.add(y * row + at);
+                let a = S::add(S::load(from), S::load(from.add(row)));
+                let b = S::add(S::load(from.add(2 * row)), S::load(from.add(3 * row)));
+                S::store(to.add(at), S::add(S::load(to.add(at)), S::add(a, b)));
             }
-        };
-    }
-    match rows {
-        0 => columns!(|_at| S::zero()),
-        1 => columns!(|at| S::load(at(0))),
-        2 => columns!(|at| S::add(S::load(at(0)), S::load(at(1)))),
-        _ => columns!(|at| S::add(S::add(S::load(at(0)), S::load(at(1))), S::load(at(2)))),
-    }
-    // The rest four rows at a time, which leaves a quarter of the traffic with `to`.
-    let mut y = 3;
-    while y + 4 <= rows {
-        for column in 0..width {
-            let at = column * S::LANES;
-            let from = from.add(y * row + at);
-            let a = S::add(S::load(from), S::load(from.add(row)));
-            let b = S::add(S::load(from.add(2 * row)), S::load(from.add(3 * row)));
-            S::store(to.add(at), S::add(S::load(to.add(at)), S::add(a, b)));
+            y += 4;
         }
-        y += 4;
-    }
-    while y < rows {
-        for column in 0..width {
-            let at = column * S::LANES;
-            let sum = S::add(S::load(to.add(at)), S::load(from.add(y * row + at)));
-            S::store(to.add(at), sum);
+        while y < rows {
+            for column in 0..width {
+                let at = column * S::LANES;
+                let sum = S::add(S::load(to.add(at)), S::load(from.add(y * row + at)));
+                S::store(to.add(at), sum);
+            }
+            y += 1;
         }
-        y += 1;
     }
 }
 
 /// The sum of `pixels` vectors that follow each other.
+///
+/// # Safety
+/// As for [`Simd`]; `pixels` vectors can be read from `from` on.
 #[inline(always)]
 unsafe fn sum<S: Simd>(from: *const f32, pixels: usize) -> S::V {
-    // Independent sums, so that one addition need not wait for the one before.
-    let (mut even, mut odd) = (S::zero(), S::zero());
-    let mut i = 0;
-    while i + 1 < pixels {
-        even = S::add(even, S::load(from.add(i * S::LANES)));
-        odd = S::add(odd, S::load(from.add((i + 1) * S::LANES)));
-        i += 2;
+    // SAFETY: every index is below `pixels`.
+    unsafe {
+        // Independent sums, so that one addition need not wait for the one before.
+        let (mut even, mut odd) = (S::zero(), S::zero());
+        let mut i = 0;
+        while i + 1 < pixels {
+            even = S::add(even, S::load(from.add(i * S::LANES)));
+            odd = S::add(odd, S::load(from.add((i + 1) * S::LANES)));
+            i += 2;
+        }
+        if i < pixels {
+            even = S::add(even, S::load(from.add(i * S::LANES)));
+        }
+        S::add(even, odd)
     }
-    if i < pixels {
-        even = S::add(even, S::load(from.add(i * S::LANES)));
-    }
-    S::add(even, odd)
 }

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::PoolWindow;
 use crate::isa::Kernel;
-use crate::map::{Map, MapMut};
+use crate::map::{Map, MapMut, one_isa};
 use crate::shared::{Shared, in_parallel, part, parts};
 use crate::simd::Simd;
 
@@ -57,8 +57,8 @@ fn pool(input: Map<'_>, window: PoolWindow, output: &mut MapMut<'_>, indices: Op
         window.output(input.shape()),
         "output of {window:?}"
     );
-    let (isa, blocks) = (input.isa(), output.blocks());
-    assert_eq!(isa, output.isa(), "maps of two instruction sets");
+    let isa = one_isa([input.isa(), output.isa()]);
+    let blocks = output.blocks();
     let cuts = parts(shape.height, 8);
     let (image_stride, plane) = (output.image_stride(), output.plane());
     let shared = output.shared();
@@ -102,87 +102,106 @@ impl Kernel for Rows {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        match self.indices {
-            None => self.values::<S>(),
-            Some(indices) => self.with_indices::<S>(indices),
+        // SAFETY: what the caller vouches for is passed on.
+        unsafe {
+            match self.indices {
+                None => self.values::<S>(),
+                Some(indices) => self.with_indices::<S>(indices),
+            }
         }
     }
 }
 
 impl Rows {
     /// The largest of each column first, which windows that overlap share.
+    ///
+    /// # Safety
+    /// As for [`Kernel::run`].
     #[inline(always)]
     unsafe fn values<S: Simd>(&self) {
-        let [height, width] = self.size;
-        let [down, right] = self.window.dilation;
-        let mut columns = vec![0.0; width * S::LANES];
-        let columns = columns.as_mut_ptr();
-        let mut to = self.output.add(self.rows.start * self.width * S::LANES);
-        for row in self.rows.clone() {
-            let ys = self.window.pixels(0, row, height);
-            for x in 0..width {
-                let mut largest = S::splat(f32::NEG_INFINITY);
-                let mut y = ys.start;
-                while y < ys.end {
-                    let value = S::load(self.input.add((y * width + x) * S::LANES));
-                    largest = S::select_larger(value, largest, value, largest);
-                    y += down;
+        // SAFETY: windows are cut to the input's sides; the row of maxima has its width; rows of the output
+        // are this task's.
+        unsafe {
+            let [height, width] = self.size;
+            let [down, right] = self.window.dilation;
+            let mut columns = vec![0.0; width * S::LANES];
+            let columns = columns.as_mut_ptr();
+            let mut to = self.output.add(self.rows.start * self.width * S::LANES);
+            for row in self.rows.clone() {
+                let ys = self.window.pixels(0, row, height);
+                for x in 0..width {
+                    let mut largest = S::splat(f32::NEG_INFINITY);
+                    let mut y = ys.start;
+                    while y < ys.end {
+                        let value = S::load(self.input.add((y * width + x) * S::LANES));
+                        largest = S::select_larger(value, largest, value, largest);
+                        y += down;
+                    }
+                    S::store(columns.add(x * S::LANES), largest);
                 }
-                S::store(columns.add(x * S::LANES), largest);
-            }
-            for column in 0..self.width {
-                let xs = self.window.pixels(1, column, width);
-                let mut largest = S::splat(f32::NEG_INFINITY);
-                let mut x = xs.start;
-                while x < xs.end {
-                    let value = S::load(columns.add(x * S::LANES));
-                    largest = S::select_larger(value, largest, value, largest);
-                    x += right;
+                for column in 0..self.width {
+                    let xs = self.window.pixels(1, column, width);
+                    let mut largest = S::splat(f32::NEG_INFINITY);
+                    let mut x = xs.start;
+                    while x < xs.end {
+                        let value = S::load(columns.add(x * S::LANES));
+                        largest = S::select_larger(value, largest, value, largest);
+                        x += right;
+                    }
+                    S::store(to, largest);
+                    to = to.add(S::LANES);
                 }
-                S::store(to, largest);
-                to = to.add(S::LANES);
             }
         }
     }
 
+    /// # Safety
+    /// As for [`Kernel::run`]; `indices` is laid out as the output's block.
     #[inline(always)]
     unsafe fn with_indices<S: Simd>(&self, indices: *mut f32) {
-        let [height, width] = self.size;
-        let [down, right] = self.window.dilation;
-        for row in self.rows.clone() {
-            let ys = self.window.pixels(0, row, height);
-            for column in 0..self.width {
-                let xs = self.window.pixels(1, column, width);
-                let mut largest = S::splat(f32::NEG_INFINITY);
-                let exists = !ys.is_empty() && !xs.is_empty();
-                let first = if exists {
-                    ys.start * width + xs.start
-                } else {
-                    0
-                };
-                let mut found = index::<S>(first);
-                let mut y = ys.start;
-                while y < ys.end {
-                    let mut x = xs.start;
-                    while x < xs.end {
-                        let pixel = y * width + x;
-                        let value = S::load(self.input.add(pixel * S::LANES));
-                        found = S::select_larger(value, largest, index::<S>(pixel), found);
-                        largest = S::select_larger(value, largest, value, largest);
-                        x += right;
+        // SAFETY: windows are cut to the input's sides; rows of the output and of the indices are this task's.
+        unsafe {
+            let [height, width] = self.size;
+            let [down, right] = self.window.dilation;
+            for row in self.rows.clone() {
+                let ys = self.window.pixels(0, row, height);
+                for column in 0..self.width {
+                    let xs = self.window.pixels(1, column, width);
+                    let mut largest = S::splat(f32::NEG_INFINITY);
+                    let exists = !ys.is_empty() && !xs.is_empty();
+                    let first = if exists {
+                        ys.start * width + xs.start
+                    } else {
+                        0
+                    };
+                    let mut found = index::<S>(first);
+                    let mut y = ys.start;
+                    while y < ys.end {
+                        let mut x = xs.start;
+                        while x < xs.end {
+                            let pixel = y * width + x;
+                            let value = S::load(self.input.add(pixel * S::LANES));
+                            found = S::select_larger(value, largest, index::<S>(pixel), found);
+                            largest = S::select_larger(value, largest, value, largest);
+                            x += right;
+                        }
+                        y += down;
                     }
-                    y += down;
+                    let at = (row * self.width + column) * S::LANES;
+                    S::store(self.output.add(at), largest);
+                    S::store(indices.add(at), found);
                 }
-                let at = (row * self.width + column) * S::LANES;
-                S::store(self.output.add(at), largest);
-                S::store(indices.add(at), found);
             }
         }
     }
 }
 
 /// An index as the bits of each lane.
+///
+/// # Safety
+/// As for [`Simd`].
 #[inline(always)]
 unsafe fn index<S: Simd>(pixel: usize) -> S::V {
-    S::splat(f32::from_bits(pixel as u32))
+    // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+    unsafe { S::splat(f32::from_bits(pixel as u32)) }
 }

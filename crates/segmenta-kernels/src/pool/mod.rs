@@ -13,6 +13,7 @@ pub(crate) use average::{adaptive_spans, window_spans};
 pub use max::{as_indices, as_indices_mut, max_pool, max_pool_with_indices};
 pub use unpool::{max_pool_gradient, max_unpool, max_unpool_gradient};
 
+use crate::conv::reach;
 use crate::map::MapShape;
 
 /// A square window that moves; [`PoolWindow`] is the one with all extents.
@@ -60,14 +61,20 @@ impl PoolWindow {
         }
     }
 
-    /// The shape that comes out, if the window fits and is not half padding.
+    /// The shape that comes out, if there is one: every extent is at least 1, the window fits and is not half
+    /// padding.
     pub fn output(&self, input: MapShape) -> Option<MapShape> {
         let side = |size: usize, axis: usize| {
             let (padding, stride) = (self.padding[axis], self.stride[axis]);
-            let reach = self.dilation[axis] * self.kernel[axis].checked_sub(1)? + 1;
-            let hang = if self.ceil_mode { stride - 1 } else { 0 };
-            let room = (size + 2 * padding + hang).checked_sub(reach)?;
-            let sides = room / stride + 1;
+            let reach = reach(self.kernel[axis], self.dilation[axis])?;
+            let hang = if self.ceil_mode {
+                stride.checked_sub(1)?
+            } else {
+                0
+            };
+            let padded = padding.checked_mul(2)?.checked_add(size)?;
+            let room = padded.checked_add(hang)?.checked_sub(reach)?;
+            let sides = room.checked_div(stride)? + 1;
             // A window must start on the map or in the padding before it.
             let last_is_outside = (sides - 1) * stride >= size + padding;
             let sides = sides - usize::from(self.ceil_mode && last_is_outside);

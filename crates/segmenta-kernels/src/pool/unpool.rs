@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use crate::isa::Kernel;
-use crate::map::{Map, MapMut};
+use crate::map::{Map, MapMut, one_isa};
 use crate::shared::{in_parallel, part, parts};
 use crate::simd::Simd;
 
@@ -36,13 +36,13 @@ pub fn max_pool_gradient(dy: Map<'_>, indices: &[u32], dx: &mut MapMut<'_>) {
 /// # Panics
 /// If batch or channels differ, there are not as many indices as values, or one lies outside `dy`.
 pub fn max_unpool_gradient(dy: Map<'_>, indices: &[u32], dx: &mut MapMut<'_>) {
-    let (from, to, isa) = (dy.shape(), dx.shape(), dy.isa());
+    let isa = one_isa([dy.isa(), dx.isa()]);
+    let (from, to) = (dy.shape(), dx.shape());
     assert_eq!(
         (from.batch, from.channels),
         (to.batch, to.channels),
         "unpooled channels"
     );
-    assert_eq!(isa, dx.isa(), "maps of two instruction sets");
     assert_eq!(indices.len(), to.blocked_len(isa), "indices of {to:?}");
     let (blocks, lanes) = (dx.blocks(), isa.lanes());
     let (image_stride, plane) = (dx.image_stride(), dx.plane());
@@ -67,8 +67,9 @@ fn scatter(input: Map<'_>, indices: &[u32], output: &mut MapMut<'_>, add: bool) 
         (to.batch, to.channels),
         "unpooled channels"
     );
-    let (isa, blocks) = (input.isa(), input.blocks());
-    assert_eq!(isa, output.isa(), "maps of two instruction sets");
+    let isa = one_isa([input.isa(), output.isa()]);
+    let blocks = input.blocks();
+    assert!(u32::try_from(to.pixels()).is_ok(), "indices into {to:?}");
     assert_eq!(indices.len(), from.blocked_len(isa), "indices of {from:?}");
     // A task reads all indices of its block, so blocks are cut only where they are too few.
     let planes = from.batch * blocks;
@@ -113,53 +114,62 @@ impl Kernel for Scatter<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let row = self.width * S::LANES;
-        let rows = self.input.chunks_exact(row);
-        let mut zeroed = self.part.start;
-        for (values, indices) in rows.zip(self.indices.chunks_exact(row)) {
-            let (mut least, mut most) = (u32::MAX, 0);
-            for &index in indices {
-                least = least.min(index);
-                most = most.max(index);
-            }
-            assert!(
-                (most as usize) < self.pixels,
-                "index {most} in a plane of {} pixels",
-                self.pixels
-            );
-            if most < self.part.start || least >= self.part.end {
-                continue;
-            }
-            let ahead = (most + 1).min(self.part.end);
-            self.zero::<S>(zeroed..ahead);
-            zeroed = zeroed.max(ahead);
-            let (output, part) = (self.output, self.part.clone());
-            if least >= part.start && most < part.end {
-                for pixel in (0..row).step_by(S::LANES) {
-                    for lane in 0..S::LANES {
-                        let index = *indices.get_unchecked(pixel + lane) as usize;
-                        let value = *values.get_unchecked(pixel + lane);
-                        let to = output.add(index * S::LANES + lane);
-                        *to = if self.add { *to + value } else { value };
+        // SAFETY: every index of a row was compared with the output's pixels, and only those of this task's
+        // part are written to.
+        unsafe {
+            let row = self.width * S::LANES;
+            let rows = self.input.chunks_exact(row);
+            let mut zeroed = self.part.start;
+            for (values, indices) in rows.zip(self.indices.chunks_exact(row)) {
+                let (mut least, mut most) = (u32::MAX, 0);
+                for &index in indices {
+                    least = least.min(index);
+                    most = most.max(index);
+                }
+                assert!(
+                    (most as usize) < self.pixels,
+                    "index {most} in a plane of {} pixels",
+                    self.pixels
+                );
+                if most < self.part.start || least >= self.part.end {
+                    continue;
+                }
+                let ahead = (most + 1).min(self.part.end);
+                self.zero::<S>(zeroed..ahead);
+                zeroed = zeroed.max(ahead);
+                let (output, part) = (self.output, self.part.clone());
+                if least >= part.start && most < part.end {
+                    for pixel in (0..row).step_by(S::LANES) {
+                        for lane in 0..S::LANES {
+                            let index = *indices.get_unchecked(pixel + lane) as usize;
+                            let value = *values.get_unchecked(pixel + lane);
+                            let to = output.add(index * S::LANES + lane);
+                            *to = if self.add { *to + value } else { value };
+                        }
+                    }
+                } else {
+                    for (i, (&value, &index)) in values.iter().zip(indices).enumerate() {
+                        if part.contains(&index) {
+                            let to = output.add(index as usize * S::LANES + i % S::LANES);
+                            *to = if self.add { *to + value } else { value };
+                        }
                     }
                 }
-            } else {
-                for (i, (&value, &index)) in values.iter().zip(indices).enumerate() {
-                    if part.contains(&index) {
-                        let to = output.add(index as usize * S::LANES + i % S::LANES);
-                        *to = if self.add { *to + value } else { value };
-                    }
-                }
             }
+            self.zero::<S>(zeroed..self.part.end);
         }
-        self.zero::<S>(zeroed..self.part.end);
     }
 }
 
 impl Scatter<'_> {
+    /// # Safety
+    /// As for [`Kernel::run`]; the pixels are this task's.
     #[inline(always)]
     unsafe fn zero<S: Simd>(&self, pixels: Range<u32>) {
-        let at = self.output.add(pixels.start as usize * S::LANES);
-        at.write_bytes(0, pixels.len() * S::LANES);
+        // SAFETY: pixels of the output's block.
+        unsafe {
+            let at = self.output.add(pixels.start as usize * S::LANES);
+            at.write_bytes(0, pixels.len() * S::LANES);
+        }
     }
 }

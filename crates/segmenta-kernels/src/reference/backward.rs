@@ -1,5 +1,6 @@
 //! Gradients on planar maps, in f64: each is the sum that its definition says, term by term.
 
+use super::{Measured, Standard, attention_weights};
 use crate::activation::{Activation, normal};
 use crate::conv::ConvSpec;
 use crate::map::MapShape;
@@ -8,11 +9,11 @@ use crate::map::MapShape;
 #[derive(Clone, Debug)]
 pub struct ConvGradients {
     /// As the input.
-    pub input: Vec<f64>,
+    pub input: Vec<Measured>,
     /// `[out, in / groups, height, width]`.
-    pub weights: Vec<f64>,
+    pub weights: Vec<Measured>,
     /// `[out]`.
-    pub bias: Vec<f64>,
+    pub bias: Vec<Measured>,
 }
 
 /// Gradients of a convolution of a planar batch whose output has the gradient `dy`.
@@ -33,15 +34,16 @@ pub fn convolution(
     );
     let [kh, kw] = spec.kernel;
     let mut all = ConvGradients {
-        input: vec![0.0; x.len()],
-        weights: vec![0.0; weights.len()],
-        bias: vec![0.0; spec.out_channels],
+        input: vec![Measured::default(); x.len()],
+        weights: vec![Measured::default(); weights.len()],
+        bias: vec![Measured::default(); spec.out_channels],
     };
     for (i, &dy) in dy.iter().enumerate() {
         let (rest, ox) = (i / out.width, i % out.width);
         let (rest, oy) = (rest / out.height, rest % out.height);
         let (n, o) = (rest / out.channels, rest % out.channels);
-        all.bias[o] += f64::from(dy);
+        let dy = Measured::from(dy);
+        all.bias[o] += dy;
         for c in 0..ins {
             for (ky, kx) in (0..kh).flat_map(|y| (0..kw).map(move |x| (y, x))) {
                 let y = oy * spec.stride[0] + ky * spec.dilation[0];
@@ -52,8 +54,8 @@ pub fn convolution(
                     let plane = n * shape.channels + o / outs * ins + c;
                     let pixel = (plane * shape.height + y) * shape.width + x_at;
                     let weight = ((o * ins + c) * kh + ky) * kw + kx;
-                    all.weights[weight] += f64::from(dy) * f64::from(x[pixel]);
-                    all.input[pixel] += f64::from(dy) * f64::from(weights[weight]);
+                    all.weights[weight] += dy * Measured::from(x[pixel]);
+                    all.input[pixel] += dy * Measured::from(weights[weight]);
                 }
             }
         }
@@ -98,21 +100,35 @@ pub fn derivative(activation: Activation, x: f64) -> f64 {
     }
 }
 
+/// The largest of the terms that a derivative is the difference of, or that it has the rounding of: what its error is
+/// relative to, where the terms cancel (`y − y²` of a sigmoid that is nearly 1).
+fn derivative_terms(activation: Activation, x: f64) -> f64 {
+    let sigmoid = 1.0 / (1.0 + (-x).exp());
+    match activation {
+        Activation::None | Activation::Relu | Activation::Relu6 | Activation::Hardsigmoid => 0.0,
+        Activation::Hardswish => x.abs() / 3.0 + 0.5,
+        Activation::Sigmoid => sigmoid,
+        Activation::Silu => sigmoid * (1.0 + x.abs()),
+        Activation::Gelu => 1.0 + x.abs(),
+        Activation::Tanh => 1.0,
+    }
+}
+
 /// What a batch norm in training gives, and its gradients.
 #[derive(Clone, Debug)]
 pub struct BatchNormGradients {
     /// `activation(scale · (x − mean) / √(variance + ε) + shift)`.
-    pub output: Vec<f64>,
+    pub output: Vec<Measured>,
     /// Mean of each channel.
-    pub mean: Vec<f64>,
+    pub mean: Vec<Measured>,
     /// Biased variance of each channel.
-    pub variance: Vec<f64>,
+    pub variance: Vec<Measured>,
     /// Gradient of the input.
-    pub input: Vec<f64>,
+    pub input: Vec<Measured>,
     /// Gradient of the scale.
-    pub scale: Vec<f64>,
+    pub scale: Vec<Measured>,
     /// Gradient of the shift.
-    pub shift: Vec<f64>,
+    pub shift: Vec<Measured>,
 }
 
 /// Batch norm of a planar batch in training, with the non-linearity after it, and the gradients for
@@ -126,33 +142,51 @@ pub fn batch_norm(
     fixed: Option<[&[f64]; 2]>,
     dy: &[f64],
 ) -> BatchNormGradients {
-    let [scale, shift] = affine;
-    let zeros = || vec![0.0; shape.channels];
+    let (zeros, one_each) = (
+        vec![Measured::default(); x.len()],
+        vec![Measured::default(); shape.channels],
+    );
     let mut all = BatchNormGradients {
-        output: vec![0.0; x.len()],
-        mean: zeros(),
-        variance: zeros(),
-        input: vec![0.0; x.len()],
-        scale: zeros(),
-        shift: zeros(),
+        output: zeros.clone(),
+        mean: one_each.clone(),
+        variance: one_each.clone(),
+        input: zeros,
+        scale: one_each.clone(),
+        shift: one_each,
     };
-    let count = (shape.batch * shape.pixels()) as f64;
+    let count = Measured::new((shape.batch * shape.pixels()) as f64);
     for c in 0..shape.channels {
         let of_channel = |i: &usize| i / shape.pixels() % shape.channels == c;
         let pixels: Vec<usize> = (0..x.len()).filter(of_channel).collect();
-        let mean = |f: &dyn Fn(usize) -> f64| pixels.iter().map(|&i| f(i)).sum::<f64>() / count;
-        let centre = fixed.map_or_else(|| mean(&|i| x[i]), |[m, _]| m[c]);
-        let variance = fixed.map_or_else(|| mean(&|i| (x[i] - centre).powi(2)), |[_, v]| v[c]);
-        let inverse = 1.0 / (variance + f64::from(epsilon)).sqrt();
-        let hat = |i: usize| (x[i] - centre) * inverse;
-        let z = |i: usize| f64::from(scale[c]) * hat(i) + f64::from(shift[c]);
-        let dz = |i: usize| dy[i] * derivative(after, z(i));
+        let mean =
+            |f: &dyn Fn(usize) -> Measured| pixels.iter().map(|&i| f(i)).sum::<Measured>() / count;
+        let [given_mean, given_variance] =
+            [0, 1].map(|which| fixed.map(|f| Measured::new(f[which][c])));
+        let centre = given_mean.unwrap_or_else(|| mean(&|i| Measured::new(x[i])));
+        let variance = given_variance.unwrap_or_else(|| {
+            // About means that were found first: their rounding is taken out again.
+            mean(&|i| Measured::new((x[i] - centre.value).powi(2)))
+        });
+        let inverse = (variance + Measured::from(epsilon)).map(|v| 1.0 / v.sqrt());
+        let [scale, shift] = affine.map(|values| Measured::from(values[c]));
+        let hat = |i: usize| (Measured::new(x[i]) - centre) * inverse;
+        let z = |i: usize| scale * hat(i) + shift;
+        // Each term has the error of a non-linearity of its own.
+        let slope = |z: Measured| {
+            let terms = derivative_terms(after, z.value);
+            z.map(|z| derivative(after, z)).at_least(2.0 * terms)
+        };
+        let dz = |i: usize| Measured::new(dy[i]) * slope(z(i));
         let [of_shift, of_scale] = [mean(&dz), mean(&|i| dz(i) * hat(i))];
         for &i in &pixels {
-            all.output[i] = activation(after, z(i));
+            all.output[i] = z(i).map(|z| activation(after, z));
             let moved = of_shift + hat(i) * of_scale;
-            let moved = if fixed.is_some() { 0.0 } else { moved };
-            all.input[i] = f64::from(scale[c]) * inverse * (dz(i) - moved);
+            let moved = if fixed.is_some() {
+                Measured::default()
+            } else {
+                moved
+            };
+            all.input[i] = scale * inverse * (dz(i) - moved);
         }
         (all.mean[c], all.variance[c]) = (centre, variance);
         (all.scale[c], all.shift[c]) = (of_scale * count, of_shift * count);
@@ -164,11 +198,11 @@ pub fn batch_norm(
 #[derive(Clone, Debug)]
 pub struct NormGradients {
     /// As the input.
-    pub input: Vec<f64>,
+    pub input: Vec<Measured>,
     /// One a channel.
-    pub scale: Vec<f64>,
+    pub scale: Vec<Measured>,
     /// One a channel.
-    pub shift: Vec<f64>,
+    pub shift: Vec<Measured>,
 }
 
 /// Gradients of [`normalise`](super::normalise), whose output has the gradient `dy`: for each value `group`
@@ -181,28 +215,25 @@ pub fn normalise(
     scale: &[f32],
     dy: &[f32],
 ) -> NormGradients {
-    let groups = (0..x.len()).map(&group).max().map_or(0, |last| last + 1);
-    let mut members = vec![Vec::new(); groups];
-    (0..x.len()).for_each(|i| members[group(i)].push(i));
+    let standard = Standard::new(x, group, eps);
     let mut all = NormGradients {
-        input: vec![0.0; x.len()],
-        scale: vec![0.0; scale.len()],
-        shift: vec![0.0; scale.len()],
+        input: vec![Measured::default(); x.len()],
+        scale: vec![Measured::default(); scale.len()],
+        shift: vec![Measured::default(); scale.len()],
     };
-    for members in members {
-        let mean = |f: &dyn Fn(usize) -> f64| {
-            members.iter().map(|&i| f(i)).sum::<f64>() / members.len() as f64
-        };
-        let centre = mean(&|i| f64::from(x[i]));
-        let variance = mean(&|i| (f64::from(x[i]) - centre).powi(2));
-        let inverse = 1.0 / (variance + f64::from(eps)).sqrt();
-        let hat = |i: usize| (f64::from(x[i]) - centre) * inverse;
-        let g = |i: usize| f64::from(dy[i]) * f64::from(scale[channel(i)]);
+    for members in &standard.members {
+        let count = Measured::new(members.len() as f64);
+        let mean =
+            |f: &dyn Fn(usize) -> Measured| members.iter().map(|&i| f(i)).sum::<Measured>() / count;
+        let dy = |i: usize| Measured::from(dy[i]);
+        let hat = |i: usize| standard.value(i);
+        let g = |i: usize| dy(i) * Measured::from(scale[channel(i)]);
         let (along, across) = (mean(&g), mean(&|i| g(i) * hat(i)));
-        for &i in &members {
+        for &i in members {
+            let [_, inverse] = standard.values[i];
             all.input[i] = inverse * (g(i) - along - hat(i) * across);
-            all.scale[channel(i)] += f64::from(dy[i]) * hat(i);
-            all.shift[channel(i)] += f64::from(dy[i]);
+            all.scale[channel(i)] += dy(i) * hat(i);
+            all.shift[channel(i)] += dy(i);
         }
     }
     all
@@ -216,33 +247,35 @@ pub fn attention(
     scale: f64,
     over_all: bool,
     dy: &[f32],
-) -> [Vec<f64>; 3] {
+) -> [Vec<Measured>; 3] {
     let (from, to) = (queries.len() / channels, keys.len() / channels);
-    // Values of a picture's pixels that are one-hot give the weights back.
-    let one_hot: Vec<f32> = (0..to * to)
-        .map(|i| f32::from(u8::from(i / to == i % to)))
-        .collect();
-    let weights = super::attention([queries, keys, &one_hot], channels, scale, over_all);
-    let weight = |q: usize, k: usize| weights[k * from + q];
+    let weights = attention_weights([queries, keys], channels, scale, over_all);
+    let weight = |q: usize, k: usize| weights[q * to + k];
     let width = values.len() / to;
-    let blame = |q: usize, k: usize| -> f64 {
-        let of = |c: usize| f64::from(dy[c * from + q]) * f64::from(values[c * to + k]);
-        (0..width).map(of).sum()
-    };
-    let dot = |q: usize| -> f64 { (0..to).map(|k| weight(q, k) * blame(q, k)).sum() };
-    let dots: Vec<f64> = (0..from).map(dot).collect();
-    let total: f64 = dots.iter().sum();
-    let mut gradients = [queries, keys, values].map(|map| vec![0.0; map.len()]);
+    let of = |map: &[f32], at: usize| Measured::from(map[at]);
+    // The gradient of a weight.
+    let slope_of: Vec<Measured> = (0..from * to)
+        .map(|i| {
+            let (q, k) = (i / to, i % to);
+            (0..width)
+                .map(|c| of(dy, c * from + q) * of(values, c * to + k))
+                .sum()
+        })
+        .collect();
+    let dot = |q: usize| -> Measured { (0..to).map(|k| weight(q, k) * slope_of[q * to + k]).sum() };
+    let dots: Vec<Measured> = (0..from).map(dot).collect();
+    let total: Measured = dots.iter().copied().sum();
+    let mut gradients = [queries, keys, values].map(|map| vec![Measured::default(); map.len()]);
     for q in 0..from {
         let dot = if over_all { total } else { dots[q] };
         for k in 0..to {
-            let slope = weight(q, k) * (blame(q, k) - dot) * scale;
+            let slope = weight(q, k) * (slope_of[q * to + k] - dot) * Measured::new(scale);
             for c in 0..channels {
-                gradients[0][c * from + q] += slope * f64::from(keys[c * to + k]);
-                gradients[1][c * to + k] += slope * f64::from(queries[c * from + q]);
+                gradients[0][c * from + q] += slope * of(keys, c * to + k);
+                gradients[1][c * to + k] += slope * of(queries, c * from + q);
             }
             for c in 0..width {
-                gradients[2][c * to + k] += weight(q, k) * f64::from(dy[c * from + q]);
+                gradients[2][c * to + k] += weight(q, k) * of(dy, c * from + q);
             }
         }
     }
@@ -287,9 +320,12 @@ mod tests {
                         let mut maps = slices;
                         maps[which] = moved;
                         let y = crate::reference::attention(maps, depth, 0.7, over_all);
-                        y.iter().zip(&dy).map(|(y, &dy)| y * f64::from(dy)).sum()
+                        y.iter()
+                            .zip(&dy)
+                            .map(|(y, &dy)| y.value * f64::from(dy))
+                            .sum()
                     });
-                    let got = found[which][at];
+                    let got = found[which][at].value;
                     assert!((got - expected).abs() < 1e-5, "{got}, {expected}");
                 }
             }
@@ -304,26 +340,25 @@ mod tests {
             let affine = |i: usize| [scale[channel(i)], shift];
             let y = crate::reference::normalise(x, group, 1e-5, affine);
             let pairs = y.iter().zip(&dy);
-            pairs.map(|(&y, &dy)| f64::from(y) * f64::from(dy)).sum()
+            pairs.map(|(y, &dy)| y.value * f64::from(dy)).sum()
         };
         let found = normalise(&x, group, 1e-5, channel, &scale, &dy);
-        // What is compared with gives f32.
         let close = |got: f64, expected: f64| {
-            assert!((got - expected).abs() < 2e-3, "{got}, {expected}");
+            assert!((got - expected).abs() < 1e-4, "{got}, {expected}");
         };
         for at in 0..x.len() {
             close(
-                found.input[at],
+                found.input[at].value,
                 by_differences(&x, at, |x| sum(x, &scale, 0.0)),
             );
         }
         for at in 0..scale.len() {
             close(
-                found.scale[at],
+                found.scale[at].value,
                 by_differences(&scale, at, |scale| sum(&x, scale, 0.0)),
             );
         }
-        let all: f64 = found.shift.iter().sum();
+        let all: f64 = found.shift.iter().map(|s| s.value).sum();
         close(
             all,
             by_differences(&[0.0], 0, |shift| sum(&x, &scale, shift[0])),

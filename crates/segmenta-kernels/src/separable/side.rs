@@ -107,6 +107,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(segmenta_properties::cases(256))]
+
         #[test]
         fn products_are_what_the_kernels_do(
             from in [1_usize..12, 1_usize..12],

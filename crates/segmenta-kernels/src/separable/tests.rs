@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::buffer::Buffer;
 use crate::layout::{blocked, to_planar};
-use crate::reference;
+use crate::reference::{self, Measured, SHARE, assert_close};
 use crate::threads::Threads;
 
 fn values(len: usize, seed: u32) -> Vec<f32> {
@@ -39,21 +39,24 @@ fn run(
 }
 
 /// The gradient of `forward`, a function of one plane, by its response to each pixel.
-fn transposed(pixels: usize, dy: &[f32], forward: &dyn Fn(&[f32]) -> Vec<f32>) -> Vec<f64> {
-    let responses: Vec<Vec<f32>> = (0..pixels)
+fn transposed(
+    pixels: usize,
+    dy: &[f32],
+    forward: &dyn Fn(&[f32]) -> Vec<Measured>,
+) -> Vec<Measured> {
+    let responses: Vec<Vec<Measured>> = (0..pixels)
         .map(|pixel| {
             let mut one = vec![0.0; pixels];
             one[pixel] = 1.0;
             forward(&one)
         })
         .collect();
-    let of_plane = |dy: &[f32]| -> Vec<f64> {
-        let dot = |r: &Vec<f32>| {
-            let products = r
-                .iter()
+    let of_plane = |dy: &[f32]| -> Vec<Measured> {
+        let dot = |r: &Vec<Measured>| {
+            r.iter()
                 .zip(dy)
-                .map(|(&r, &dy)| f64::from(r) * f64::from(dy));
-            products.sum()
+                .map(|(&r, &dy)| r * Measured::from(dy))
+                .sum()
         };
         responses.iter().map(dot).collect()
     };
@@ -67,16 +70,13 @@ fn check(
     to: MapShape,
     threads: usize,
     kernel: impl Fn(Map<'_>, &mut MapMut<'_>) + Sync,
-    forward: impl Fn(&[f32]) -> Vec<f32>,
+    forward: impl Fn(&[f32]) -> Vec<Measured>,
 ) -> Result<(), TestCaseError> {
     let dy = values(to.batch * to.planar_len(), 1);
     let expected = transposed(from.pixels(), &dy, &forward);
     for isa in Isa::available() {
         let one = run(isa, 1, &dy, to, from, &kernel);
-        for (i, (&g, &e)) in one.iter().zip(&expected).enumerate() {
-            let close = (f64::from(g) - e).abs() <= 1e-5 * e.abs().max(1.0);
-            prop_assert!(close, "{isa}: value {i} is {g}, expected {e}");
-        }
+        assert_close(&isa.to_string(), &one, &expected, SHARE);
         let many = run(isa, threads, &dy, to, from, &kernel);
         prop_assert!(one == many, "{isa}: {threads} threads differ");
     }
@@ -88,7 +88,7 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(segmenta_properties::cases(48))]
 
     #[test]
     fn resizes(
@@ -101,7 +101,9 @@ proptest! {
             resize_bilinear_gradient(dy, dx, align_corners);
         };
         check(shape(from), shape(to), threads, kernel, forward)?;
-        let forward = |x: &[f32]| reference::resize_nearest(x, from, to);
+        let forward = |x: &[f32]| -> Vec<Measured> {
+            reference::resize_nearest(x, from, to).into_iter().map(Measured::from).collect()
+        };
         check(shape(from), shape(to), threads, resize_nearest_gradient, forward)?;
 
         let dy = values(batch * channels * to[0] * to[1], 1);
@@ -110,9 +112,7 @@ proptest! {
         for isa in Isa::available() {
             let mut dx = vec![f32::NAN; expected.len()];
             resize_bilinear_planar_gradient(isa, &dy, to, &mut dx, shape(from), align_corners);
-            for (&g, &e) in dx.iter().zip(&expected) {
-                prop_assert!((f64::from(g) - e).abs() <= 1e-5 * e.abs().max(1.0), "{isa}");
-            }
+            assert_close(&isa.to_string(), &dx, &expected, SHARE);
         }
     }
 

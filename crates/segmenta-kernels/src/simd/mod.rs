@@ -3,6 +3,23 @@
 //! Every method is `#[inline(always)]` so that it becomes one instruction inside the
 //! `#[target_feature]` function that [`crate::isa::Isa::run`] enters.
 
+/// Methods of an implementation of [`Simd`] that are a few instructions of its set each.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+macro_rules! instructions {
+    ($(
+        $(#[$doc:meta])*
+        fn $name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)? $body:block
+    )*) => {$(
+        $(#[$doc])*
+        #[inline(always)]
+        unsafe fn $name($($argument: $type),*) $(-> $result)? {
+            // SAFETY: the caller of a method of `Simd` vouches for the instruction set, and for a vector (or the
+            // one value that is broadcast) behind each pointer; an address that is prefetched may be any.
+            unsafe { $body }
+        }
+    )*};
+}
+
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -22,8 +39,8 @@ pub(crate) use portable::Portable;
 /// A vector of [`Simd::LANES`] values and what is done to it.
 ///
 /// # Safety
-/// All methods require that the processor has the instruction set of the implementing type; loads
-/// and stores that `LANES` values from the pointer on are readable or writable.
+/// All methods require that the processor has the instruction set of the implementing type; `load` and `store`
+/// that `LANES` values from the pointer on are readable or writable, at any alignment; `broadcast` that one is.
 pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// The vector.
     type V: Copy;
@@ -54,7 +71,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// One value in all lanes.
     #[inline(always)]
     unsafe fn broadcast(from: *const f32) -> Self::V {
-        Self::splat(*from)
+        // SAFETY: the caller vouches for the instruction set and for one value at `from`.
+        unsafe { Self::splat(*from) }
     }
 
     /// Asks for the cache line at an address, which need not be readable.
@@ -63,6 +81,7 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
 
     #[inline(always)]
     unsafe fn zero() -> Self::V {
-        Self::splat(0.0)
+        // SAFETY: the caller vouches for the instruction set.
+        unsafe { Self::splat(0.0) }
     }
 }

@@ -25,70 +25,58 @@ impl Simd for Neon {
     const REGISTERS: usize = 16;
     const LANES: usize = 2 * HALF;
 
-    #[inline(always)]
-    unsafe fn splat(x: f32) -> V {
-        [vdupq_n_f32(x); 2]
-    }
-    #[inline(always)]
-    unsafe fn load(from: *const f32) -> V {
-        [vld1q_f32(from), vld1q_f32(from.add(HALF))]
-    }
-    #[inline(always)]
-    unsafe fn store(to: *mut f32, v: V) {
-        vst1q_f32(to, v[0]);
-        vst1q_f32(to.add(HALF), v[1]);
-    }
-    #[inline(always)]
-    unsafe fn add(a: V, b: V) -> V {
-        [vaddq_f32(a[0], b[0]), vaddq_f32(a[1], b[1])]
-    }
-    #[inline(always)]
-    unsafe fn sub(a: V, b: V) -> V {
-        [vsubq_f32(a[0], b[0]), vsubq_f32(a[1], b[1])]
-    }
-    #[inline(always)]
-    unsafe fn mul(a: V, b: V) -> V {
-        [vmulq_f32(a[0], b[0]), vmulq_f32(a[1], b[1])]
-    }
-    #[inline(always)]
-    unsafe fn max(a: V, b: V) -> V {
-        [vmaxq_f32(a[0], b[0]), vmaxq_f32(a[1], b[1])]
-    }
-    #[inline(always)]
-    unsafe fn min(a: V, b: V) -> V {
-        [vminq_f32(a[0], b[0]), vminq_f32(a[1], b[1])]
-    }
-    #[inline(always)]
-    unsafe fn mul_add(a: V, b: V, c: V) -> V {
-        [vfmaq_f32(c[0], a[0], b[0]), vfmaq_f32(c[1], a[1], b[1])]
-    }
-    #[inline(always)]
-    unsafe fn div(a: V, b: V) -> V {
-        [vdivq_f32(a[0], b[0]), vdivq_f32(a[1], b[1])]
-    }
-    #[inline(always)]
-    unsafe fn sqrt(x: V) -> V {
-        x.map(|x| vsqrtq_f32(x))
-    }
-    #[inline(always)]
-    unsafe fn pow2(x: V) -> V {
-        x.map(|x| {
-            let exponent = vaddq_s32(vcvtnq_s32_f32(x), vdupq_n_s32(127));
-            vreinterpretq_f32_s32(vshlq_n_s32::<23>(exponent))
-        })
-    }
-    #[inline(always)]
-    unsafe fn select_larger(value: V, than: V, yes: V, no: V) -> V {
-        std::array::from_fn(|i| {
-            let larger = vcgtq_f32(value[i], than[i]);
-            let number = vceqq_f32(value[i], value[i]);
-            vbslq_f32(vornq_u32(larger, number), yes[i], no[i])
-        })
-    }
-    /// Volatile, so that values of two steps of a reduction are not loaded as a pair: the second
-    /// one's would wait in registers that the sums need.
-    #[inline(always)]
-    unsafe fn broadcast(from: *const f32) -> V {
-        Self::splat(from.read_volatile())
+    instructions! {
+        fn splat(x: f32) -> V {
+            [vdupq_n_f32(x); 2]
+        }
+        fn load(from: *const f32) -> V {
+            [vld1q_f32(from), vld1q_f32(from.add(HALF))]
+        }
+        fn store(to: *mut f32, v: V) {
+            vst1q_f32(to, v[0]);
+            vst1q_f32(to.add(HALF), v[1]);
+        }
+        fn add(a: V, b: V) -> V {
+            [vaddq_f32(a[0], b[0]), vaddq_f32(a[1], b[1])]
+        }
+        fn sub(a: V, b: V) -> V {
+            [vsubq_f32(a[0], b[0]), vsubq_f32(a[1], b[1])]
+        }
+        fn mul(a: V, b: V) -> V {
+            [vmulq_f32(a[0], b[0]), vmulq_f32(a[1], b[1])]
+        }
+        fn max(a: V, b: V) -> V {
+            [vmaxq_f32(a[0], b[0]), vmaxq_f32(a[1], b[1])]
+        }
+        fn min(a: V, b: V) -> V {
+            [vminq_f32(a[0], b[0]), vminq_f32(a[1], b[1])]
+        }
+        fn mul_add(a: V, b: V, c: V) -> V {
+            [vfmaq_f32(c[0], a[0], b[0]), vfmaq_f32(c[1], a[1], b[1])]
+        }
+        fn div(a: V, b: V) -> V {
+            [vdivq_f32(a[0], b[0]), vdivq_f32(a[1], b[1])]
+        }
+        fn sqrt(x: V) -> V {
+            x.map(|x| vsqrtq_f32(x))
+        }
+        fn pow2(x: V) -> V {
+            x.map(|x| {
+                let exponent = vaddq_s32(vcvtnq_s32_f32(x), vdupq_n_s32(127));
+                vreinterpretq_f32_s32(vshlq_n_s32::<23>(exponent))
+            })
+        }
+        fn select_larger(value: V, than: V, yes: V, no: V) -> V {
+            std::array::from_fn(|i| {
+                let larger = vcgtq_f32(value[i], than[i]);
+                let number = vceqq_f32(value[i], value[i]);
+                vbslq_f32(vornq_u32(larger, number), yes[i], no[i])
+            })
+        }
+        /// Volatile, so that values of two steps of a reduction are not loaded as a pair: the second
+        /// one's would wait in registers that the sums need.
+        fn broadcast(from: *const f32) -> V {
+            Self::splat(from.read_volatile())
+        }
     }
 }

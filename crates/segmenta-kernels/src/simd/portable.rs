@@ -34,11 +34,13 @@ impl Simd for Portable {
     }
     #[inline(always)]
     unsafe fn load(from: *const f32) -> V {
-        from.cast::<V>().read_unaligned()
+        // SAFETY: the caller vouches for a vector at `from`.
+        unsafe { from.cast::<V>().read_unaligned() }
     }
     #[inline(always)]
     unsafe fn store(to: *mut f32, v: V) {
-        to.cast::<V>().write_unaligned(v);
+        // SAFETY: the caller vouches for room for a vector at `to`.
+        unsafe { to.cast::<V>().write_unaligned(v) }
     }
     #[inline(always)]
     unsafe fn add(a: V, b: V) -> V {

@@ -5,7 +5,7 @@
 //! f64 in the pictures' order; where they were resized, each takes its share of what it made, rows first.
 
 use super::cubic;
-use crate::map::{Map, MapMut, MapShape, assert_same};
+use crate::map::{Map, MapMut, MapShape, assert_same, one_isa};
 use crate::shared::in_parallel;
 
 /// The gradients of the class token, `[channels]`, and the embeddings of positions, `[1 + rows · columns]
@@ -77,7 +77,8 @@ pub fn patches_gradient(dy: Map<'_>, dx: &mut MapMut<'_>) {
     let shape = dy.shape();
     let row = MapShape::new(shape.batch, shape.channels, 1, 1 + shape.pixels());
     assert_same(row, dx.shape());
-    let (blocks, lanes) = (dy.blocks(), dy.isa().lanes());
+    let lanes = one_isa([dy.isa(), dx.isa()]).lanes();
+    let blocks = dy.blocks();
     let (image_stride, plane) = (dx.image_stride(), dx.plane());
     let shared = dx.shared();
     in_parallel(shape.batch * blocks, |index| {

@@ -39,6 +39,14 @@ pub enum EngineError {
     /// A backward pass without a forward pass before it.
     #[error("a backward pass without a forward pass before it")]
     NoForward,
+    /// A parameter that the results depend on and that the backward pass found nothing for.
+    #[error(
+        "the backward pass has no gradient for `{parameter}`, which would not learn · report it: this should not happen"
+    )]
+    NoGradient {
+        /// The parameter.
+        parameter: String,
+    },
     /// Gradients that are not of the results' number or shapes.
     #[error("gradients of {got} where the results are {expected}")]
     Results {

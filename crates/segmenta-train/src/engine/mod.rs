@@ -21,7 +21,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
-use segmenta_graph::{Graph, Shape};
+use segmenta_graph::{Graph, Node, Op, Shape};
 use segmenta_kernels::{Isa, Threads};
 use segmenta_runtime::{Engine as Evaluator, EngineOptions as EvaluatorOptions};
 
@@ -117,6 +117,8 @@ pub type Gradient = (String, Tensor<1>);
 #[derive(Debug)]
 pub struct Engine {
     graph: Arc<Graph>,
+    /// The parameters that a backward pass must find a gradient for.
+    learned: Vec<usize>,
     parameters: Parameters,
     options: EngineOptions,
     executor: Executor,
@@ -139,7 +141,7 @@ impl Engine {
         mut parameters: Parameters,
         options: EngineOptions,
     ) -> Result<Self, EngineError> {
-        let wanted = if options.outputs.is_empty() {
+        let wanted: Vec<Node> = if options.outputs.is_empty() {
             graph.outputs().iter().map(|output| output.node).collect()
         } else {
             let found = options.outputs.iter().map(|name| graph.output(name));
@@ -150,11 +152,13 @@ impl Engine {
         let learns = |p: &segmenta_graph::Parameter| {
             p.is_trainable() && !options.parts.group(&p.name, p.shape.len(), 0.0).frozen
         };
+        let trains: Vec<bool> = graph.parameters().iter().map(learns).collect();
+        let learned = learned(&graph, &wanted, &trains);
         let setup = Setup {
             threads: options.threads,
             isa: options.isa,
             wanted,
-            trains: graph.parameters().iter().map(learns).collect(),
+            trains,
             drops: options.drops,
             recomputes: options.checkpointing,
             check: options.debug_numerics,
@@ -166,6 +170,7 @@ impl Engine {
             executor: Executor::new(options.device, &device, graph.clone(), setup)?,
             device,
             graph,
+            learned,
             parameters,
             options,
             steps: 0,
@@ -182,6 +187,12 @@ impl Engine {
     /// What it is made of now.
     pub fn parameters(&self) -> &Parameters {
         &self.parameters
+    }
+
+    /// Whether each value is looked at from now on, as [`EngineOptions::debug_numerics`] says.
+    pub fn set_debug_numerics(&mut self, debug_numerics: bool) {
+        self.options.debug_numerics = debug_numerics;
+        self.executor.set_check(debug_numerics);
     }
 
     /// The same, to be changed: loaded, averaged, restored.
@@ -308,6 +319,12 @@ impl Engine {
         self.results = None;
         let (executor, timings) = (&mut self.executor, &mut self.timings);
         let gradients = executor.backward(&self.parameters, gradients, timings)?;
+        // Each parameter or none: one without a gradient would keep its fresh values without a word.
+        let has_one = |at: &usize| gradients.iter().any(|(made, _)| made == at);
+        if let Some(&at) = self.learned.iter().find(|at| !has_one(at)) {
+            let parameter = self.parameters.entries()[at].name.clone();
+            return Err(EngineError::NoGradient { parameter });
+        }
         let named = |(at, gradient): (usize, Tensor<1>)| {
             (self.parameters.entries()[at].name.clone(), gradient)
         };
@@ -354,6 +371,33 @@ impl Engine {
     pub fn evaluator(&self, options: &EvaluatorOptions) -> Result<Evaluator, EngineError> {
         evaluator(&self.graph, &self.parameters, options)
     }
+}
+
+/// The parameters that learn and that the results depend on by their values; where a max pool found its maxima,
+/// which is all that an unpooling takes of it, has no slope.
+fn learned(graph: &Graph, wanted: &[Node], trains: &[bool]) -> Vec<usize> {
+    let mut reached = vec![false; graph.nodes().len()];
+    wanted.iter().for_each(|node| reached[node.index()] = true);
+    let mut found = vec![false; trains.len()];
+    for (at, data) in graph.nodes().iter().enumerate().rev() {
+        if !reached[at] {
+            continue;
+        }
+        let values = match data.op {
+            Op::MaxUnpool2d => &data.inputs[..1],
+            _ => &data.inputs[..],
+        };
+        values
+            .iter()
+            .for_each(|input| reached[input.index()] = true);
+        for parameter in &data.parameters {
+            found[parameter.index()] = trains[parameter.index()];
+        }
+    }
+    let found = found.into_iter().enumerate();
+    found
+        .filter_map(|(at, found)| found.then_some(at))
+        .collect()
 }
 
 /// A network in evaluation mode with these parameters.

@@ -2,11 +2,34 @@
 
 use std::path::Path;
 
-use segmenta_graph::Graph;
-use segmenta_weights::StateDict;
+use segmenta_graph::{Graph, Role};
+use segmenta_weights::{Expected, Search, StateDict};
+use segmenta_zoo::Architecture;
+use serde::{Deserialize, Serialize};
 
 use super::RunError;
 use crate::engine::Parameters;
+
+/// How entries of a file find their place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Matching {
+    /// By their names, behind whatever prefix.
+    #[default]
+    ByName,
+    /// By their order and shapes, whatever their names.
+    ByOrder,
+}
+
+impl Matching {
+    pub(super) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A file with less than this share of the wanted entries, one in so many, is another network's: what fits there
+/// fits by chance.
+const LEAST: usize = 10;
 
 /// What was taken from a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +40,12 @@ pub struct Taken {
     pub missing: Vec<String>,
     /// Entries that it has in another shape.
     pub misshapen: Vec<String>,
+    /// What stood before the names in the file.
+    pub prefix: String,
+    /// Other keys of the file that hold as much.
+    pub others: Vec<String>,
+    /// Entries of the file that were left out.
+    pub beside: usize,
     /// What became of the classes' own weights where the file's classes stand in another order, or are called
     /// otherwise.
     pub classes: Option<String>,
@@ -33,8 +62,28 @@ impl Taken {
                 names.len()
             ),
         };
+        let key = match self.prefix.trim_end_matches('.') {
+            "" => String::new(),
+            key => format!(" (`{key}`)"),
+        };
+        let others: Vec<&str> = self
+            .others
+            .iter()
+            .map(|other| other.trim_end_matches('.'))
+            .collect();
+        let others = match others[..] {
+            [] => String::new(),
+            _ => format!(
+                " · as much lies under {}: model.weights_key chooses",
+                others.join(", ")
+            ),
+        };
+        let beside = match self.beside {
+            0 => String::new(),
+            n => format!(" · {n} others in the file left out"),
+        };
         format!(
-            "{} entries from {}{}{}{}",
+            "{} entries from {}{key}{}{}{}{beside}{others}",
             self.taken,
             file.display(),
             begin(&self.misshapen, "have another shape there"),
@@ -46,50 +95,142 @@ impl Taken {
     }
 }
 
-/// Fills the entries under `prefix` from a file, whose names may have the prefix or not. Kernels for another number
-/// of input channels are made from those of three as segmentation_models_pytorch makes them: repeated, and scaled by
-/// 3 / channels; one channel takes the sum.
+/// Which entries are to be filled, and how they are looked for.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted<'a> {
+    /// The network's architecture, which knows earlier names.
+    pub(super) architecture: &'static Architecture,
+    /// Entries under this prefix alone.
+    pub(super) part: &'a str,
+    /// The key of the checkpoint.
+    pub(super) key: Option<&'a str>,
+    /// By names or by order.
+    pub(super) matching: Matching,
+}
+
+/// Fills the wanted entries from a file, whose names may stand behind any prefix; what it lacks or has in another
+/// shape stays as it is. Kernels for another number of input channels are made from those of three as
+/// segmentation_models_pytorch makes them: repeated, and scaled by 3 / channels; one channel takes the sum.
 ///
 /// # Errors
-/// A file that cannot be read, or from which nothing fits.
+/// A file that cannot be read, or of another network.
 pub(super) fn take(
     parameters: &mut Parameters,
     graph: &Graph,
     file: &Path,
-    prefix: &str,
+    wanted: &Wanted<'_>,
 ) -> Result<Taken, RunError> {
     let dict = StateDict::open(file)?;
-    let has_prefix = prefix.is_empty() || dict.names().any(|name| name.starts_with(prefix));
-    let mut found = Taken::default();
-    for (at, entry) in graph.parameters().iter().enumerate() {
-        let Some(rest) = entry.name.strip_prefix(prefix) else {
-            continue;
-        };
-        let name = if has_prefix { &*entry.name } else { rest };
-        let Some(info) = dict.get(name) else {
-            if entry.is_trainable() || !entry.shape.is_empty() {
-                found.missing.push(entry.name.clone());
+    let at: Vec<(usize, Expected)> = expected(graph, wanted);
+    let expected: Vec<Expected> = at.iter().map(|(_, expected)| expected.clone()).collect();
+    let search = Search::new()
+        .key(wanted.key.map(Into::into))
+        .by_order(wanted.matching == Matching::ByOrder);
+    let (here, mut found) = locate(&dict, &expected, &search)?;
+    for (at, expected) in at {
+        let name = expected.names().find(|name| here.get(name).is_some());
+        let own = &graph.parameters()[at];
+        let Some((name, info)) = name.and_then(|name| Some((name, here.get(name)?))) else {
+            if expected.required {
+                found.missing.push(own.name.clone());
             }
             continue;
         };
-        if info.shape == entry.shape {
-            parameters.set(at, dict.read_f32(name)?);
+        if info.shape == own.shape {
+            parameters.set(at, here.read_f32(name)?);
             found.taken += 1;
-        } else if let Some(values) = other_channels(&dict, name, &info.shape, &entry.shape)? {
+        } else if let Some(values) = other_channels(&here, name, &info.shape, &own.shape)? {
             parameters.set(at, values);
             found.taken += 1;
         } else {
-            found.misshapen.push(entry.name.clone());
+            found.misshapen.push(own.name.clone());
         }
     }
-    if found.taken == 0 {
+    let all = found.taken + found.missing.len() + found.misshapen.len();
+    if found.taken * LEAST < all || found.taken == 0 {
+        let problem = match found.taken {
+            0 => "nothing in it fits the network".into(),
+            some => format!("{some} of {all} entries in it fit the network, as if by chance"),
+        };
         return Err(RunError::Checkpoint {
-            problem: "nothing in it fits the network".into(),
+            problem,
             path: file.display().to_string(),
             remedy: "look at it with `segmenta weights`, and name the network that it is of (model.arch, model.encoder)",
         });
     }
+    found.beside = dict
+        .len()
+        .saturating_sub(found.taken + found.misshapen.len());
     Ok(found)
+}
+
+/// The entries to fill, under the names that they have in a file of that part, with their places in the graph.
+fn expected(graph: &Graph, wanted: &Wanted<'_>) -> Vec<(usize, Expected)> {
+    let entries = graph.parameters().iter().enumerate();
+    let entries = entries.filter_map(|(at, entry)| {
+        let name = entry.name.strip_prefix(wanted.part)?.to_string();
+        let expected = Expected {
+            former: wanted.architecture.former_name(&name),
+            name,
+            shape: entry.shape.clone(),
+            required: entry.role != Role::Counter,
+        };
+        Some((at, expected))
+    });
+    entries.collect()
+}
+
+/// The part of the file where most of the entries lie in their shapes.
+fn locate(
+    dict: &StateDict,
+    expected: &[Expected],
+    search: &Search,
+) -> Result<(StateDict, Taken), RunError> {
+    if search.by_order {
+        let found = dict.find(expected, search)?;
+        let prefix = found.taken.prefix;
+        return Ok((
+            found.weights,
+            Taken {
+                prefix,
+                ..Taken::default()
+            },
+        ));
+    }
+    dict.check_key(search)?;
+    let all = expected.iter().filter(|e| e.required).count();
+    let mut best: Option<(usize, StateDict, Taken)> = None;
+    for reading in dict.readings() {
+        // Another reading of the names is worth while where it finds more.
+        let found = best.as_ref().map_or(0, |(fitting, _, _)| *fitting);
+        if found == all {
+            break;
+        }
+        let names = expected.iter().flat_map(Expected::names);
+        let places = reading.places(names, search);
+        let enough = places.first().map_or(0, |place| place.names / 2);
+        for place in places.into_iter().filter(|place| place.names >= enough) {
+            let here = reading.under(&place.prefix);
+            let (fitting, _) = here.compare(expected);
+            match &mut best {
+                Some((most, _, _)) if fitting < *most || fitting <= found => {}
+                Some((most, _, taken)) if fitting == *most => {
+                    if !taken.others.contains(&place.prefix) && taken.prefix != place.prefix {
+                        taken.others.push(place.prefix);
+                    }
+                }
+                _ => {
+                    let taken = Taken {
+                        prefix: place.prefix,
+                        ..Taken::default()
+                    };
+                    best = Some((fitting, here, taken));
+                }
+            }
+        }
+    }
+    let nothing = || (StateDict::from_tensors([]), Taken::default());
+    Ok(best.map_or_else(nothing, |(_, here, taken)| (here, taken)))
 }
 
 /// A first kernel `[out, 3, h, w]` for another number of channels.
@@ -120,4 +261,124 @@ fn other_channels(
         }
     }
     Ok(Some(made))
+}
+
+#[cfg(test)]
+mod tests {
+    use segmenta_weights::{TensorView, save};
+    use segmenta_zoo::{Options, find};
+
+    use super::*;
+    use crate::engine::DeviceSpec;
+
+    /// A file of `graph`'s entries, renamed, each filled with the number of its place.
+    fn write(path: &Path, graph: &Graph, name: impl Fn(&str) -> Vec<String>) {
+        let entries: Vec<(String, &[usize], Vec<f32>)> = graph
+            .parameters()
+            .iter()
+            .enumerate()
+            .flat_map(|(at, p)| {
+                let values = vec![at as f32; p.len()];
+                name(&p.name)
+                    .into_iter()
+                    .map(move |name| (name, &p.shape[..], values.clone()))
+            })
+            .collect();
+        let views: Vec<TensorView<'_>> = entries
+            .iter()
+            .map(|(n, s, v)| (n.as_str(), *s, &v[..]))
+            .collect();
+        save(path, &views, &Default::default()).unwrap();
+    }
+
+    fn taken(
+        graph: &Graph,
+        path: &Path,
+        part: &str,
+        key: Option<&str>,
+        matching: Matching,
+    ) -> Result<Taken, RunError> {
+        let device = DeviceSpec::default().device().unwrap();
+        let mut parameters = Parameters::initial(graph, 0, &device);
+        let architecture = find("unet").unwrap();
+        let wanted = Wanted {
+            architecture,
+            part,
+            key,
+            matching,
+        };
+        take(&mut parameters, graph, path, &wanted)
+    }
+
+    #[test]
+    fn a_run_begins_with_a_network_behind_any_prefix() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w.safetensors");
+        let unet = find("unet").unwrap();
+        let resnet = segmenta_zoo::find_encoder("resnet18").unwrap();
+        let options = Options {
+            encoder: Some(resnet),
+            ..Options::new(2)
+        };
+        let graph = unet.build(&options).unwrap();
+        let all = graph.parameters().len();
+        let taken = |part, key, matching| taken(&graph, &path, part, key, matching);
+        let by_name = |key| taken("", key, Matching::ByName);
+
+        for prefix in ["", "module.", "state_dict.model.", "net._orig_mod."] {
+            write(&path, &graph, |name| vec![format!("{prefix}{name}")]);
+            let found = by_name(None).unwrap();
+            assert_eq!((found.taken, found.beside), (all, 0), "{prefix}");
+        }
+        // Beside averaged weights of as many names; the key chooses.
+        write(&path, &graph, |name| {
+            vec![format!("ema.{name}"), format!("model.{name}")]
+        });
+        let found = by_name(None).unwrap();
+        assert_eq!(
+            (&*found.prefix, &found.others[..]),
+            ("model.", &["ema.".to_string()][..])
+        );
+        assert!(
+            found.summary(&path).contains("under ema"),
+            "{}",
+            found.summary(&path)
+        );
+        assert_eq!(by_name(Some("ema")).unwrap().prefix, "ema.");
+        let error = by_name(Some("emma")).unwrap_err().to_string();
+        assert!(
+            error.contains("`emma`") && error.contains("`ema`, `model`"),
+            "{error}"
+        );
+        // An encoder of a whole network, and an encoder alone.
+        let of_encoder = graph
+            .parameters()
+            .iter()
+            .filter(|p| p.name.starts_with("encoder."));
+        let of_encoder = of_encoder.count();
+        let found = taken("encoder.", None, Matching::ByName).unwrap();
+        assert_eq!(
+            (found.taken, &*found.prefix),
+            (of_encoder, "model.encoder.")
+        );
+        write(&path, &graph, |name| {
+            vec![format!("backbone.{}", name.replace("encoder.", ""))]
+        });
+        let found = taken("encoder.", None, Matching::ByName).unwrap();
+        assert_eq!((found.taken, &*found.prefix), (of_encoder, "backbone."));
+        // An author's own names.
+        write(&path, &graph, |name| {
+            vec![format!(
+                "my.{}",
+                name.replace("encoder", "z").replace("decoder", "a")
+            )]
+        });
+        assert!(by_name(None).unwrap_err().to_string().contains("fit"));
+        let layers = graph
+            .parameters()
+            .iter()
+            .filter(|p| p.role != Role::Counter)
+            .count();
+        assert_eq!(taken("", None, Matching::ByOrder).unwrap().taken, layers);
+    }
 }

@@ -1,7 +1,7 @@
 //! `last.safetensors`: all that a run needs to go on as if it had not stopped.
 //!
 //! Parameters lie under their state-dict names, the optimiser's state under `optimizer/`, averaged weights under
-//! `ema/`; where the run is stands in the metadata as JSON. Written beside and renamed, so that it is whole or the
+//! `ema/`; where the run is stands in the metadata as TOML. Written beside and renamed, so that it is whole or the
 //! one before.
 
 use std::collections::BTreeMap;
@@ -55,11 +55,36 @@ impl Progress {
         Self::of(&StateDict::open(path)?, path)
     }
 
+    /// As it stands in a checkpoint: only what is read again to the bit is written over the one before. TOML, for
+    /// `serde_json` reads some numbers to their neighbour.
+    fn to_text(&self, path: &Path) -> Result<String, RunError> {
+        let wrong = |problem: String| RunError::Checkpoint {
+            problem,
+            path: path.display().to_string(),
+            remedy: "the one before is kept; report it: this should not happen",
+        };
+        let text = toml::to_string(self)
+            .map_err(|e| wrong(format!("a checkpoint cannot be written ({e})")))?;
+        match Self::parse(&text) {
+            Ok(read) if read == *self => Ok(text),
+            Ok(_) => Err(wrong("a checkpoint would be read otherwise".into())),
+            Err(e) => Err(wrong(format!("a checkpoint could not be read again ({e})"))),
+        }
+    }
+
+    /// JSON is what earlier versions wrote.
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.starts_with('{') {
+            return serde_json::from_str(text).map_err(|e| e.to_string());
+        }
+        toml::from_str(text).map_err(|e| e.message().to_string())
+    }
+
     fn of(dict: &StateDict, path: &Path) -> Result<Self, RunError> {
-        let json = dict.metadata().get(KEY);
-        let json = json.ok_or_else(|| wrong("no checkpoint of a run".into(), path))?;
+        let text = dict.metadata().get(KEY);
+        let text = text.ok_or_else(|| wrong("no checkpoint of a run".into(), path))?;
         let other = |e| wrong(format!("a checkpoint of another version ({e})"), path);
-        serde_json::from_str(json).map_err(other)
+        Self::parse(text).map_err(other)
     }
 }
 
@@ -67,8 +92,34 @@ fn wrong(problem: String, path: &Path) -> RunError {
     RunError::Checkpoint {
         problem,
         path: path.display().to_string(),
-        remedy: "begin anew with --overwrite",
+        remedy: "begin the run anew",
     }
+}
+
+/// Refuses to keep weights that are NaN or infinite, or an optimiser's state that is NaN: the checkpoint before is
+/// worth more. (A mean of squares may grow to infinity; what is divided by it becomes 0, as in PyTorch.)
+fn check_finite(
+    all: &[(String, Vec<usize>, Vec<f32>)],
+    progress: &Progress,
+) -> Result<(), RunError> {
+    let wrong = |name: &str, value: f32| match name.starts_with(OPTIMIZER) {
+        true => value.is_nan(),
+        false => !value.is_finite(),
+    };
+    let count = |(name, _, values): &(String, Vec<usize>, Vec<f32>)| {
+        values.iter().filter(|value| wrong(name, **value)).count()
+    };
+    let counts: Vec<usize> = all.iter().map(count).collect();
+    let Some(first) = counts.iter().position(|count| *count > 0) else {
+        return Ok(());
+    };
+    Err(RunError::NotFiniteWeights {
+        entry: all[first].0.clone(),
+        count: counts[first],
+        of: counts.iter().filter(|count| **count > 0).count(),
+        place: format!("after step {}", progress.steps),
+        remedy: "the checkpoint before is kept: begin the run anew with a lower optimizer.lr, or with train.clip.norm",
+    })
 }
 
 /// What is saved and restored.
@@ -101,9 +152,10 @@ impl Kept<'_> {
                 all.push((format!("{EMA}{name}"), vec![of.len()], of));
             }
         }
+        check_finite(&all, &progress)?;
         let views: Vec<_> = all.iter().map(|(n, s, v)| (&**n, &s[..], &v[..])).collect();
-        let json = serde_json::to_string(&progress).unwrap_or_default();
-        save(path, &views, &BTreeMap::from([(KEY.to_string(), json)]))?;
+        let text = progress.to_text(path)?;
+        save(path, &views, &BTreeMap::from([(KEY.to_string(), text)]))?;
         Ok(())
     }
 
@@ -142,5 +194,81 @@ impl Kept<'_> {
             schedule.load_state(state);
         }
         Ok(progress)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_read_again_is_not_written() {
+        let path = Path::new("last.safetensors");
+        let good = Progress {
+            loss: 0.1 + 0.2,
+            best: Some(1.0 / 3.0),
+            ..Progress::default()
+        };
+        assert_eq!(
+            Progress::parse(&good.to_text(path).unwrap()),
+            Ok(good.clone())
+        );
+        let old = serde_json::to_string(&good).unwrap();
+        assert_eq!(Progress::parse(&old).unwrap().epochs, 0);
+        // Numbers of all sizes, to the bit: of 1000 some would come back as their neighbours from JSON.
+        let mut bits = 0x9e37_79b9_7f4a_7c15_u64;
+        for n in 0..1000 {
+            bits = bits.wrapping_mul(0xd134_2543_de82_ef95).wrapping_add(n);
+            let share = (bits >> 11) as f64 / (1_u64 << 53) as f64;
+            let progress = Progress {
+                steps: bits >> 20,
+                loss: share * 10_f64.powi(n as i32 % 60 - 30),
+                seconds: [share * 1e3, share / 7.0],
+                best: Some(share),
+                plateau: Some(PlateauState {
+                    lr: share,
+                    best: Some(share / 3.0),
+                    bad: n,
+                    cooldown: 1,
+                }),
+                ..Progress::default()
+            };
+            progress.to_text(path).unwrap();
+        }
+        for bad in [
+            Progress {
+                loss: f64::NAN,
+                ..Progress::default()
+            },
+            Progress {
+                best: Some(f64::NAN),
+                ..Progress::default()
+            },
+        ] {
+            let error = bad.to_text(path).map(|_| ()).unwrap_err().to_string();
+            assert!(error.contains("last.safetensors"), "{error}");
+        }
+    }
+
+    #[test]
+    fn weights_that_are_no_numbers_are_not_kept() {
+        let entry = |name: &str, value: f32| (name.to_string(), vec![2], vec![1.0, value]);
+        let check = |all: &[_]| check_finite(all, &Progress::default()).map_err(|e| e.to_string());
+        check(&[
+            entry("a", 0.0),
+            entry("optimizer/a.exp_avg_sq", f32::INFINITY),
+        ])
+        .unwrap();
+        for bad in [
+            entry("b", f32::NAN),
+            entry("ema/b", f32::INFINITY),
+            entry("optimizer/b.exp_avg", f32::NAN),
+        ] {
+            let error = check(&[entry("a", 0.0), bad.clone()]).unwrap_err();
+            assert!(
+                error.contains(&format!("`{}` has 1 value", bad.0)),
+                "{error}"
+            );
+        }
     }
 }

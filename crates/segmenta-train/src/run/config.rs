@@ -7,7 +7,12 @@ use segmenta_data::augment::Augmentation;
 use segmenta_data::{Dataset, Kind, MaskRule, Open, Shares, Split};
 use serde::{Deserialize, Serialize};
 
+mod settings;
+
+pub(super) use self::settings::key_of;
+use self::settings::set;
 use super::RunError;
+use super::begin::Matching;
 use crate::loss::LossSpec;
 use crate::optim::{Adam, Algorithm, Clip, Parts};
 use crate::schedule::ScheduleSpec;
@@ -157,6 +162,12 @@ pub struct ModelConfig {
     /// A file that the whole network begins with; entries of other shapes begin fresh.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<PathBuf>,
+    /// The key of the checkpoints that holds the network, where several do: `ema_state_dict`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights_key: Option<String>,
+    /// How entries of these files find their place.
+    #[serde(skip_serializing_if = "Matching::is_default")]
+    pub names: Matching,
     /// A file that the encoder begins with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encoder_weights: Option<PathBuf>,
@@ -174,6 +185,8 @@ impl Default for ModelConfig {
             encoder: None,
             classes: None,
             weights: None,
+            weights_key: None,
+            names: Matching::ByName,
             encoder_weights: None,
             aux_weight: 0.0,
             settings: BTreeMap::new(),
@@ -336,6 +349,23 @@ impl ScoreName {
     }
 }
 
+/// A key of two configurations, and what each says. `Display` reads `train.epochs: 1 and 2`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Difference {
+    /// The key, with its section.
+    pub key: String,
+    /// The one's value, as TOML writes it.
+    pub was: String,
+    /// The other's.
+    pub now: String,
+}
+
+impl Difference {
+    /// What stands for the value of a key that is not there.
+    pub const NOTHING: &'static str = "nothing";
+}
+
 impl Config {
     /// Reads a configuration; `settings` are `key.key=value` pairs that go before what it says.
     ///
@@ -351,10 +381,11 @@ impl Config {
             .map_err(|e: toml::de::Error| wrong(message(&e)))?;
         for setting in settings {
             set(&mut table, setting).map_err(|problem| RunError::Config {
-                origin: format!("--set {setting}"),
+                origin: format!("the setting {setting}"),
                 problem,
             })?;
         }
+        settings::check_all_hold(&table, settings)?;
         if let Some(toml::Value::Table(optimizer)) = table.get_mut("optimizer") {
             let adam = || toml::Value::String("adam".into());
             optimizer.entry("name").or_insert_with(adam);
@@ -378,6 +409,14 @@ impl Config {
         })
     }
 
+    /// What another configuration says otherwise, key by key in the order of the file.
+    ///
+    /// # Errors
+    /// None that configurations which were read can give.
+    pub fn differences(&self, other: &Self) -> Result<Vec<Difference>, RunError> {
+        settings::differences(&self.to_toml()?, &other.to_toml()?)
+    }
+
     fn check(&self) -> Result<(), RunError> {
         let wrong = |key: &str, problem: &str| {
             Err(RunError::Config {
@@ -394,8 +433,13 @@ impl Config {
         if epochs == 0 || batch == 0 || accumulate == 0 {
             return wrong("train", "epochs, batch and accumulate are 1 or more");
         }
-        if self.input.size.is_some_and(|size| size.contains(&0)) {
-            return wrong("input.size", "width and height are 1 or more");
+        if let Some([width, height]) = self.input.size
+            && let Err(error) = segmenta_image::Size::for_network(width, height)
+        {
+            return wrong(
+                "input.size",
+                &format!("{}; {}", error.what(), error.remedy()),
+            );
         }
         if self.input.std.contains(&0.0) {
             return wrong("input.std", "nothing can be divided by 0");
@@ -423,44 +467,6 @@ fn pattern_of_masks(table: &mut toml::Table) -> Result<(), String> {
             "masks and mask_files both say where masks lie: masks is for what their values mean"
                 .into(),
         ),
-    }
-}
-
-/// Sets `a.b.c=value`; a value that is no TOML is a text.
-fn set(table: &mut toml::Table, setting: &str) -> Result<(), String> {
-    let (path, value) = setting
-        .split_once('=')
-        .ok_or("give key=value, such as train.epochs=20")?;
-    let parsed = format!("value = {value}").parse::<toml::Table>();
-    let value = match parsed {
-        Ok(mut parsed) => parsed.remove("value").unwrap_or_default_text(value),
-        Err(_) => toml::Value::String(value.into()),
-    };
-    let mut keys: Vec<&str> = path.trim().split('.').collect();
-    let Some(last) = keys.pop().filter(|key| !key.is_empty()) else {
-        return Err("a key is missing before =".into());
-    };
-    let mut table = table;
-    for key in keys {
-        let inner = table
-            .entry(key)
-            .or_insert_with(|| toml::Value::Table(toml::Table::new()));
-        table = inner
-            .as_table_mut()
-            .ok_or_else(|| format!("`{key}` is a value, not a section"))?;
-    }
-    table.insert(last.into(), value);
-    Ok(())
-}
-
-/// A value, or the text that it was read from.
-trait OrText {
-    fn unwrap_or_default_text(self, text: &str) -> toml::Value;
-}
-
-impl OrText for Option<toml::Value> {
-    fn unwrap_or_default_text(self, text: &str) -> toml::Value {
-        self.unwrap_or_else(|| toml::Value::String(text.into()))
     }
 }
 

@@ -1,11 +1,11 @@
 //! A network measured: what it says of every validation picture against the truth.
 
-use rayon::prelude::*;
 use segmenta_data::{Batch, Loader};
 use segmenta_graph::Shape;
 use segmenta_image::VOID;
 use segmenta_metrics::{Confusion, Metric, Score};
-use segmenta_runtime::Engine as Evaluator;
+use segmenta_runtime::{Engine as Evaluator, Logits, Tensor};
+use segmenta_zoo::Answer;
 
 use super::RunError;
 use super::config::ScoreName;
@@ -43,31 +43,35 @@ impl Measured {
     }
 }
 
-/// The ids that a network's logits say, picture by picture: the class of the largest logit, or for one channel
-/// whether it is above 0. A NaN is class 0.
-pub fn predictions(logits: &[f32], shape: Shape) -> Vec<u8> {
-    let pixels = shape.pixels();
-    let mut ids = vec![0; shape.batch * pixels];
-    let pictures = ids
-        .par_chunks_mut(pixels)
-        .zip(logits.par_chunks(shape.channels * pixels));
-    pictures.for_each(|(ids, logits)| {
-        if shape.channels == 1 {
-            for (id, &logit) in ids.iter_mut().zip(logits) {
-                *id = u8::from(logit > 0.0);
-            }
-            return;
-        }
-        let mut best = logits[..pixels].to_vec();
-        for (class, plane) in logits.chunks_exact(pixels).enumerate().skip(1) {
-            for ((id, best), &logit) in ids.iter_mut().zip(&mut best).zip(plane) {
-                if logit > *best {
-                    (*id, *best) = (class as u8, logit);
-                }
-            }
-        }
-    });
-    ids
+/// The ids that a network's result says of pictures of `height`×`width`, one after the other, as the
+/// network's [`Answer`] has it: the class of the largest value, or for one class whether it is likely. A NaN is class
+/// 0.
+///
+/// # Errors
+/// A result that is no map.
+pub fn predictions(
+    network: &Evaluator,
+    result: &Tensor,
+    size: [usize; 2],
+) -> Result<Vec<u8>, RunError> {
+    let answer = Answer::of_main(network.graph());
+    let Some(answer) = answer.per_pixel() else {
+        return Err(RunError::Config {
+            origin: "model.arch".into(),
+            problem: "the network's result is no map".into(),
+        });
+    };
+    let shape = result.shape;
+    let mut ids = Vec::with_capacity(shape.batch * size[0] * size[1]);
+    for values in result.data.chunks_exact(shape.channels * shape.pixels()) {
+        let map = [shape.height, shape.width];
+        let logits = Logits {
+            threshold: answer.threshold_value(),
+            ..Logits::whole(values, shape.channels, map)
+        };
+        ids.extend(network.labels(logits, size));
+    }
+    Ok(ids)
 }
 
 /// The truth of a batch for a network with `classes` channels of logits; one channel tells the last of the data's
@@ -119,8 +123,15 @@ pub fn measure(
         let batch = batch?;
         let shape = Shape::new(batch.len(), 3, batch.height, batch.width);
         let result = evaluator.forward(&batch.pictures, shape)?.remove(0);
+        if let Some(&value) = result.data.iter().find(|value| !value.is_finite()) {
+            return Err(RunError::Logits {
+                value,
+                pictures: batch.items.clone(),
+            });
+        }
         let truth = truth(&batch, classes, of_data);
-        confusion.add(&truth, &predictions(&result.data, result.shape))?;
+        let ids = predictions(evaluator, &result, [batch.height, batch.width])?;
+        confusion.add(&truth, &ids)?;
         let target = target(truth, &batch, classes, &Device::flex())?;
         if let Some(value) = loss(&result.data, result.shape, &target)? {
             *sum.get_or_insert(0.0) += value * batch.len() as f64;

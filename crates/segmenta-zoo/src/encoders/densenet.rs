@@ -2,12 +2,11 @@
 
 use segmenta_graph::{Builder, Conv2d, InitRule, Node, Pool2d, Scope};
 
-use super::{Encoder, Family, Features, Site};
+use super::{Encoder, Family, Features, Site, Traits};
 
 pub(crate) static FAMILY: Family = Family {
     name: "DenseNet (Huang et al. 2016)",
     entry: "features.conv0.weight",
-    dilates: false,
     encoders: &[
         Encoder::new("densenet121", |g, site| {
             encode(g, site, 64, 32, [6, 12, 24, 16])
@@ -22,7 +21,11 @@ pub(crate) static FAMILY: Family = Family {
             encode(g, site, 96, 48, [6, 12, 36, 24])
         }),
     ],
-    ..Family::PLAIN
+    traits: Traits {
+        dilates: false,
+        former,
+        ..Traits::PLAIN
+    },
 };
 
 fn encode(
@@ -69,4 +72,15 @@ fn layer_of(g: &mut Builder, name: &Scope, x: Node, growth: usize) -> Node {
     let y = g.batch_norm(y, &(name / "norm2"));
     let y = g.relu(y);
     g.conv(y, &(name / "conv2"), Conv2d::square(3, growth))
+}
+
+/// torchvision's names before modules' could have no dots: `denselayer1.norm.1.weight` for
+/// `denselayer1.norm1.weight`. Its published files still have them.
+fn former(entry: &str) -> Option<String> {
+    let (layer, leaf) = entry.rsplit_once('.')?;
+    let (block, part) = layer.rsplit_once('.')?;
+    let number = block.rsplit('.').next()?.strip_prefix("denselayer")?;
+    let kind = part.strip_suffix(['1', '2'])?;
+    let is_old = number.bytes().all(|b| b.is_ascii_digit()) && matches!(kind, "norm" | "conv");
+    is_old.then(|| format!("{block}.{kind}.{}.{leaf}", &part[kind.len()..]))
 }

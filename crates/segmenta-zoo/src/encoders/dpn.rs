@@ -3,7 +3,7 @@
 
 use segmenta_graph::{BatchNorm, Builder, Conv2d, Node, Pool2d, Scope};
 
-use super::{Encoder, Family, Features, Site};
+use super::{Encoder, Family, Features, Site, Traits};
 
 pub(crate) static FAMILY: Family = Family {
     name: "DPN (Chen et al. 2017)",
@@ -25,7 +25,7 @@ pub(crate) static FAMILY: Family = Family {
         Encoder::new("dpn107", |g, site| encode(g, site, &DPN107)),
         Encoder::new("dpn131", |g, site| encode(g, site, &DPN131)),
     ],
-    ..Family::PLAIN
+    traits: Traits::PLAIN,
 };
 
 /// One of the family.

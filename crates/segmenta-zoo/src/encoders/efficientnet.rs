@@ -5,7 +5,7 @@
 use segmenta_graph::{Activation, BatchNorm, Builder, Conv2d, Node, Scope};
 
 use super::mobilenet_v2::divisible_by_8;
-use super::{Encoder, Family, Features, Site};
+use super::{Encoder, Family, Features, Site, Traits};
 use crate::gate::Gate;
 
 pub(crate) static FAMILY: Family = Family {
@@ -37,7 +37,7 @@ pub(crate) static FAMILY: Family = Family {
             encode(g, site, 2.0, 3.1, 600, [10, 17, 37, 54])
         }),
     ],
-    ..Family::PLAIN
+    traits: Traits::PLAIN,
 };
 
 /// TensorFlow's, its decay of 0.99 as a momentum.

@@ -4,14 +4,16 @@
 use segmenta_graph::{Builder, Conv2d, Node, Scope};
 
 use super::inception_v4::{Inception, Layer, with_norms};
-use super::{Encoder, Family, Features, Site};
+use super::{Encoder, Family, Features, Site, Traits};
 
 pub(crate) static FAMILY: Family = Family {
     name: "Inception-ResNet-v2 (Szegedy et al. 2016)",
     entry: "conv2d_1a.conv.weight",
-    dilates: false,
     encoders: &[Encoder::new("inceptionresnetv2", encode)],
-    ..Family::PLAIN
+    traits: Traits {
+        dilates: false,
+        ..Traits::PLAIN
+    },
 };
 
 /// Branches whose result is added to what they read: [`Layer`]s of each branch, and the share of them

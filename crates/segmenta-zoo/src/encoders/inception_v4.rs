@@ -3,14 +3,16 @@
 
 use segmenta_graph::{BatchNorm, Builder, Conv2d, Node, Pool2d, Scope};
 
-use super::{Encoder, Family, Features, Site};
+use super::{Encoder, Family, Features, Site, Traits};
 
 pub(crate) static FAMILY: Family = Family {
     name: "Inception-v4 (Szegedy et al. 2016)",
     entry: "features.0.conv.weight",
-    dilates: false,
     encoders: &[Encoder::new("inceptionv4", encode)],
-    ..Family::PLAIN
+    traits: Traits {
+        dilates: false,
+        ..Traits::PLAIN
+    },
 };
 
 const BATCH_NORM: BatchNorm = BatchNorm {

@@ -4,7 +4,7 @@
 
 use segmenta_graph::{Activation, Builder, Conv2d, InitRule, Node, Scope};
 
-use super::{Encoder, Family, Features, Site};
+use super::{Encoder, Family, Features, Site, Traits};
 
 pub(crate) static FAMILY: Family = Family {
     name: "Mix Transformer (Xie et al. 2021)",
@@ -17,7 +17,7 @@ pub(crate) static FAMILY: Family = Family {
         Encoder::new("mit_b4", |g, site| encode(g, site, 64, [3, 8, 27, 3])),
         Encoder::new("mit_b5", |g, site| encode(g, site, 64, [3, 6, 40, 3])),
     ],
-    ..Family::PLAIN
+    traits: Traits::PLAIN,
 };
 
 /// Heads of each stage; a head has as many channels as the first stage.

@@ -2,13 +2,13 @@
 
 use segmenta_graph::{Activation, Builder, Conv2d, InitRule, Node, Scope};
 
-use super::{Encoder, Family, Features, Site};
+use super::{Encoder, Family, Features, Site, Traits};
 
 pub(crate) static FAMILY: Family = Family {
     name: "MobileNetV2 (Sandler et al. 2018)",
     entry: "features.0.0.weight",
     encoders: &[Encoder::new("mobilenet_v2", encode)],
-    ..Family::PLAIN
+    traits: Traits::PLAIN,
 };
 
 /// Expansion, channels, blocks, stride of each stage: table 2 of the paper.

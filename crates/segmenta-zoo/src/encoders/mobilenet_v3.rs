@@ -4,7 +4,7 @@
 use segmenta_graph::{Activation, BatchNorm, Builder, Conv2d, InitRule, Node, Scope};
 
 use super::mobilenet_v2::divisible_by_8;
-use super::{Encoder, Family, Features, OutputStride, Site};
+use super::{Encoder, Family, Features, OutputStride, Site, Traits};
 use crate::gate::Gate;
 use Activation::{Hardswish, Relu};
 
@@ -12,7 +12,7 @@ pub(crate) static FAMILY: Family = Family {
     name: "MobileNetV3 of torchvision (Howard et al. 2019)",
     entry: "features.0.0.weight",
     encoders: &[Encoder::new("mobilenet_v3_large", encode)],
-    ..Family::PLAIN
+    traits: Traits::PLAIN,
 };
 
 /// What torchvision gives MobileNetV3's batch norms (the heads keep PyTorch's).

@@ -3,7 +3,7 @@
 
 use segmenta_graph::{Builder, Conv2d, Node, Scope};
 
-use super::{Encoder, Family, Features, Site};
+use super::{Encoder, Family, Features, Site, Traits};
 use crate::gate::Gate;
 
 pub(crate) static FAMILY: Family = Family {
@@ -26,7 +26,7 @@ pub(crate) static FAMILY: Family = Family {
             encode(g, site, [192, 448, 896, 2048], 1, true)
         }),
     ],
-    ..Family::PLAIN
+    traits: Traits::PLAIN,
 };
 
 /// Blocks of each stage.

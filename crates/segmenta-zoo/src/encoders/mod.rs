@@ -20,6 +20,7 @@ mod xception;
 use segmenta_graph::{Builder, Conv2d, Graph, Node, Parameter, Pool2d, Role, Scope, Shape};
 
 use crate::registry::{ZooError, nearest};
+use crate::smp::ShapeOf;
 
 /// All families, in the order in which they are listed to people.
 static FAMILIES: [&Family; 16] = [
@@ -48,24 +49,43 @@ pub struct Family {
     pub name: &'static str,
     /// An entry that the state dicts of all its encoders have, by which others are told apart quickly.
     pub(crate) entry: &'static str,
-    /// Whether strides can be turned into dilations, for an output stride of 8 or 16. Where pools halve
-    /// the map they cannot.
-    pub dilates: bool,
-    /// Whether the last map comes from a pool, so that SMP's U-Nets convolve it before they use it.
-    pub(crate) ends_in_pool: bool,
+    /// In what it differs from most families.
+    pub(crate) traits: Traits,
     /// Its encoders, from small to large.
     pub encoders: &'static [Encoder],
 }
 
-impl Family {
-    /// What most families are.
+/// In what a family may differ from most. Names, entry and encoders have no default: a row that forgets one does
+/// not compile.
+#[derive(Debug)]
+pub(crate) struct Traits {
+    /// Whether strides can be turned into dilations. Where pools halve the map they cannot.
+    pub(crate) dilates: bool,
+    /// Whether the last map comes from a pool, so that SMP's U-Nets convolve it before they use it.
+    pub(crate) ends_in_pool: bool,
+    /// The name that an entry had in earlier versions of its library.
+    pub(crate) former: fn(&str) -> Option<String>,
+}
+
+impl Traits {
+    /// Of most families.
     pub(crate) const PLAIN: Self = Self {
-        name: "",
-        entry: "",
         dilates: true,
         ends_in_pool: false,
-        encoders: &[],
+        former: |_| None,
     };
+}
+
+impl Family {
+    /// An entry that the state dicts of all its encoders have.
+    pub fn entry(&self) -> &'static str {
+        self.entry
+    }
+
+    /// Whether strides can be turned into dilations, for an output stride of 8 or 16.
+    pub fn dilates(&self) -> bool {
+        self.traits.dilates
+    }
 }
 
 /// One row of a family: an encoder under its name.
@@ -264,35 +284,67 @@ pub fn find_encoder(name: &str) -> Result<&'static Encoder, ZooError> {
 }
 
 /// The encoder whose entries a state dict has under `name`, whatever the channels of its input.
-pub(crate) fn recognise(
-    name: &Scope,
-    shape_of: &dyn Fn(&str) -> Option<Vec<usize>>,
-) -> Option<&'static Encoder> {
-    let is_there = |parameter: &Parameter, on_input: bool| match shape_of(&parameter.name) {
+pub(crate) fn recognise(name: &Scope, shape_of: ShapeOf<'_>) -> Option<&'static Encoder> {
+    let whole = compared(name, shape_of).filter(|c| c.fitting == c.entries);
+    // A shallower encoder's entries may all be there too.
+    whole.max_by_key(|c| c.entries).map(|c| c.encoder)
+}
+
+/// The encoder most of whose entries are there, where no encoder has all of its.
+pub(crate) fn nearest_encoder(name: &Scope, shape_of: ShapeOf<'_>) -> Option<&'static Encoder> {
+    let likely = compared(name, shape_of).filter(|c| 2 * c.fitting > c.entries);
+    // Of two that agree in as many entries, the one that lacks fewer.
+    likely
+        .max_by_key(|c| (c.fitting, std::cmp::Reverse(c.entries)))
+        .map(|c| c.encoder)
+}
+
+/// How many entries of an encoder a state dict has.
+struct Compared {
+    encoder: &'static Encoder,
+    entries: usize,
+    fitting: usize,
+}
+
+/// Those encoders whose family's entry is there.
+fn compared<'a>(name: &'a Scope, shape_of: ShapeOf<'a>) -> impl Iterator<Item = Compared> + 'a {
+    let is_there = move |parameter: &Parameter, on_input: bool| match shape_of(&parameter.name) {
         Some(shape) if on_input => shape.first() == parameter.shape.first(),
         Some(shape) => shape == parameter.shape,
         // What inference never reads, old files lack.
         None => parameter.role == Role::Counter,
     };
-    let entries = |encoder: &'static Encoder| {
-        let (graph, _) = encoder.alone(name, 3).ok()?;
-        let on_input = graph.input_parameters();
-        let fits = graph
-            .parameters()
-            .iter()
-            .all(|p| is_there(p, on_input.contains(&p.name)));
-        fits.then_some((graph.parameters().len(), encoder))
-    };
-    // A shallower encoder's entries may all be there too.
     let likely = FAMILIES
         .iter()
-        .filter(|f| shape_of(&(name / f.entry).to_string()).is_some());
-    let fitting = likely
+        .filter(move |f| shape_of(&(name / f.entry).to_string()).is_some());
+    let compare = move |encoder: &'static Encoder| {
+        let (graph, _) = encoder.alone(name, 3).ok()?;
+        let on_input = graph.input_parameters();
+        let fitting = graph
+            .parameters()
+            .iter()
+            .filter(|p| is_there(p, on_input.contains(&p.name)));
+        Some(Compared {
+            encoder,
+            fitting: fitting.count(),
+            entries: graph.parameters().len(),
+        })
+    };
+    likely
         .flat_map(|family| family.encoders)
-        .filter_map(entries);
-    fitting
-        .max_by_key(|(len, _)| *len)
-        .map(|(_, encoder)| encoder)
+        .filter_map(compare)
+}
+
+/// The encoder that a state dict is of, and of nothing else: its names stand by themselves.
+pub fn encoder_of(shape_of: &dyn Fn(&str) -> Option<Vec<usize>>) -> Option<&'static Encoder> {
+    recognise(&Scope::root(), shape_of)
+}
+
+/// The name that an encoder's entry had in earlier versions of its library.
+pub(crate) fn former_name(entry: &str) -> Option<String> {
+    FAMILIES
+        .iter()
+        .find_map(|family| (family.traits.former)(entry))
 }
 
 #[cfg(test)]

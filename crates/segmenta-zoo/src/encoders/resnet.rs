@@ -4,7 +4,7 @@
 
 use segmenta_graph::{Builder, Conv2d, InitRule, Node, Pool2d, Scope};
 
-use crate::encoders::{Encoder, Family, Features, OutputStride, Site};
+use crate::encoders::{Encoder, Family, Features, OutputStride, Site, Traits};
 use crate::gate::Gate;
 
 pub(crate) static FAMILY: Family = Family {
@@ -35,7 +35,7 @@ pub(crate) static FAMILY: Family = Family {
             encode(g, site, RESNET101.next(48))
         }),
     ],
-    ..Family::PLAIN
+    traits: Traits::PLAIN,
 };
 
 /// What a layer is made of.

@@ -4,7 +4,7 @@
 use segmenta_graph::{Builder, Conv2d, Node, Pool2d, Scope};
 
 use super::resnet::Residual;
-use super::{Encoder, Family, Features, Site};
+use super::{Encoder, Family, Features, Site, Traits};
 
 pub(crate) static FAMILY: Family = Family {
     name: "SENet, SE-ResNet, SE-ResNeXt (Hu et al. 2018)",
@@ -29,7 +29,7 @@ pub(crate) static FAMILY: Family = Family {
             encode(g, site, Block::Wide, [3, 8, 36, 3])
         }),
     ],
-    ..Family::PLAIN
+    traits: Traits::PLAIN,
 };
 
 /// What the layers are made of.

@@ -5,7 +5,7 @@ use segmenta_graph::{Builder, Conv2d, InitRule, Node, Scope};
 
 use super::mobilenet_v2::divisible_by_8;
 use super::resnet::{join, stem};
-use super::{Encoder, Family, Features, Site};
+use super::{Encoder, Family, Features, Site, Traits};
 
 pub(crate) static FAMILY: Family = Family {
     name: "SK-ResNet, SK-ResNeXt (Li et al. 2019)",
@@ -21,7 +21,7 @@ pub(crate) static FAMILY: Family = Family {
             encode(g, site, true, [3, 4, 6, 3])
         }),
     ],
-    ..Family::PLAIN
+    traits: Traits::PLAIN,
 };
 
 fn encode(g: &mut Builder, site: &Site<'_>, next: bool, counts: [usize; 4]) -> Features {

@@ -57,6 +57,34 @@ fn an_encoder_is_known_by_its_entries() {
 }
 
 #[test]
+fn an_encoder_with_a_strange_entry_is_still_the_nearest() {
+    let name = Scope::root();
+    let resnet = find_encoder("resnet34").unwrap();
+    let entries = resnet.parameters(&name, 3).unwrap();
+    let shape_of = |entry: &str| {
+        let found = entries.iter().find(|p| p.name == entry);
+        let shape = found.map(|p| p.shape.clone());
+        shape.filter(|_| entry != "layer4.2.bn2.weight")
+    };
+    assert_eq!(recognise(&name, &shape_of), None);
+    assert_eq!(nearest_encoder(&name, &shape_of), Some(resnet));
+}
+
+#[test]
+fn densenets_first_names_are_known() {
+    let old = "encoder.features.denseblock1.denselayer12.norm.2.running_mean";
+    let new = "encoder.features.denseblock1.denselayer12.norm2.running_mean";
+    assert_eq!(former_name(new).as_deref(), Some(old));
+    for other in [
+        "features.norm5.weight",
+        "features.transition1.conv.weight",
+        "denselayerx.norm1.w",
+    ] {
+        assert_eq!(former_name(other), None);
+    }
+}
+
+#[test]
 fn names_are_given_once_and_families_are_not_empty() {
     let names: Vec<&str> = encoders().map(|e| e.name).collect();
     let once: std::collections::HashSet<_> = names.iter().collect();

@@ -5,7 +5,7 @@ use segmenta_graph::{Activation, Builder, Conv2d, InitRule, Node, Scope};
 
 use super::efficientnet::STAGES;
 use super::mobilenet_v2::divisible_by_8;
-use super::{Encoder, Family, Features, Site};
+use super::{Encoder, Family, Features, Site, Traits};
 use crate::gate::Gate;
 
 pub(crate) static FAMILY: Family = Family {
@@ -58,7 +58,7 @@ pub(crate) static FAMILY: Family = Family {
             encode(g, site, 1.4, 1.8, true)
         }),
     ],
-    ..Family::PLAIN
+    traits: Traits::PLAIN,
 };
 
 /// Share of the last block's maps that training drops; earlier blocks less, in proportion.

@@ -3,13 +3,16 @@
 
 use segmenta_graph::{Builder, Conv2d, InitRule, Pool2d};
 
-use super::{Encoder, Family, Features, Site};
+use super::{Encoder, Family, Features, Site, Traits};
 
 pub(crate) static FAMILY: Family = Family {
     name: "VGG (Simonyan and Zisserman 2014)",
     entry: "features.0.weight",
-    dilates: false,
-    ends_in_pool: true,
+    traits: Traits {
+        dilates: false,
+        ends_in_pool: true,
+        ..Traits::PLAIN
+    },
     encoders: &[
         Encoder::new("vgg11", |g, site| encode(g, site, [1, 1, 2, 2, 2], false)),
         Encoder::new("vgg11_bn", |g, site| encode(g, site, [1, 1, 2, 2, 2], true)),

@@ -3,13 +3,12 @@
 
 use segmenta_graph::{Activation, Builder, Conv2d, InitRule, Node, Pool2d, Scope};
 
-use super::{Encoder, Family, Features, Site, TransformerBlock};
+use super::{Encoder, Family, Features, Site, Traits, TransformerBlock};
 
 /// `.augreg_in21k` names the weights; what they were trained on has other classes than ImageNet's thousand.
 pub(crate) static FAMILY: Family = Family {
     name: "Vision Transformer of timm, for dpt (Dosovitskiy et al. 2020)",
     entry: "model.cls_token",
-    dilates: false,
     encoders: &[
         Encoder::new("tu-vit_tiny_patch16_224", |g, site| {
             encode(g, site, 3, 1000)
@@ -30,7 +29,10 @@ pub(crate) static FAMILY: Family = Family {
             encode(g, site, 12, 21_843)
         }),
     ],
-    ..Family::PLAIN
+    traits: Traits {
+        dilates: false,
+        ..Traits::PLAIN
+    },
 };
 
 /// Side of a patch.

@@ -3,14 +3,16 @@
 
 use segmenta_graph::{Builder, Conv2d, Node, Pool2d, Scope};
 
-use super::{Encoder, Family, Features, Site};
+use super::{Encoder, Family, Features, Site, Traits};
 
 pub(crate) static FAMILY: Family = Family {
     name: "Xception (Chollet 2016)",
     entry: "block1.skip.weight",
-    dilates: false,
     encoders: &[Encoder::new("xception", encode)],
-    ..Family::PLAIN
+    traits: Traits {
+        dilates: false,
+        ..Traits::PLAIN
+    },
 };
 
 fn encode(g: &mut Builder, site: &Site<'_>) -> Features {

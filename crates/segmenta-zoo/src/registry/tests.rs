@@ -167,7 +167,10 @@ fn a_decoder_that_does_not_fit_is_refused() {
     assert!(refused("unet", set("decoder_channels", "64")).contains("each of its 5 blocks"));
     assert!(refused("upernet", set("decoder_channels", "[64]")).contains("one number"));
     let empty = refused("unet", set("decoder_channels", "[64, 32, 16, 8, 0]"));
-    assert!(empty.contains("decoder.blocks.4.conv1.0"), "{empty}");
+    assert!(
+        empty.contains("`decoder_channels` from 1 to 16384, not 0"),
+        "{empty}"
+    );
     let strides = refused("pan", set("encoder_output_stride", "8"));
     assert!(strides.contains("[16, 32], not 8"), "{strides}");
     let on = |name: &str, encoder: &str| {

@@ -2,7 +2,7 @@
 
 use segmenta_graph::{Activation, BatchNorm, Builder, Conv2d, Node, Pool2d, Scope};
 
-use super::Plan;
+use super::{Plan, ShapeOf};
 use crate::encoders::Features;
 use crate::gate::Gate;
 use crate::settings::{Attention, Norm, NormKind};
@@ -37,6 +37,22 @@ pub(super) fn normed(g: &mut Builder, name: &Scope, x: Node, norm: Norm) -> Node
         NormKind::InstanceNorm if affine => g.group_norm(x, name, g.channels(x), eps),
         NormKind::InstanceNorm => g.instance_norm(x, name, eps),
     }
+}
+
+/// What a state dict says of the norm of a [`conv_relu`] called `block`; `None` for a batch norm, or where no
+/// such block is.
+pub(super) fn read_norm(shape_of: ShapeOf<'_>, block: &str) -> Option<Norm> {
+    let has = |entry: &str| shape_of(&format!("{block}.{entry}")).is_some();
+    if !has("0.weight") || has("1.running_mean") {
+        return None;
+    }
+    Some(match (has("0.bias"), has("1.weight")) {
+        (true, _) => NormKind::Identity.into(),
+        (false, affine) => Norm {
+            affine,
+            ..NormKind::InstanceNorm.into()
+        },
+    })
 }
 
 /// A block of a U-Net: `x` enlarged to the size of `like`, beside `skip`, convolved twice. With
@@ -89,7 +105,7 @@ impl UnetBlock<'_> {
 /// What SMP's U-Nets convolve twice where an encoder ends in a pool.
 pub(super) fn center(g: &mut Builder, name: &Scope, plan: &Plan<'_>) -> Node {
     let last = plan.last();
-    if !plan.encoder.family().ends_in_pool {
+    if !plan.encoder.family().traits.ends_in_pool {
         return last;
     }
     let conv = Conv2d::square(3, g.channels(last));

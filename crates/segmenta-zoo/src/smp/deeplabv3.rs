@@ -3,38 +3,50 @@
 
 use segmenta_graph::{Builder, Conv2d, Filter, InitRule, Node, Scope};
 
-use super::{Decoder, Head, Plan, Settings, ShapeOf, extent};
+use super::{BuildDecoder, Decoder, Head, Plan, ReadSettings, Settings, ShapeOf, extent};
 use crate::aspp::{Aspp, separable_relu};
 use crate::settings::Channels;
 
 pub(crate) static DEEPLABV3: Decoder = Decoder {
     output_strides: &[8, 16],
-    build,
-    read: |settings, shape_of| read(settings, shape_of, "decoder.aspp", false),
-    ..DEEPLAB
+    former,
+    ..deeplab(build, |settings, shape_of| {
+        read(settings, shape_of, "decoder.aspp", false);
+    })
 };
 
 pub(crate) static DEEPLABV3PLUS: Decoder = Decoder {
     output_strides: &[16, 8],
-    build: build_plus,
-    read: |settings, shape_of| read(settings, shape_of, "decoder.aspp.0", true),
-    ..DEEPLAB
+    ..deeplab(build_plus, |settings, shape_of| {
+        read(settings, shape_of, "decoder.aspp.0", true);
+    })
 };
 
-const DEEPLAB: Decoder = Decoder {
-    settings: &[
-        "encoder_output_stride",
-        "decoder_channels",
-        "decoder_atrous_rates",
-        "decoder_aspp_separable",
-        "decoder_aspp_dropout",
-        "upsampling",
-    ],
-    head: Head::Window(1),
-    // SMP leaves these two as PyTorch draws them.
-    init: [InitRule::PyTorch; 2],
-    ..Decoder::PLAIN
-};
+/// What both have in common.
+const fn deeplab(build: BuildDecoder, read: ReadSettings) -> Decoder {
+    Decoder {
+        settings: &[
+            "encoder_output_stride",
+            "decoder_channels",
+            "decoder_atrous_rates",
+            "decoder_aspp_separable",
+            "decoder_aspp_dropout",
+            "upsampling",
+        ],
+        head: Head::Window(1),
+        // SMP leaves these two as PyTorch draws them.
+        init: [InitRule::PyTorch; 2],
+        ..Decoder::plain(build, read)
+    }
+}
+
+/// The decoder's names while SMP had it as a sequence; it still reads them.
+fn former(entry: &str) -> Option<String> {
+    let rest = entry.strip_prefix("decoder.")?;
+    let (module, leaf) = rest.split_once('.')?;
+    let at = ["aspp", "conv", "bn"].iter().position(|m| *m == module)?;
+    Some(format!("decoder.{at}.{leaf}"))
+}
 
 fn aspp(plan: &Plan<'_>, separable: bool) -> Aspp {
     let settings = plan.settings;

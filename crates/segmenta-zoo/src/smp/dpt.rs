@@ -19,9 +19,8 @@ pub(crate) static DPT: Decoder = Decoder {
     on_transformer: true,
     default_encoder: "tu-vit_base_patch16_224.augreg_in21k",
     refuses,
-    build,
     head: Head::Whole(head),
-    read: |settings, shape_of| {
+    ..Decoder::plain(build, |settings, shape_of| {
         let of = |i| {
             let name = format!("decoder.reassemble_blocks.{i}.project_to_out_channel.weight");
             extent(shape_of, &name, 0)
@@ -36,8 +35,7 @@ pub(crate) static DPT: Decoder = Decoder {
         if shape_of("decoder.projection_blocks.0.project.0.weight").is_none() {
             settings.decoder_readout = Some(Readout::Ignore);
         }
-    },
-    ..Decoder::PLAIN
+    })
 };
 
 const CHANNELS: [usize; 4] = [256, 512, 1024, 1024];

@@ -22,9 +22,8 @@ pub(crate) static FPN: Decoder = Decoder {
             format!("reads the encoder's last four maps; `{name}` gives so many at depth 5 only")
         })
     },
-    build,
     head: Head::Window(1),
-    read: |settings, shape_of| {
+    ..Decoder::plain(build, |settings, shape_of| {
         settings.decoder_pyramid_channels = extent(shape_of, "decoder.p5.weight", 0);
         let merged = "decoder.seg_blocks.0.block.0.block.0.weight";
         settings.decoder_segmentation_channels = extent(shape_of, merged, 0);
@@ -32,8 +31,7 @@ pub(crate) static FPN: Decoder = Decoder {
         if head != settings.decoder_segmentation_channels {
             settings.decoder_merge_policy = Some(MergePolicy::Cat);
         }
-    },
-    ..Decoder::PLAIN
+    })
 };
 
 fn build(g: &mut Builder, name: &Scope, plan: &Plan<'_>) -> Node {

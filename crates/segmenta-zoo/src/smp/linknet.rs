@@ -3,20 +3,19 @@
 
 use segmenta_graph::{Builder, Conv2d, ConvTranspose2d, InitRule, Node, Scope};
 
-use super::blocks::{conv_relu, normed};
+use super::blocks::{conv_relu, normed, read_norm};
 use super::unetplusplus::needs_every_level;
 use super::{Decoder, Head, Plan};
 
 pub(crate) static LINKNET: Decoder = Decoder {
     settings: &["decoder_use_norm"],
     refuses: |plan| needs_every_level(plan),
-    build,
     head: Head::Window(1),
-    read: |settings, shape_of| {
+    ..Decoder::plain(build, |settings, shape_of| {
+        settings.decoder_use_norm = read_norm(shape_of, "decoder.blocks.0.block.0");
         let block = |i: &usize| shape_of(&format!("decoder.blocks.{i}.block.0.0.weight")).is_some();
         settings.encoder_depth = Some((0..5).take_while(block).count()).filter(|&depth| depth > 0);
-    },
-    ..Decoder::PLAIN
+    })
 };
 
 fn build(g: &mut Builder, name: &Scope, plan: &Plan<'_>) -> Node {

@@ -3,7 +3,7 @@
 
 use segmenta_graph::{Builder, Conv2d, Node, Scope};
 
-use super::blocks::{UnetBlock, conv_relu, way_up};
+use super::blocks::{UnetBlock, conv_relu, read_norm, way_up};
 use super::unet::read_channels;
 use super::{Decoder, Plan, extent};
 use crate::gate::Gate;
@@ -15,13 +15,12 @@ pub(crate) static MANET: Decoder = Decoder {
         "decoder_pab_channels",
         "decoder_interpolation",
     ],
-    build,
-    read: |settings, shape_of| {
-        read_channels(settings, shape_of, |i| format!("decoder.blocks.{i}"));
-        settings.decoder_pab_channels = extent(shape_of, "decoder.center.top_conv.weight", 0);
-    },
     channels_by_block: true,
-    ..Decoder::PLAIN
+    ..Decoder::plain(build, |settings, shape_of| {
+        read_channels(settings, shape_of, |i| format!("decoder.blocks.{i}"));
+        settings.decoder_use_norm = read_norm(shape_of, "decoder.blocks.0.conv1");
+        settings.decoder_pab_channels = extent(shape_of, "decoder.center.top_conv.weight", 0);
+    })
 };
 
 fn build(g: &mut Builder, name: &Scope, plan: &Plan<'_>) -> Node {

@@ -23,7 +23,7 @@ use std::ops::RangeInclusive;
 
 use segmenta_graph::{Builder, Filter, Graph, GraphError, InitRule, Node, Scope};
 
-use crate::encoders::{Encoder, Features, OutputStride, Site, recognise};
+use crate::encoders::{Encoder, Features, OutputStride, Site, nearest_encoder, recognise};
 use crate::options::Options;
 use crate::settings::{Channels, Interpolation, LabelHead, Norm, Settings};
 
@@ -50,14 +50,22 @@ pub(crate) struct Decoder {
     /// What keeps it from standing on an encoder, in words.
     pub(crate) refuses: fn(&Plan<'_>) -> Option<String>,
     /// Builds it: the map that the segmentation head reads.
-    pub(crate) build: fn(&mut Builder, &Scope, &Plan<'_>) -> Node,
+    pub(crate) build: BuildDecoder,
     /// What gives logits.
     pub(crate) head: Head,
     /// How decoder and heads are drawn.
     pub(crate) init: [InitRule; 2],
     /// Reads settings from a state dict.
-    pub(crate) read: fn(&mut Settings, ShapeOf<'_>),
+    pub(crate) read: ReadSettings,
+    /// The name that an entry had in earlier versions of SMP.
+    pub(crate) former: fn(&str) -> Option<String>,
 }
+
+/// Builds a decoder: the map that the segmentation head reads.
+pub(crate) type BuildDecoder = fn(&mut Builder, &Scope, &Plan<'_>) -> Node;
+
+/// Reads settings from a state dict.
+pub(crate) type ReadSettings = fn(&mut Settings, ShapeOf<'_>);
 
 /// What gives a decoder's logits.
 #[derive(Debug)]
@@ -72,21 +80,24 @@ pub(crate) enum Head {
 pub(crate) const COMMON: [&str; 3] = ["encoder_depth", "activation", "aux_params"];
 
 impl Decoder {
-    /// What most are.
-    pub(crate) const PLAIN: Self = Self {
-        settings: &[],
-        channels_by_block: false,
-        depth: 5,
-        depths: 3..=5,
-        on_transformer: false,
-        default_encoder: "resnet34",
-        output_strides: &[32],
-        refuses: |_| None,
-        build: |_, _, plan| plan.last(),
-        head: Head::Window(3),
-        init: [InitRule::KaimingUniform, InitRule::XavierUniform],
-        read: |_, _| {},
-    };
+    /// What most are, beside what each must say of itself.
+    pub(crate) const fn plain(build: BuildDecoder, read: ReadSettings) -> Self {
+        Self {
+            settings: &[],
+            channels_by_block: false,
+            depth: 5,
+            depths: 3..=5,
+            on_transformer: false,
+            default_encoder: "resnet34",
+            output_strides: &[32],
+            refuses: |_| None,
+            build,
+            head: Head::Window(3),
+            init: [InitRule::KaimingUniform, InitRule::XavierUniform],
+            read,
+            former: |_| None,
+        }
+    }
 
     /// Names of the settings that it takes.
     pub(crate) fn takes(&self) -> Vec<&'static str> {
@@ -172,6 +183,7 @@ pub(crate) fn build(
     encoder: &'static Encoder,
 ) -> Result<Graph, Refusal> {
     let settings = &options.settings;
+    settings.check(options.classes)?;
     let depth = settings.encoder_depth.unwrap_or(decoder.depth);
     if !decoder.depths.contains(&depth) {
         let (least, most) = (decoder.depths.start(), decoder.depths.end());
@@ -183,7 +195,7 @@ pub(crate) fn build(
         let problem = format!("takes an output stride of {strides:?}, not {output_stride}");
         return Err(problem.into());
     }
-    if output_stride < 32 && !encoder.family().dilates {
+    if output_stride < 32 && !encoder.family().dilates() {
         return Err(format!(
             "dilates its encoder, which `{}` cannot, as pools halve its maps",
             encoder.name
@@ -252,7 +264,8 @@ fn each_width_fits(settings: &Settings, decoder: &Decoder, depth: usize) -> Resu
 
 /// What a state dict says of the options with which its network was built.
 pub(crate) fn read_options(decoder: &Decoder, options: &mut Options, shape_of: ShapeOf<'_>) {
-    options.encoder = recognise(&(&Scope::root() / "encoder"), shape_of);
+    let name = &Scope::root() / "encoder";
+    options.encoder = recognise(&name, shape_of).or_else(|| nearest_encoder(&name, shape_of));
     (decoder.read)(&mut options.settings, shape_of);
     options.settings.aux_params =
         extent(shape_of, "classification_head.3.weight", 0).map(LabelHead::new);

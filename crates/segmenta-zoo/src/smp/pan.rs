@@ -15,12 +15,10 @@ pub(crate) static PAN: Decoder = Decoder {
         "upsampling",
     ],
     output_strides: &[16, 32],
-    build,
-    read: |settings, shape_of| {
+    ..Decoder::plain(build, |settings, shape_of| {
         let width = extent(shape_of, "decoder.fpa.mid.0.conv.weight", 0);
         settings.decoder_channels = width.map(Channels::One);
-    },
-    ..Decoder::PLAIN
+    })
 };
 
 fn build(g: &mut Builder, name: &Scope, plan: &Plan<'_>) -> Node {

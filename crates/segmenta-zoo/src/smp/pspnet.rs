@@ -3,7 +3,7 @@
 
 use segmenta_graph::{Builder, Conv2d, Filter, Node, Scope};
 
-use super::blocks::{conv_relu, pyramid};
+use super::blocks::{conv_relu, pyramid, read_norm};
 use super::{Decoder, Plan, extent};
 use crate::settings::NormKind;
 
@@ -15,11 +15,10 @@ pub(crate) static PSPNET: Decoder = Decoder {
         "upsampling",
     ],
     depth: 3,
-    build,
-    read: |settings, shape_of| {
+    ..Decoder::plain(build, |settings, shape_of| {
+        settings.decoder_use_norm = read_norm(shape_of, "decoder.conv");
         settings.psp_out_channels = extent(shape_of, "decoder.conv.0.weight", 0);
-    },
-    ..Decoder::PLAIN
+    })
 };
 
 fn build(g: &mut Builder, name: &Scope, plan: &Plan<'_>) -> Node {

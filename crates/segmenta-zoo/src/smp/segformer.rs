@@ -9,13 +9,11 @@ use crate::settings::Norm;
 
 pub(crate) static SEGFORMER: Decoder = Decoder {
     settings: &["decoder_segmentation_channels", "upsampling"],
-    build,
     head: Head::Window(1),
-    read: |settings, shape_of| {
+    ..Decoder::plain(build, |settings, shape_of| {
         let fused = "decoder.fuse_stage.0.weight";
         settings.decoder_segmentation_channels = extent(shape_of, fused, 0);
-    },
-    ..Decoder::PLAIN
+    })
 };
 
 fn build(g: &mut Builder, name: &Scope, plan: &Plan<'_>) -> Node {

@@ -3,7 +3,7 @@
 
 use segmenta_graph::{Builder, Node, Scope};
 
-use super::blocks::{UnetBlock, center, way_up};
+use super::blocks::{UnetBlock, center, read_norm, way_up};
 use super::{Decoder, Plan, ShapeOf, extent};
 use crate::settings::{Attention, Channels, Settings};
 
@@ -14,14 +14,13 @@ pub(crate) static UNET: Decoder = Decoder {
         "decoder_attention_type",
         "decoder_interpolation",
     ],
-    build,
-    read: |settings, shape_of| {
+    channels_by_block: true,
+    ..Decoder::plain(build, |settings, shape_of| {
         read_channels(settings, shape_of, |i| format!("decoder.blocks.{i}"));
         let gate = "decoder.blocks.0.attention1.attention.cSE.1.weight";
         settings.decoder_attention_type = shape_of(gate).map(|_| Attention::Scse);
-    },
-    channels_by_block: true,
-    ..Decoder::PLAIN
+        settings.decoder_use_norm = read_norm(shape_of, "decoder.blocks.0.conv1");
+    })
 };
 
 fn build(g: &mut Builder, name: &Scope, plan: &Plan<'_>) -> Node {

@@ -3,7 +3,7 @@
 
 use segmenta_graph::{Builder, Node, Scope};
 
-use super::blocks::{UnetBlock, center};
+use super::blocks::{UnetBlock, center, read_norm};
 use super::unet::read_channels;
 use super::{Decoder, Plan};
 use crate::settings::Attention;
@@ -16,14 +16,13 @@ pub(crate) static UNETPLUSPLUS: Decoder = Decoder {
         "decoder_interpolation",
     ],
     refuses: |plan| needs_every_level(plan),
-    build,
-    read: |settings, shape_of| {
+    channels_by_block: true,
+    ..Decoder::plain(build, |settings, shape_of| {
         read_channels(settings, shape_of, |i| format!("decoder.blocks.x_0_{i}"));
         let gate = "decoder.blocks.x_0_0.attention1.attention.cSE.1.weight";
         settings.decoder_attention_type = shape_of(gate).map(|_| Attention::Scse);
-    },
-    channels_by_block: true,
-    ..Decoder::PLAIN
+        settings.decoder_use_norm = read_norm(shape_of, "decoder.blocks.x_0_0.conv1");
+    })
 };
 
 /// Why an encoder without a map at stride 2 does not do.

@@ -3,22 +3,21 @@
 
 use segmenta_graph::{Builder, Conv2d, Filter, Node, Scope};
 
-use super::blocks::{conv_relu, pyramid};
+use super::blocks::{conv_relu, pyramid, read_norm};
 use super::{Decoder, Head, Plan, extent};
 use crate::settings::{Channels, Norm};
 
 pub(crate) static UPERNET: Decoder = Decoder {
     settings: &["decoder_channels", "decoder_use_norm", "upsampling"],
-    build,
     head: Head::Window(1),
-    read: |settings, shape_of| {
+    ..Decoder::plain(build, |settings, shape_of| {
         let width = extent(shape_of, "decoder.fusion_block.0.weight", 0);
         settings.decoder_channels = width.map(Channels::One);
+        settings.decoder_use_norm = read_norm(shape_of, "decoder.fusion_block");
         let norm = |i: &usize| shape_of(&format!("decoder.feature_norms.{i}.weight")).is_some();
         let levels = (0..4).take_while(norm).count();
         settings.encoder_depth = (levels > 1).then_some(levels + 1);
-    },
-    ..Decoder::PLAIN
+    })
 };
 
 fn build(g: &mut Builder, name: &Scope, plan: &Plan<'_>) -> Node {

@@ -6,12 +6,12 @@ use crate::exp::exp;
 use crate::isa::Kernel;
 use crate::simd::Simd;
 
-/// What the weights of one query are divided by and blamed together with.
+/// Over which pairs of a query and a key one softmax goes.
 #[derive(Clone, Copy)]
 pub(super) enum Softmax {
-    /// Its own.
+    /// Those of each query.
     OfQuery,
-    /// Those of all queries: about the largest product, one over their sum, the sum of weights times blame.
+    /// All of a picture: the largest product, one over the sum of the weights about it, and `Σ P ∘ dP`.
     OfAll { largest: f32, share: f32, dot: f32 },
 }
 
@@ -20,7 +20,7 @@ pub(super) struct Strip {
     /// `[STRIP][padded_depth]`, scaled; afterwards their gradients, not scaled.
     pub(super) queries: Vec<f32>,
     /// `[STRIP][padded_width]`: the gradients of their outputs.
-    pub(super) blame: Vec<f32>,
+    pub(super) output_gradients: Vec<f32>,
     /// `[STRIP][padded_keys]`, and room for a tile that hangs over: `P`.
     weights: Vec<f32>,
     /// The same: `dP`, then `dS`.
@@ -34,74 +34,87 @@ impl Strip {
         let pairs = STRIP * rooms.extents.padded_keys + TILE;
         Self {
             queries: vec![0.0; STRIP * rooms.padded_depth],
-            blame: vec![0.0; STRIP * rooms.extents.padded_width],
+            output_gradients: vec![0.0; STRIP * rooms.extents.padded_width],
             weights: vec![0.0; pairs],
             slopes: vec![0.0; pairs],
             moved: vec![0.0; STRIP * rooms.padded_depth],
         }
     }
 
-    /// Products of queries with keys, and of what is blamed on them with values.
+    /// `S = QKᵀ` into the weights, `dP = dO Vᵀ` into the slopes.
+    ///
+    /// # Safety
+    /// As for [`Simd`]; `packed` is what `Pass::pack` wrote for the same rooms.
     #[inline(always)]
     unsafe fn products<S: Simd>(&mut self, rooms: Rooms, packed: &[f32]) {
-        let Extents {
-            depth,
-            width,
-            keys,
-            padded_keys,
-            padded_width,
-            ..
-        } = rooms.extents;
-        let [by_channel, by_key, _] = rooms.packed();
-        for first in (0..STRIP).step_by(TILE) {
-            product::<S>(
-                (
-                    self.queries.as_ptr().add(first * rooms.padded_depth),
-                    1,
-                    rooms.padded_depth,
-                ),
+        // SAFETY: `Strip::new` made rows of the same rooms: `STRIP` of them, whole tiles; `packed` has the
+        // three parts that `Rooms::packed` says.
+        unsafe {
+            let Extents {
                 depth,
-                (packed.as_ptr(), padded_keys),
-                self.weights.as_mut_ptr().add(first * padded_keys),
-                false,
-            );
-            product::<S>(
-                (
-                    self.blame.as_ptr().add(first * padded_width),
-                    1,
-                    padded_width,
-                ),
                 width,
-                (packed[by_channel + by_key..].as_ptr(), padded_keys),
-                self.slopes.as_mut_ptr().add(first * padded_keys),
-                false,
-            );
+                keys,
+                padded_keys,
+                padded_width,
+                ..
+            } = rooms.extents;
+            let [by_channel, by_key, _] = rooms.packed();
+            for first in (0..STRIP).step_by(TILE) {
+                product::<S>(
+                    (
+                        self.queries.as_ptr().add(first * rooms.padded_depth),
+                        1,
+                        rooms.padded_depth,
+                    ),
+                    depth,
+                    (packed.as_ptr(), padded_keys),
+                    self.weights.as_mut_ptr().add(first * padded_keys),
+                    false,
+                );
+                product::<S>(
+                    (
+                        self.output_gradients.as_ptr().add(first * padded_width),
+                        1,
+                        padded_width,
+                    ),
+                    width,
+                    (packed[by_channel + by_key..].as_ptr(), padded_keys),
+                    self.slopes.as_mut_ptr().add(first * padded_keys),
+                    false,
+                );
+            }
+            let rows = self.weights.chunks_exact_mut(padded_keys);
+            rows.for_each(|row| row[keys..].fill(f32::NEG_INFINITY));
         }
-        let rows = self.weights.chunks_exact_mut(padded_keys);
-        rows.for_each(|row| row[keys..].fill(f32::NEG_INFINITY));
     }
 
-    /// Weights of one row about its largest product, which they replace: that product, their sum, and the sum
-    /// of weights times blame.
+    /// Replaces the products of one row by its weights `e^(S − max S)`, and returns the largest product, the sum of the
+    /// weights, and the sum of weights times `dP`.
+    ///
+    /// # Safety
+    /// As for [`Simd`]; `row` is below `STRIP`, `padded_keys` that of the rooms.
     #[inline(always)]
     unsafe fn weigh<S: Simd>(&mut self, row: usize, padded_keys: usize) -> [f32; 3] {
-        let weights = self.weights.as_mut_ptr().add(row * padded_keys);
-        let slopes = self.slopes.as_ptr().add(row * padded_keys);
-        let mut most = S::splat(f32::NEG_INFINITY);
-        for key in (0..padded_keys).step_by(S::LANES) {
-            let x = S::load(weights.add(key));
-            most = S::select_larger(x, most, x, most);
+        // SAFETY: a row of weights and one of slopes has `padded_keys` values, whole vectors.
+        unsafe {
+            let weights = self.weights.as_mut_ptr().add(row * padded_keys);
+            let slopes = self.slopes.as_ptr().add(row * padded_keys);
+            let mut most = S::splat(f32::NEG_INFINITY);
+            for key in (0..padded_keys).step_by(S::LANES) {
+                let x = S::load(weights.add(key));
+                most = S::select_larger(x, most, x, most);
+            }
+            let most = across::<S>(most, |a, b| if b > a || b.is_nan() { b } else { a });
+            let (largest, mut sum, mut dot) = (S::splat(most), S::zero(), S::zero());
+            for key in (0..padded_keys).step_by(S::LANES) {
+                let weight = exp::<S>(S::sub(S::load(weights.add(key)), largest));
+                sum = S::add(sum, weight);
+                dot = S::mul_add(weight, S::load(slopes.add(key)), dot);
+                S::store(weights.add(key), weight);
+            }
+            let [sum, dot] = [sum, dot].map(|x| across::<S>(x, |a, b| a + b));
+            [most, sum, dot]
         }
-        let most = across::<S>(most, |a, b| if b > a || b.is_nan() { b } else { a });
-        let (largest, mut sum, mut dot) = (S::splat(most), S::zero(), S::zero());
-        for key in (0..padded_keys).step_by(S::LANES) {
-            let weight = exp::<S>(S::sub(S::load(weights.add(key)), largest));
-            sum = S::add(sum, weight);
-            dot = S::mul_add(weight, S::load(slopes.add(key)), dot);
-            S::store(weights.add(key), weight);
-        }
-        let [sum, dot] = [sum, dot].map(|x| across::<S>(x, |a, b| a + b));
-        [most, sum, dot]
     }
 }
 
@@ -118,10 +131,14 @@ impl Kernel for Measure<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        self.strip.products::<S>(self.rooms, self.packed);
-        for (row, to) in self.to.chunks_exact_mut(3).enumerate() {
-            let padded_keys = self.rooms.extents.padded_keys;
-            to.copy_from_slice(&self.strip.weigh::<S>(row, padded_keys));
+        // SAFETY: the caller vouches for the instruction set; strip and packed values are of the same rooms,
+        // and there are no more threes of results than rows.
+        unsafe {
+            self.strip.products::<S>(self.rooms, self.packed);
+            for (row, to) in self.to.chunks_exact_mut(3).enumerate() {
+                let padded_keys = self.rooms.extents.padded_keys;
+                to.copy_from_slice(&self.strip.weigh::<S>(row, padded_keys));
+            }
         }
     }
 }
@@ -142,75 +159,80 @@ impl Kernel for Gradients<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let (rooms, strip) = (self.rooms, self.strip);
-        let Extents {
-            keys,
-            padded_keys,
-            padded_width,
-            ..
-        } = rooms.extents;
-        strip.products::<S>(rooms, self.packed);
-        for row in 0..self.count {
-            let (share, dot, about) = match self.softmax {
-                Softmax::OfQuery => {
-                    let [_, sum, dot] = strip.weigh::<S>(row, padded_keys);
-                    (1.0 / sum, dot / sum, None)
-                }
-                Softmax::OfAll {
-                    largest,
-                    share,
-                    dot,
-                } => (share, dot, Some(S::splat(largest))),
-            };
-            let (share, dot) = (S::splat(share), S::splat(dot));
-            let weights = strip.weights.as_mut_ptr().add(row * padded_keys);
-            let slopes = strip.slopes.as_mut_ptr().add(row * padded_keys);
-            for key in (0..padded_keys).step_by(S::LANES) {
-                let mut weight = S::load(weights.add(key));
-                if let Some(largest) = about {
-                    weight = exp::<S>(S::sub(weight, largest));
-                }
-                let weight = S::mul(weight, share);
-                let slope = S::mul(weight, S::sub(S::load(slopes.add(key)), dot));
-                S::store(weights.add(key), weight);
-                S::store(slopes.add(key), slope);
-            }
-        }
-        // Queries that do not exist.
-        strip.weights[self.count * padded_keys..].fill(0.0);
-        strip.slopes[self.count * padded_keys..].fill(0.0);
-
-        let keys_by_key = self.packed[rooms.packed()[0]..].as_ptr();
-        for first in (0..STRIP).step_by(TILE) {
-            product::<S>(
-                (
-                    strip.slopes.as_ptr().add(first * padded_keys),
-                    1,
-                    padded_keys,
-                ),
+        // SAFETY: strip, packed values and sums are of the same rooms, at most `STRIP` queries are there; a
+        // tile of keys that hangs over reads the room behind the rows and writes rows that `Rooms::sums`
+        // counts.
+        unsafe {
+            let (rooms, strip) = (self.rooms, self.strip);
+            let Extents {
                 keys,
-                (keys_by_key, rooms.padded_depth),
-                strip.moved.as_mut_ptr().add(first * rooms.padded_depth),
-                false,
-            );
+                padded_keys,
+                padded_width,
+                ..
+            } = rooms.extents;
+            strip.products::<S>(rooms, self.packed);
+            for row in 0..self.count {
+                let (share, dot, about) = match self.softmax {
+                    Softmax::OfQuery => {
+                        let [_, sum, dot] = strip.weigh::<S>(row, padded_keys);
+                        (1.0 / sum, dot / sum, None)
+                    }
+                    Softmax::OfAll {
+                        largest,
+                        share,
+                        dot,
+                    } => (share, dot, Some(S::splat(largest))),
+                };
+                let (share, dot) = (S::splat(share), S::splat(dot));
+                let weights = strip.weights.as_mut_ptr().add(row * padded_keys);
+                let slopes = strip.slopes.as_mut_ptr().add(row * padded_keys);
+                for key in (0..padded_keys).step_by(S::LANES) {
+                    let mut weight = S::load(weights.add(key));
+                    if let Some(largest) = about {
+                        weight = exp::<S>(S::sub(weight, largest));
+                    }
+                    let weight = S::mul(weight, share);
+                    let slope = S::mul(weight, S::sub(S::load(slopes.add(key)), dot));
+                    S::store(weights.add(key), weight);
+                    S::store(slopes.add(key), slope);
+                }
+            }
+            // Queries that do not exist.
+            strip.weights[self.count * padded_keys..].fill(0.0);
+            strip.slopes[self.count * padded_keys..].fill(0.0);
+
+            let keys_by_key = self.packed[rooms.packed()[0]..].as_ptr();
+            for first in (0..STRIP).step_by(TILE) {
+                product::<S>(
+                    (
+                        strip.slopes.as_ptr().add(first * padded_keys),
+                        1,
+                        padded_keys,
+                    ),
+                    keys,
+                    (keys_by_key, rooms.padded_depth),
+                    strip.moved.as_mut_ptr().add(first * rooms.padded_depth),
+                    false,
+                );
+            }
+            let (of_keys, of_values) = self.sums.split_at_mut(rooms.sums()[0]);
+            for key in (0..keys).step_by(TILE) {
+                product::<S>(
+                    (strip.slopes.as_ptr().add(key), padded_keys, 1),
+                    STRIP,
+                    (strip.queries.as_ptr(), rooms.padded_depth),
+                    of_keys.as_mut_ptr().add(key * rooms.padded_depth),
+                    true,
+                );
+                product::<S>(
+                    (strip.weights.as_ptr().add(key), padded_keys, 1),
+                    STRIP,
+                    (strip.output_gradients.as_ptr(), padded_width),
+                    of_values.as_mut_ptr().add(key * padded_width),
+                    true,
+                );
+            }
+            std::mem::swap(&mut strip.queries, &mut strip.moved);
         }
-        let (of_keys, of_values) = self.sums.split_at_mut(rooms.sums()[0]);
-        for key in (0..keys).step_by(TILE) {
-            product::<S>(
-                (strip.slopes.as_ptr().add(key), padded_keys, 1),
-                STRIP,
-                (strip.queries.as_ptr(), rooms.padded_depth),
-                of_keys.as_mut_ptr().add(key * rooms.padded_depth),
-                true,
-            );
-            product::<S>(
-                (strip.weights.as_ptr().add(key), padded_keys, 1),
-                STRIP,
-                (strip.blame.as_ptr(), padded_width),
-                of_values.as_mut_ptr().add(key * padded_width),
-                true,
-            );
-        }
-        std::mem::swap(&mut strip.queries, &mut strip.moved);
     }
 }

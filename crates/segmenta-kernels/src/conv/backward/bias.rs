@@ -47,31 +47,34 @@ impl Kernel for Add<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        const TOGETHER: usize = 8;
-        const RUN: usize = 32;
-        let pixels = self.from.len() / S::LANES;
-        let at = |pixel: usize| self.from.as_ptr().add(pixel * S::LANES);
-        let mut total = S::load(self.to.as_ptr());
-        let mut pixel = 0;
-        while pixel < pixels {
-            let end = (pixel + TOGETHER * RUN).min(pixels);
-            let mut sums = [S::zero(); TOGETHER];
-            while pixel + TOGETHER <= end {
-                for (i, sum) in sums.iter_mut().enumerate() {
-                    *sum = S::add(*sum, S::load(at(pixel + i)));
+        // SAFETY: pixels are counted from the slice's own length; `to` has room for the widest vector.
+        unsafe {
+            const TOGETHER: usize = 8;
+            const RUN: usize = 32;
+            let pixels = self.from.len() / S::LANES;
+            let at = |pixel: usize| self.from.as_ptr().add(pixel * S::LANES);
+            let mut total = S::load(self.to.as_ptr());
+            let mut pixel = 0;
+            while pixel < pixels {
+                let end = (pixel + TOGETHER * RUN).min(pixels);
+                let mut sums = [S::zero(); TOGETHER];
+                while pixel + TOGETHER <= end {
+                    for (i, sum) in sums.iter_mut().enumerate() {
+                        *sum = S::add(*sum, S::load(at(pixel + i)));
+                    }
+                    pixel += TOGETHER;
                 }
-                pixel += TOGETHER;
+                while pixel < end {
+                    sums[0] = S::add(sums[0], S::load(at(pixel)));
+                    pixel += 1;
+                }
+                let mut sum = sums[0];
+                for &other in &sums[1..] {
+                    sum = S::add(sum, other);
+                }
+                total = S::add(total, sum);
             }
-            while pixel < end {
-                sums[0] = S::add(sums[0], S::load(at(pixel)));
-                pixel += 1;
-            }
-            let mut sum = sums[0];
-            for &other in &sums[1..] {
-                sum = S::add(sum, other);
-            }
-            total = S::add(total, sum);
+            S::store(self.to.as_mut_ptr(), total);
         }
-        S::store(self.to.as_mut_ptr(), total);
     }
 }

@@ -118,26 +118,30 @@ impl Kernel for Rows<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let [kh, kw] = self.plan.spec.kernel;
-        for tap in 0..kh * kw {
-            S::store(self.sums.add(tap * S::LANES), S::zero());
-        }
-        let height = (PIXELS / self.plan.output[1]).max(1);
-        let mut start = self.rows.start;
-        while start < self.rows.end {
-            let rows = start..(start + height).min(self.rows.end);
-            for ky in 0..kh {
-                match kw {
-                    3 => self.taps::<S, 3, 4>(rows.clone(), ky, 0),
-                    5 => self.taps::<S, 5, 2>(rows.clone(), ky, 0),
-                    _ => {
-                        for kx in 0..kw {
-                            self.taps::<S, 1, 4>(rows.clone(), ky, kx);
+        // SAFETY: `sums` has a vector a tap; rows and taps are the plan's, and the maps have the plan's
+        // shapes.
+        unsafe {
+            let [kh, kw] = self.plan.spec.kernel;
+            for tap in 0..kh * kw {
+                S::store(self.sums.add(tap * S::LANES), S::zero());
+            }
+            let height = (PIXELS / self.plan.output[1]).max(1);
+            let mut start = self.rows.start;
+            while start < self.rows.end {
+                let rows = start..(start + height).min(self.rows.end);
+                for ky in 0..kh {
+                    match kw {
+                        3 => self.taps::<S, 3, 4>(rows.clone(), ky, 0),
+                        5 => self.taps::<S, 5, 2>(rows.clone(), ky, 0),
+                        _ => {
+                            for kx in 0..kw {
+                                self.taps::<S, 1, 4>(rows.clone(), ky, kx);
+                            }
                         }
                     }
                 }
+                start = rows.end;
             }
-            start = rows.end;
         }
     }
 }
@@ -145,6 +149,9 @@ impl Kernel for Rows<'_> {
 impl Rows<'_> {
     /// Adds to the taps `first` to `first + K` of row `ky` of the window. `U` pixels have sums of
     /// their own, so that one multiply-add need not wait for the one before.
+    ///
+    /// # Safety
+    /// As for [`Simd`]; `rows` are rows of the output, `first + K` no more than the window's columns.
     #[inline(always)]
     unsafe fn taps<S: Simd, const K: usize, const U: usize>(
         &self,
@@ -152,72 +159,77 @@ impl Rows<'_> {
         ky: usize,
         first: usize,
     ) {
-        let (plan, spec) = (self.plan, &self.plan.spec);
-        let [height, width] = plan.input;
-        let columns = &plan.columns[first..first + K];
-        let start = columns.iter().map(|c| c.start).max().unwrap_or(0);
-        let end = columns.iter().map(|c| c.end).min().unwrap_or(0);
-        let shared = start..end.max(start);
-        let step = spec.stride[1] * S::LANES;
-        let mut sums = [[S::zero(); U]; K];
-        // Pixels where not all of the taps lie on the map.
-        let mut edges = [S::zero(); K];
-        for row in rows {
-            let y = row * spec.stride[0] + ky * spec.dilation[0];
-            let y = y.wrapping_sub(spec.padding[0]);
-            if y >= height {
-                continue;
-            }
-            let dy = self.dy.add(row * plan.output[1] * S::LANES);
-            // Where output column 0 reads; may lie before the map.
-            let corner = self.x.add(y * width * S::LANES);
-            let mut taps = [corner; K];
-            for (k, tap) in taps.iter_mut().enumerate() {
-                let column = ((first + k) * spec.dilation[1]) as isize - spec.padding[1] as isize;
-                *tap = corner.wrapping_offset(column * S::LANES as isize);
+        // SAFETY: rows outside the input are left out, and a column is read only in the range where its tap
+        // lies on the map; pointers that lie before it until then are made without being read.
+        unsafe {
+            let (plan, spec) = (self.plan, &self.plan.spec);
+            let [height, width] = plan.input;
+            let columns = &plan.columns[first..first + K];
+            let start = columns.iter().map(|c| c.start).max().unwrap_or(0);
+            let end = columns.iter().map(|c| c.end).min().unwrap_or(0);
+            let shared = start..end.max(start);
+            let step = spec.stride[1] * S::LANES;
+            let mut sums = [[S::zero(); U]; K];
+            // Pixels where not all of the taps lie on the map.
+            let mut edges = [S::zero(); K];
+            for row in rows {
+                let y = row * spec.stride[0] + ky * spec.dilation[0];
+                let y = y.wrapping_sub(spec.padding[0]);
+                if y >= height {
+                    continue;
+                }
+                let dy = self.dy.add(row * plan.output[1] * S::LANES);
+                // Where output column 0 reads; may lie before the map.
+                let corner = self.x.add(y * width * S::LANES);
+                let mut taps = [corner; K];
+                for (k, tap) in taps.iter_mut().enumerate() {
+                    let column =
+                        ((first + k) * spec.dilation[1]) as isize - spec.padding[1] as isize;
+                    *tap = corner.wrapping_offset(column * S::LANES as isize);
+                }
+                for k in 0..K {
+                    let mut edge = |columns: Range<usize>| {
+                        for column in columns {
+                            let x = S::load(taps[k].wrapping_add(column * step));
+                            let dy = S::load(dy.add(column * S::LANES));
+                            edges[k] = S::mul_add(x, dy, edges[k]);
+                        }
+                    };
+                    if shared.is_empty() {
+                        edge(columns[k].clone());
+                    } else {
+                        edge(columns[k].start..shared.start);
+                        edge(shared.end..columns[k].end);
+                    }
+                }
+                let mut column = shared.start;
+                while column + U <= shared.end {
+                    for u in 0..U {
+                        let dy = S::load(dy.add((column + u) * S::LANES));
+                        for k in 0..K {
+                            let x = S::load(taps[k].wrapping_add((column + u) * step));
+                            sums[k][u] = S::mul_add(x, dy, sums[k][u]);
+                        }
+                    }
+                    column += U;
+                }
+                while column < shared.end {
+                    let dy = S::load(dy.add(column * S::LANES));
+                    for k in 0..K {
+                        let x = S::load(taps[k].wrapping_add(column * step));
+                        sums[k][0] = S::mul_add(x, dy, sums[k][0]);
+                    }
+                    column += 1;
+                }
             }
             for k in 0..K {
-                let mut edge = |columns: Range<usize>| {
-                    for column in columns {
-                        let x = S::load(taps[k].wrapping_add(column * step));
-                        let dy = S::load(dy.add(column * S::LANES));
-                        edges[k] = S::mul_add(x, dy, edges[k]);
-                    }
-                };
-                if shared.is_empty() {
-                    edge(columns[k].clone());
-                } else {
-                    edge(columns[k].start..shared.start);
-                    edge(shared.end..columns[k].end);
-                }
-            }
-            let mut column = shared.start;
-            while column + U <= shared.end {
+                let to = self.sums.add((ky * spec.kernel[1] + first + k) * S::LANES);
+                let mut sum = S::add(S::load(to), edges[k]);
                 for u in 0..U {
-                    let dy = S::load(dy.add((column + u) * S::LANES));
-                    for k in 0..K {
-                        let x = S::load(taps[k].wrapping_add((column + u) * step));
-                        sums[k][u] = S::mul_add(x, dy, sums[k][u]);
-                    }
+                    sum = S::add(sum, sums[k][u]);
                 }
-                column += U;
+                S::store(to, sum);
             }
-            while column < shared.end {
-                let dy = S::load(dy.add(column * S::LANES));
-                for k in 0..K {
-                    let x = S::load(taps[k].wrapping_add(column * step));
-                    sums[k][0] = S::mul_add(x, dy, sums[k][0]);
-                }
-                column += 1;
-            }
-        }
-        for k in 0..K {
-            let to = self.sums.add((ky * spec.kernel[1] + first + k) * S::LANES);
-            let mut sum = S::add(S::load(to), edges[k]);
-            for u in 0..U {
-                sum = S::add(sum, sums[k][u]);
-            }
-            S::store(to, sum);
         }
     }
 }

@@ -25,11 +25,7 @@ use crate::map::MapShape;
 /// The output of a convolution whose extents fit.
 fn output(spec: &ConvSpec, input: MapShape) -> MapShape {
     assert_eq!(spec.in_channels, input.channels, "channels in");
-    let divides = |channels: usize| channels.is_multiple_of(spec.groups);
-    assert!(
-        divides(spec.in_channels) && divides(spec.out_channels),
-        "channels do not divide into groups: {spec:?}"
-    );
+    spec.check();
     spec.output(input).expect("a window that fits")
 }
 

@@ -125,33 +125,37 @@ impl Kernel for Rows<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Plan {
-            spec,
-            input,
-            output,
-            ..
-        } = self.plan;
-        let [height, width] = planar::padded(spec, *input);
-        let cuts = output.width.div_ceil(PIXELS);
-        for row in self.rows.clone() {
-            let (image, y) = (row / output.height, row % output.height);
-            let picture = self
-                .planes
-                .as_ptr()
-                .add(image * input.channels * height * width);
-            for cut in 0..cuts {
-                let columns = part(output.width, cuts, cut);
-                for &[vectors, block] in &self.plan.panels {
-                    let corner = y * spec.stride[0] * width + columns.start * spec.stride[1];
-                    let pixel = (y * output.width + columns.start) * S::LANES;
-                    let segment = Segment {
-                        corner: picture.add(corner),
-                        gradient: self.dy.block(image, block).add(pixel),
-                        count: columns.len(),
-                        block,
-                        continues: row > self.rows.start || cut > 0,
-                    };
-                    with_tile!(S, vectors, self.steps(&segment));
+        // SAFETY: rows and columns are those of the output, and `planes` are the padded planes of all
+        // pictures: the window fits.
+        unsafe {
+            let Plan {
+                spec,
+                input,
+                output,
+                ..
+            } = self.plan;
+            let [height, width] = planar::padded(spec, *input);
+            let cuts = output.width.div_ceil(PIXELS);
+            for row in self.rows.clone() {
+                let (image, y) = (row / output.height, row % output.height);
+                let picture = self
+                    .planes
+                    .as_ptr()
+                    .add(image * input.channels * height * width);
+                for cut in 0..cuts {
+                    let columns = part(output.width, cuts, cut);
+                    for &[vectors, block] in &self.plan.panels {
+                        let corner = y * spec.stride[0] * width + columns.start * spec.stride[1];
+                        let pixel = (y * output.width + columns.start) * S::LANES;
+                        let segment = Segment {
+                            corner: picture.add(corner),
+                            gradient: self.dy.block(image, block).add(pixel),
+                            count: columns.len(),
+                            block,
+                            continues: row > self.rows.start || cut > 0,
+                        };
+                        with_tile!(S, vectors, self.steps(&segment));
+                    }
                 }
             }
         }
@@ -159,35 +163,41 @@ impl Kernel for Rows<'_> {
 }
 
 impl Rows<'_> {
+    /// # Safety
+    /// As for [`Simd`]; the segment lies in a row of the output and its corner in the padded planes.
     #[inline(always)]
     unsafe fn steps<S: Simd, const R: usize, const V: usize>(&self, segment: &Segment) {
-        let steps = &self.plan.steps;
-        for first in (0..steps.len()).step_by(R) {
-            let rows = R.min(steps.len() - first);
-            // Rows that do not exist are the last one again.
-            let mut values = [segment.corner; R];
-            for (r, value) in values.iter_mut().enumerate() {
-                let step = *steps.get_unchecked(first + r.min(rows - 1));
-                *value = segment.corner.add(step);
+        // SAFETY: `first` is below the number of steps; a step from the corner stays in the padded planes for
+        // each of the segment's pixels.
+        unsafe {
+            let steps = &self.plan.steps;
+            for first in (0..steps.len()).step_by(R) {
+                let rows = R.min(steps.len() - first);
+                // Rows that do not exist are the last one again.
+                let mut values = [segment.corner; R];
+                for (r, value) in values.iter_mut().enumerate() {
+                    let step = *steps.get_unchecked(first + r.min(rows - 1));
+                    *value = segment.corner.add(step);
+                }
+                let mut sums = [[S::zero(); V]; R];
+                let pixels = Pixels {
+                    values,
+                    step: self.plan.spec.stride[1],
+                    gradient: segment.gradient,
+                    plane: self.dy.plane(),
+                    count: segment.count,
+                };
+                add_pixels::<S, R, V>(&mut sums, &pixels);
+                let block = steps.len() * S::LANES;
+                let to = Place {
+                    at: self.packed.add(segment.block * block + first * S::LANES),
+                    row: S::LANES,
+                    vector: block,
+                    rows,
+                    continues: segment.continues,
+                };
+                store_rows::<S, R, V>(&sums, &to);
             }
-            let mut sums = [[S::zero(); V]; R];
-            let pixels = Pixels {
-                values,
-                step: self.plan.spec.stride[1],
-                gradient: segment.gradient,
-                plane: self.dy.plane(),
-                count: segment.count,
-            };
-            add_pixels::<S, R, V>(&mut sums, &pixels);
-            let block = steps.len() * S::LANES;
-            let to = Place {
-                at: self.packed.add(segment.block * block + first * S::LANES),
-                row: S::LANES,
-                vector: block,
-                rows,
-                continues: segment.continues,
-            };
-            store_rows::<S, R, V>(&sums, &to);
         }
     }
 }

@@ -68,16 +68,19 @@ pub(crate) unsafe fn add_pixels<S: Simd, const ROWS: usize, const VECTORS: usize
     sums: &mut Sums<S::V, ROWS, VECTORS>,
     pixels: &Pixels<ROWS>,
 ) {
-    let (mut offset, mut gradient) = (0, pixels.gradient);
-    for _ in 0..pixels.count / 2 {
-        add_pixel::<S, ROWS, VECTORS>(sums, pixels, offset, gradient);
-        offset += pixels.step;
-        add_pixel::<S, ROWS, VECTORS>(sums, pixels, offset, gradient.add(S::LANES));
-        offset += pixels.step;
-        gradient = gradient.wrapping_add(2 * S::LANES);
-    }
-    if pixels.count % 2 == 1 {
-        add_pixel::<S, ROWS, VECTORS>(sums, pixels, offset, gradient);
+    // SAFETY: offsets are those of pixels below `count`.
+    unsafe {
+        let (mut offset, mut gradient) = (0, pixels.gradient);
+        for _ in 0..pixels.count / 2 {
+            add_pixel::<S, ROWS, VECTORS>(sums, pixels, offset, gradient);
+            offset += pixels.step;
+            add_pixel::<S, ROWS, VECTORS>(sums, pixels, offset, gradient.add(S::LANES));
+            offset += pixels.step;
+            gradient = gradient.wrapping_add(2 * S::LANES);
+        }
+        if pixels.count % 2 == 1 {
+            add_pixel::<S, ROWS, VECTORS>(sums, pixels, offset, gradient);
+        }
     }
 }
 
@@ -94,20 +97,27 @@ pub(crate) unsafe fn add_rows<S: Simd, const ROWS: usize, const VECTORS: usize>(
     rows: usize,
     distances: [usize; 2],
 ) {
-    let (mut row, mut gradients) = (0, pixels.gradient);
-    for _ in 0..rows {
-        let (mut offset, mut gradient) = (row, gradients);
-        for _ in 0..pixels.count {
-            add_pixel::<S, ROWS, VECTORS>(sums, pixels, offset, gradient);
-            offset += pixels.step;
-            gradient = gradient.wrapping_add(S::LANES);
+    // SAFETY: offsets are those of pixels below `count` in rows below `rows`.
+    unsafe {
+        let (mut row, mut gradients) = (0, pixels.gradient);
+        for _ in 0..rows {
+            let (mut offset, mut gradient) = (row, gradients);
+            for _ in 0..pixels.count {
+                add_pixel::<S, ROWS, VECTORS>(sums, pixels, offset, gradient);
+                offset += pixels.step;
+                gradient = gradient.wrapping_add(S::LANES);
+            }
+            row += distances[0];
+            gradients = gradients.wrapping_add(distances[1]);
         }
-        row += distances[0];
-        gradients = gradients.wrapping_add(distances[1]);
     }
 }
 
 /// Adds the products of one pixel: so many values after the first, and at `gradient`.
+///
+/// # Safety
+/// As for [`Simd`]; a vector can be read at `gradient` and at each plane after it, and a value of each row
+/// `offset` on.
 #[inline(always)]
 unsafe fn add_pixel<S: Simd, const ROWS: usize, const VECTORS: usize>(
     sums: &mut Sums<S::V, ROWS, VECTORS>,
@@ -115,14 +125,17 @@ unsafe fn add_pixel<S: Simd, const ROWS: usize, const VECTORS: usize>(
     offset: usize,
     gradient: *const f32,
 ) {
-    let mut vectors = [S::zero(); VECTORS];
-    for (v, vector) in vectors.iter_mut().enumerate() {
-        *vector = S::load(gradient.add(v * pixels.plane));
-    }
-    for r in 0..ROWS {
-        let x = S::broadcast(pixels.values[r].add(offset));
-        for v in 0..VECTORS {
-            sums[r][v] = S::mul_add(x, vectors[v], sums[r][v]);
+    // SAFETY: what the caller vouches for is read.
+    unsafe {
+        let mut vectors = [S::zero(); VECTORS];
+        for (v, vector) in vectors.iter_mut().enumerate() {
+            *vector = S::load(gradient.add(v * pixels.plane));
+        }
+        for r in 0..ROWS {
+            let x = S::broadcast(pixels.values[r].add(offset));
+            for v in 0..VECTORS {
+                sums[r][v] = S::mul_add(x, vectors[v], sums[r][v]);
+            }
         }
     }
 }
@@ -156,21 +169,24 @@ pub(crate) unsafe fn store_rows<S: Simd, const ROWS: usize, const VECTORS: usize
     sums: &Sums<S::V, ROWS, VECTORS>,
     to: &Place,
 ) {
-    let mut tile = MaybeUninit::<Tile>::uninit();
-    let tile = tile.as_mut_ptr().cast::<f32>();
-    for r in 0..ROWS {
-        for v in 0..VECTORS {
-            S::store(tile.add((r * VECTORS + v) * S::LANES), sums[r][v]);
-        }
-    }
-    for r in 0..ROWS.min(to.rows) {
-        for v in 0..VECTORS {
-            let at = to.at.add(r * to.row + v * to.vector);
-            let mut sum = S::load(tile.add((r * VECTORS + v) * S::LANES));
-            if to.continues {
-                sum = S::add(sum, S::load(at));
+    // SAFETY: the tile has room for the widest; of the place, the rows that exist are read and written.
+    unsafe {
+        let mut tile = MaybeUninit::<Tile>::uninit();
+        let tile = tile.as_mut_ptr().cast::<f32>();
+        for r in 0..ROWS {
+            for v in 0..VECTORS {
+                S::store(tile.add((r * VECTORS + v) * S::LANES), sums[r][v]);
             }
-            S::store(at, sum);
+        }
+        for r in 0..ROWS.min(to.rows) {
+            for v in 0..VECTORS {
+                let at = to.at.add(r * to.row + v * to.vector);
+                let mut sum = S::load(tile.add((r * VECTORS + v) * S::LANES));
+                if to.continues {
+                    sum = S::add(sum, S::load(at));
+                }
+                S::store(at, sum);
+            }
         }
     }
 }

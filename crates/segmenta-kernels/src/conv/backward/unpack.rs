@@ -63,41 +63,45 @@ impl Kernel for Block<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Unpack {
-            parts,
-            part_len,
-            packed,
-            row_len,
-            ..
-        } = *self.unpack;
-        let block = &self.unpack.blocks[self.block];
-        let packed = packed.as_ptr().add(block.offset);
-        let mut summed = [0.0_f32; ROWS * 16];
-        // Lanes whose groups start at one row share the summed rows.
-        let mut lane = 0;
-        while lane < block.first.len() {
-            let first = block.first[lane];
-            let same = block.first[lane..].iter().take_while(|&&f| f == first);
-            let lanes = lane..lane + same.count();
-            for start in self.rows.clone().step_by(ROWS) {
-                let count = ROWS.min(self.rows.end - start);
-                for row in 0..count {
-                    let at = packed.add((first + start + row) * S::LANES);
-                    let mut sum = S::load(at);
-                    for part in 1..parts {
-                        sum = S::add(sum, S::load(at.add(part * part_len)));
-                    }
-                    S::store(summed.as_mut_ptr().add(row * S::LANES), sum);
-                }
-                for lane in lanes.clone() {
-                    let channel = self.block * S::LANES + lane;
-                    let to = self.to.at(channel * row_len + start);
+        // SAFETY: a block's rows lie in each part of the packed gradient, and a channel's row in `to` is
+        // written by the one task that has the block and the rows.
+        unsafe {
+            let Unpack {
+                parts,
+                part_len,
+                packed,
+                row_len,
+                ..
+            } = *self.unpack;
+            let block = &self.unpack.blocks[self.block];
+            let packed = packed.as_ptr().add(block.offset);
+            let mut summed = [0.0_f32; ROWS * 16];
+            // Lanes whose groups start at one row share the summed rows.
+            let mut lane = 0;
+            while lane < block.first.len() {
+                let first = block.first[lane];
+                let same = block.first[lane..].iter().take_while(|&&f| f == first);
+                let lanes = lane..lane + same.count();
+                for start in self.rows.clone().step_by(ROWS) {
+                    let count = ROWS.min(self.rows.end - start);
                     for row in 0..count {
-                        *to.add(row) = *summed.get_unchecked(row * S::LANES + lane);
+                        let at = packed.add((first + start + row) * S::LANES);
+                        let mut sum = S::load(at);
+                        for part in 1..parts {
+                            sum = S::add(sum, S::load(at.add(part * part_len)));
+                        }
+                        S::store(summed.as_mut_ptr().add(row * S::LANES), sum);
+                    }
+                    for lane in lanes.clone() {
+                        let channel = self.block * S::LANES + lane;
+                        let to = self.to.at(channel * row_len + start);
+                        for row in 0..count {
+                            *to.add(row) = *summed.get_unchecked(row * S::LANES + lane);
+                        }
                     }
                 }
+                lane = lanes.end;
             }
-            lane = lanes.end;
         }
     }
 }

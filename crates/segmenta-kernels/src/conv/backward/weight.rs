@@ -3,7 +3,7 @@
 use super::{depthwise, output, picture, window};
 use crate::conv::{ConvSpec, planar, winograd};
 use crate::isa::Isa;
-use crate::map::{Map, MapShape};
+use crate::map::{Map, MapShape, one_isa};
 
 /// How the gradient of a convolution's weights is computed on inputs of one shape. It holds no
 /// numbers.
@@ -90,7 +90,7 @@ impl WeightGradient {
     /// If shapes do not fit, the scratch memory is too short, or it was made for a planar picture.
     pub fn run(&self, x: Map<'_>, dy: Map<'_>, gradient: &mut [f32], scratch: &mut [f32]) {
         assert_eq!(x.shape(), self.input, "made for another input");
-        assert_eq!(x.isa(), self.isa, "made for another instruction set");
+        one_isa([self.isa, x.isa()]);
         self.check(dy, gradient, scratch);
         match &self.way {
             Way::Window(plan) => plan.run(x, dy, gradient, scratch),
@@ -111,7 +111,7 @@ impl WeightGradient {
         gradient: &mut [f32],
         scratch: &mut [f32],
     ) {
-        let len = self.input.batch * self.input.planar_len();
+        let len = self.input.batch_len();
         assert_eq!(x.len(), len, "a picture of {:?}", self.input);
         self.check(dy, gradient, scratch);
         match &self.way {
@@ -122,7 +122,7 @@ impl WeightGradient {
 
     fn check(&self, dy: Map<'_>, gradient: &[f32], scratch: &[f32]) {
         assert_eq!(dy.shape(), self.output, "gradient of the output");
-        assert_eq!(dy.isa(), self.isa, "made for another instruction set");
+        one_isa([self.isa, dy.isa()]);
         let len = self.spec.weights_len();
         assert_eq!(gradient.len(), len, "kernel of {:?}", self.spec);
         assert!(

@@ -216,22 +216,25 @@ impl Kernel for Task<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let taps = self.plan.spec.kernel[0] * self.plan.spec.kernel[1];
-        for index in self.chunks.clone() {
-            let (image, chunk) = self.plan.chunk(index);
-            for panel in &self.plan.panels[self.panels.clone()] {
-                let cut = part(panel.ins.len(), self.in_cut[1], self.in_cut[0]);
-                for in_block in panel.ins.start + cut.start..panel.ins.start + cut.end {
-                    for tap in 0..taps {
-                        let window = Window {
-                            image,
-                            chunk: &chunk,
-                            panel,
-                            in_block,
-                            tap,
-                            continues: index > self.chunks.start,
-                        };
-                        with_tile!(S, panel.vectors, self.rows(&window));
+        // SAFETY: chunks, panels and cuts are the plan's, and the maps have the plan's shapes.
+        unsafe {
+            let taps = self.plan.spec.kernel[0] * self.plan.spec.kernel[1];
+            for index in self.chunks.clone() {
+                let (image, chunk) = self.plan.chunk(index);
+                for panel in &self.plan.panels[self.panels.clone()] {
+                    let cut = part(panel.ins.len(), self.in_cut[1], self.in_cut[0]);
+                    for in_block in panel.ins.start + cut.start..panel.ins.start + cut.end {
+                        for tap in 0..taps {
+                            let window = Window {
+                                image,
+                                chunk: &chunk,
+                                panel,
+                                in_block,
+                                tap,
+                                continues: index > self.chunks.start,
+                            };
+                            with_tile!(S, panel.vectors, self.rows(&window));
+                        }
                     }
                 }
             }
@@ -240,67 +243,80 @@ impl Kernel for Task<'_> {
 }
 
 impl Task<'_> {
+    /// # Safety
+    /// As for [`Simd`]; the window is one of the plan's, `V` its panel's width.
     #[inline(always)]
     unsafe fn rows<S: Simd, const R: usize, const V: usize>(&self, window: &Window<'_>) {
-        for first in (0..S::LANES).step_by(R) {
-            self.tile::<S, R, V>(window, first);
+        // SAFETY: `R` divides the lanes, so every row is one of the block's channels.
+        unsafe {
+            for first in (0..S::LANES).step_by(R) {
+                self.tile::<S, R, V>(window, first);
+            }
         }
     }
 
     /// The tile of channels `first` to `first + R` of the input's block.
+    ///
+    /// # Safety
+    /// As for [`Simd`]; the window is one of the plan's, `V` its panel's width, `first + R` at most the
+    /// lanes.
     #[inline(always)]
     unsafe fn tile<S: Simd, const R: usize, const V: usize>(
         &self,
         window: &Window<'_>,
         first: usize,
     ) {
-        let (plan, spec) = (self.plan, &self.plan.spec);
-        let tap = [window.tap / spec.kernel[1], window.tap % spec.kernel[1]];
-        let rows = plan.inside(0, tap[0], &window.chunk[0]);
-        let columns = plan.inside(1, tap[1], &window.chunk[1]);
-        let panel = window.panel;
-        let mut sums = [[S::zero(); V]; R];
-        if !rows.is_empty() && !columns.is_empty() {
-            let at = |axis: usize, first: usize| {
-                first * spec.stride[axis] + tap[axis] * spec.dilation[axis] - spec.padding[axis]
-            };
-            let pixel = at(0, rows.start) * plan.input[1] + at(1, columns.start);
-            let from = self.x.block(window.image, window.in_block);
-            let from = from.add(pixel * S::LANES + first);
-            let mut values = [from; R];
-            for (r, value) in values.iter_mut().enumerate() {
-                *value = from.add(r);
+        // SAFETY: `Plan::inside` leaves only rows and columns where the tap lies on the map; the sums' place
+        // is inside the part of the scratch memory that is this task's.
+        unsafe {
+            let (plan, spec) = (self.plan, &self.plan.spec);
+            let tap = [window.tap / spec.kernel[1], window.tap % spec.kernel[1]];
+            let rows = plan.inside(0, tap[0], &window.chunk[0]);
+            let columns = plan.inside(1, tap[1], &window.chunk[1]);
+            let panel = window.panel;
+            let mut sums = [[S::zero(); V]; R];
+            if !rows.is_empty() && !columns.is_empty() {
+                let at = |axis: usize, first: usize| {
+                    first * spec.stride[axis] + tap[axis] * spec.dilation[axis] - spec.padding[axis]
+                };
+                let pixel = at(0, rows.start) * plan.input[1] + at(1, columns.start);
+                let from = self.x.block(window.image, window.in_block);
+                let from = from.add(pixel * S::LANES + first);
+                let mut values = [from; R];
+                for (r, value) in values.iter_mut().enumerate() {
+                    *value = from.add(r);
+                }
+                let pixel = rows.start * plan.output[1] + columns.start;
+                let pixels = Pixels {
+                    values,
+                    step: spec.stride[1] * S::LANES,
+                    gradient: self
+                        .dy
+                        .block(window.image, panel.block)
+                        .add(pixel * S::LANES),
+                    plane: self.dy.plane(),
+                    count: columns.len(),
+                };
+                if rows.len() == 1 {
+                    add_pixels::<S, R, V>(&mut sums, &pixels);
+                } else {
+                    let distances = [spec.stride[0] * plan.input[1], plan.output[1]];
+                    let distances = distances.map(|pixels| pixels * S::LANES);
+                    add_rows::<S, R, V>(&mut sums, &pixels, rows.len(), distances);
+                }
             }
-            let pixel = rows.start * plan.output[1] + columns.start;
-            let pixels = Pixels {
-                values,
-                step: spec.stride[1] * S::LANES,
-                gradient: self
-                    .dy
-                    .block(window.image, panel.block)
-                    .add(pixel * S::LANES),
-                plane: self.dy.plane(),
-                count: columns.len(),
-            };
-            if rows.len() == 1 {
-                add_pixels::<S, R, V>(&mut sums, &pixels);
-            } else {
-                let distances = [spec.stride[0] * plan.input[1], plan.output[1]];
-                let distances = distances.map(|pixels| pixels * S::LANES);
-                add_rows::<S, R, V>(&mut sums, &pixels, rows.len(), distances);
-            }
-        }
 
-        let taps = spec.kernel[0] * spec.kernel[1];
-        let channel = (window.in_block - panel.ins.start) * S::LANES + first;
-        let offset = panel.offset + (channel * taps + window.tap) * S::LANES;
-        let to = Place {
-            at: self.packed.add(offset),
-            row: taps * S::LANES,
-            vector: panel.ins.len() * S::LANES * taps * S::LANES,
-            rows: R,
-            continues: window.continues,
-        };
-        store_rows::<S, R, V>(&sums, &to);
+            let taps = spec.kernel[0] * spec.kernel[1];
+            let channel = (window.in_block - panel.ins.start) * S::LANES + first;
+            let offset = panel.offset + (channel * taps + window.tap) * S::LANES;
+            let to = Place {
+                at: self.packed.add(offset),
+                row: taps * S::LANES,
+                vector: panel.ins.len() * S::LANES * taps * S::LANES,
+                rows: R,
+                continues: window.continues,
+            };
+            store_rows::<S, R, V>(&sums, &to);
+        }
     }
 }

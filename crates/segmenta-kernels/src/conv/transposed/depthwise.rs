@@ -98,38 +98,42 @@ impl Kernel for Rows<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let [height, width] = self.size;
-        let [ys, xs] = self.taps;
-        let bias = S::load(self.bias.as_ptr());
-        for row in self.rows.clone() {
-            let out = self.output.add(row * self.width * S::LANES);
-            let (first, ys) = ((row / ys.len()) as isize, &ys[row % ys.len()]);
-            let (mut number, mut phase) = (0, 0);
-            for column in 0..self.width {
-                let mut sum = bias;
-                for &(ky, dy) in ys {
-                    let y = (first + dy) as usize;
-                    if y >= height {
-                        continue;
-                    }
-                    for &(kx, dx) in xs.get_unchecked(phase) {
-                        let x = (number + dx) as usize;
-                        if x < width {
-                            let weight = (ky * self.kernel_width + kx) * S::LANES;
-                            let weight = S::load(self.weights.as_ptr().add(weight));
-                            let pixel = S::load(self.input.add((y * width + x) * S::LANES));
-                            sum = S::mul_add(pixel, weight, sum);
+        // SAFETY: pixels of the input are compared with its size before they are read; `number` and `phase`
+        // count the output's columns, and rows of a block are written by the one task that has them.
+        unsafe {
+            let [height, width] = self.size;
+            let [ys, xs] = self.taps;
+            let bias = S::load(self.bias.as_ptr());
+            for row in self.rows.clone() {
+                let out = self.output.add(row * self.width * S::LANES);
+                let (first, ys) = ((row / ys.len()) as isize, &ys[row % ys.len()]);
+                let (mut number, mut phase) = (0, 0);
+                for column in 0..self.width {
+                    let mut sum = bias;
+                    for &(ky, dy) in ys {
+                        let y = (first + dy) as usize;
+                        if y >= height {
+                            continue;
+                        }
+                        for &(kx, dx) in xs.get_unchecked(phase) {
+                            let x = (number + dx) as usize;
+                            if x < width {
+                                let weight = (ky * self.kernel_width + kx) * S::LANES;
+                                let weight = S::load(self.weights.as_ptr().add(weight));
+                                let pixel = S::load(self.input.add((y * width + x) * S::LANES));
+                                sum = S::mul_add(pixel, weight, sum);
+                            }
                         }
                     }
+                    S::store(out.add(column * S::LANES), sum);
+                    phase += 1;
+                    if phase == xs.len() {
+                        (number, phase) = (number + 1, 0);
+                    }
                 }
-                S::store(out.add(column * S::LANES), sum);
-                phase += 1;
-                if phase == xs.len() {
-                    (number, phase) = (number + 1, 0);
+                if self.activation != Activation::None {
+                    self.activation.in_place::<S>(out, self.width);
                 }
-            }
-            if self.activation != Activation::None {
-                self.activation.in_place::<S>(out, self.width);
             }
         }
     }

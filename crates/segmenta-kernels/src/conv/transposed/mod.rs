@@ -10,10 +10,11 @@
 mod depthwise;
 mod phases;
 
+use super::spec::{LONGEST, check_extents, kernel_len, reach};
 use super::{ConvSpec, Kernel2d};
 use crate::activation::Activation;
 use crate::isa::Isa;
-use crate::map::{Map, MapMut, MapShape};
+use crate::map::{Map, MapMut, MapShape, one_isa};
 
 /// A transposed convolution's extents; the meaning is PyTorch's `ConvTranspose2d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,17 +39,27 @@ pub struct TransposedSpec {
 
 impl TransposedSpec {
     /// Values of the kernel, `[in, out / groups, height, width]`.
+    ///
+    /// # Panics
+    /// If there are no groups, or it is more than a `usize` holds.
     pub fn weights_len(&self) -> usize {
-        self.in_channels * (self.out_channels / self.groups) * self.kernel[0] * self.kernel[1]
+        kernel_len(
+            self.in_channels,
+            self.out_channels / self.groups,
+            self.kernel,
+        )
+        .unwrap_or_else(|| panic!("more weights than memory has places: {self:?}"))
     }
 
-    /// The shape that comes out, if anything is left by the padding.
+    /// The shape that comes out, if there is one: every extent is at least 1 and the padding leaves something.
     pub fn output(&self, input: MapShape) -> Option<MapShape> {
         let side = |size: usize, axis: usize| {
-            let reach = self.dilation[axis] * (self.kernel[axis] - 1) + 1;
-            let whole = (size - 1) * self.stride[axis] + reach + self.output_padding[axis];
-            let side = whole.checked_sub(2 * self.padding[axis])?;
-            (side > 0).then_some(side)
+            let reach = reach(self.kernel[axis], self.dilation[axis])?;
+            let steps = size.checked_sub(1)?.checked_mul(self.stride[axis])?;
+            let more = reach.checked_add(self.output_padding[axis])?;
+            let whole = steps.checked_add(more).filter(|&whole| whole <= LONGEST)?;
+            let side = whole.checked_sub(self.padding[axis].checked_mul(2)?)?;
+            (self.stride[axis] > 0 && side > 0).then_some(side)
         };
         let (height, width) = (side(input.height, 0)?, side(input.width, 1)?);
         Some(MapShape::new(input.batch, self.out_channels, height, width))
@@ -106,8 +117,8 @@ impl TransposedConvolution {
     /// Packs a transposed convolution; the kernel is `[in, out / groups, height, width]`.
     ///
     /// # Panics
-    /// If the slices do not have the lengths that `spec` asks for, or channels do not divide into
-    /// groups.
+    /// If an extent is 0, channels do not divide into groups, or the slices do not have the lengths that `spec`
+    /// asks for.
     pub fn new(
         isa: Isa,
         spec: TransposedSpec,
@@ -165,7 +176,7 @@ impl TransposedConvolution {
     /// `output = activation(transposed convolution(input) + bias)`, both blocked.
     ///
     /// # Panics
-    /// If shapes do not fit.
+    /// If shapes do not fit, or a map is laid out for another instruction set.
     pub fn run(&self, input: Map<'_>, mut output: MapMut<'_>) {
         assert_eq!(self.spec.in_channels, input.shape().channels, "channels in");
         assert_eq!(
@@ -174,8 +185,7 @@ impl TransposedConvolution {
             "output of {:?}",
             self.spec
         );
-        let isas = [input.isa(), output.isa()];
-        assert_eq!([self.isa; 2], isas, "packed for another instruction set");
+        one_isa([self.isa, input.isa(), output.isa()]);
         match &self.packed {
             Packed::Phases(p) => p.run(&self.spec, input, &mut output, self.activation),
             Packed::Depthwise(p) => p.run(&self.spec, input, &mut output, self.activation),
@@ -184,10 +194,10 @@ impl TransposedConvolution {
 }
 
 fn check(spec: &TransposedSpec, kernel: &Kernel2d<'_>) {
-    let divides = |channels: usize| channels.is_multiple_of(spec.groups);
-    assert!(
-        divides(spec.in_channels) && divides(spec.out_channels),
-        "channels do not divide into groups: {spec:?}"
+    check_extents(
+        [spec.in_channels, spec.out_channels, spec.groups],
+        [spec.kernel, spec.stride, spec.dilation],
+        spec,
     );
     assert_eq!(
         kernel.weights.len(),

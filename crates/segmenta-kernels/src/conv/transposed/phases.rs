@@ -191,20 +191,24 @@ impl Kernel for Task<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let pairs = self.phase.taps.len() * self.in_blocks;
-        // A phase that no tap reaches still has its bias.
-        let parts = pairs.div_ceil(REDUCTION / S::LANES).max(1);
-        for index in 0..parts {
-            let reduction = part(pairs, parts, index);
-            for panel in &self.phase.panels.panels[self.panels.clone()] {
-                // As `blocked.rs` has it for windows.
-                match (S::REGISTERS, panel.vectors) {
-                    (32, 4) => self.tiles::<S, 6, 4>(panel, &reduction, pairs),
-                    (32, 3) => self.tiles::<S, 8, 3>(panel, &reduction, pairs),
-                    (32, 2) => self.tiles::<S, 8, 2>(panel, &reduction, pairs),
-                    (32, _) => self.tiles::<S, 12, 1>(panel, &reduction, pairs),
-                    (_, 2) => self.tiles::<S, 6, 2>(panel, &reduction, pairs),
-                    (_, _) => self.tiles::<S, 8, 1>(panel, &reduction, pairs),
+        // SAFETY: the maps have the shapes that `TransposedConvolution::run` checked; pixels of a phase and
+        // panel are written by the one task that has both.
+        unsafe {
+            let pairs = self.phase.taps.len() * self.in_blocks;
+            // A phase that no tap reaches still has its bias.
+            let parts = pairs.div_ceil(REDUCTION / S::LANES).max(1);
+            for index in 0..parts {
+                let reduction = part(pairs, parts, index);
+                for panel in &self.phase.panels.panels[self.panels.clone()] {
+                    // As `blocked.rs` has it for windows.
+                    match (S::REGISTERS, panel.vectors) {
+                        (32, 4) => self.tiles::<S, 6, 4>(panel, &reduction, pairs),
+                        (32, 3) => self.tiles::<S, 8, 3>(panel, &reduction, pairs),
+                        (32, 2) => self.tiles::<S, 8, 2>(panel, &reduction, pairs),
+                        (32, _) => self.tiles::<S, 12, 1>(panel, &reduction, pairs),
+                        (_, 2) => self.tiles::<S, 6, 2>(panel, &reduction, pairs),
+                        (_, _) => self.tiles::<S, 8, 1>(panel, &reduction, pairs),
+                    }
                 }
             }
         }
@@ -218,6 +222,8 @@ struct Tile {
 }
 
 impl Task<'_> {
+    /// # Safety
+    /// As for [`Kernel::run`]; `V` is the panel's width.
     #[inline(always)]
     unsafe fn tiles<S: Simd, const P: usize, const V: usize>(
         &self,
@@ -225,26 +231,31 @@ impl Task<'_> {
         reduction: &Range<usize>,
         pairs: usize,
     ) {
-        for first in self.pixels.clone().step_by(P) {
-            let count = P.min(self.pixels.end - first);
-            // Row and column in the phase; pixels that do not exist read zeros.
-            let mut pixels = [[isize::MIN / 2; 2]; P];
-            let mut places = [0; P];
-            let (mut y, mut x) = (first / self.width, first % self.width);
-            for (pixel, place) in pixels.iter_mut().zip(&mut places).take(count) {
-                *pixel = [y as isize, x as isize];
-                let row = self.phase.first[0] + y * self.stride[0];
-                let column = self.phase.first[1] + x * self.stride[1];
-                *place = (row * self.output_width + column) * S::LANES;
-                x += 1;
-                if x == self.width {
-                    (y, x) = (y + 1, 0);
+        // SAFETY: pixels are the task's, and so are their places in the output.
+        unsafe {
+            for first in self.pixels.clone().step_by(P) {
+                let count = P.min(self.pixels.end - first);
+                // Row and column in the phase; pixels that do not exist read zeros.
+                let mut pixels = [[isize::MIN / 2; 2]; P];
+                let mut places = [0; P];
+                let (mut y, mut x) = (first / self.width, first % self.width);
+                for (pixel, place) in pixels.iter_mut().zip(&mut places).take(count) {
+                    *pixel = [y as isize, x as isize];
+                    let row = self.phase.first[0] + y * self.stride[0];
+                    let column = self.phase.first[1] + x * self.stride[1];
+                    *place = (row * self.output_width + column) * S::LANES;
+                    x += 1;
+                    if x == self.width {
+                        (y, x) = (y + 1, 0);
+                    }
                 }
+                self.tile::<S, P, V>(panel, reduction, pairs, &pixels, &places[..count]);
             }
-            self.tile::<S, P, V>(panel, reduction, pairs, &pixels, &places[..count]);
         }
     }
 
+    /// # Safety
+    /// As for [`Kernel::run`]; `V` is the panel's width, the places are pixels of the output, at most `P`.
     #[inline(always)]
     unsafe fn tile<S: Simd, const P: usize, const V: usize>(
         &self,
@@ -254,79 +265,83 @@ impl Task<'_> {
         corners: &[[isize; 2]; P],
         places: &[usize],
     ) {
-        let shape = self.input.shape();
-        let (height, width) = (shape.height as isize, shape.width as isize);
-        let plane = self.input.plane();
-        let image = self.input.block(self.image, 0);
-        let panels = &self.phase.panels;
-        let row = reduction.start * S::LANES * V * S::LANES;
-        let mut weights = panels.weights.as_ptr().add(panel.offset + row);
+        // SAFETY: a tap outside the map reads `ZEROS` and never moves on from there; the tile on the stack has
+        // room for the largest.
+        unsafe {
+            let shape = self.input.shape();
+            let (height, width) = (shape.height as isize, shape.width as isize);
+            let plane = self.input.plane();
+            let image = self.input.block(self.image, 0);
+            let panels = &self.phase.panels;
+            let row = reduction.start * S::LANES * V * S::LANES;
+            let mut weights = panels.weights.as_ptr().add(panel.offset + row);
 
-        // The tile is finished where its pixels lie side by side, then spread.
-        let output = self.output_offset + panel.block * self.output_plane;
-        let output = self.output.at(output);
-        let mut tile = MaybeUninit::<Tile>::uninit();
-        let tile = tile.as_mut_ptr().cast::<f32>();
-        let continues = reduction.start > 0;
-        if continues {
+            // The tile is finished where its pixels lie side by side, then spread.
+            let output = self.output_offset + panel.block * self.output_plane;
+            let output = self.output.at(output);
+            let mut tile = MaybeUninit::<Tile>::uninit();
+            let tile = tile.as_mut_ptr().cast::<f32>();
+            let continues = reduction.start > 0;
+            if continues {
+                for v in 0..V {
+                    for (m, &place) in places.iter().enumerate() {
+                        let from = output.add(v * self.output_plane + place);
+                        S::store(tile.add((v * P + m) * S::LANES), S::load(from));
+                    }
+                }
+            }
+            let is_last = reduction.end == pairs;
+            let place = Place {
+                out: tile,
+                out_plane: P * S::LANES,
+                count: places.len(),
+                continues,
+                bias: panels.bias.as_ptr().add(panel.block * S::LANES),
+                residual: std::ptr::null(),
+                residual_plane: 0,
+                activation: if is_last {
+                    self.activation
+                } else {
+                    Activation::None
+                },
+            };
+            let mut sums = start::<S, P, V>(&place);
+            let mut pair = reduction.start;
+            while pair < reduction.end {
+                let (tap, block) = (pair / self.in_blocks, pair % self.in_blocks);
+                let blocks = (self.in_blocks - block).min(reduction.end - pair);
+                pair += blocks;
+                let [dy, dx] = *self.phase.taps.get_unchecked(tap);
+                let mut pixels = [ZEROS.as_ptr(); P];
+                let mut steps = [0; P];
+                let mut touched = false;
+                for m in 0..P {
+                    let [y, x] = [corners[m][0] + dy, corners[m][1] + dx];
+                    if (0..height).contains(&y) && (0..width).contains(&x) {
+                        let offset = (y * width + x) as usize * S::LANES;
+                        pixels[m] = image.add(block * plane + offset);
+                        steps[m] = plane;
+                        touched = true;
+                    }
+                }
+                if !touched {
+                    weights = weights.add(blocks * S::LANES * V * S::LANES);
+                    continue;
+                }
+                for _ in 0..blocks {
+                    reduce_block::<S, P, V>(&mut sums, pixels, &mut weights);
+                    for m in 0..P {
+                        pixels[m] = pixels[m].wrapping_add(steps[m]);
+                    }
+                }
+            }
+
+            store::<S, P, V>(&sums, &place);
             for v in 0..V {
                 for (m, &place) in places.iter().enumerate() {
-                    let from = output.add(v * self.output_plane + place);
-                    S::store(tile.add((v * P + m) * S::LANES), S::load(from));
+                    let vector = S::load(tile.add((v * P + m) * S::LANES));
+                    S::store(output.add(v * self.output_plane + place), vector);
                 }
-            }
-        }
-        let is_last = reduction.end == pairs;
-        let place = Place {
-            out: tile,
-            out_plane: P * S::LANES,
-            count: places.len(),
-            continues,
-            bias: panels.bias.as_ptr().add(panel.block * S::LANES),
-            residual: std::ptr::null(),
-            residual_plane: 0,
-            activation: if is_last {
-                self.activation
-            } else {
-                Activation::None
-            },
-        };
-        let mut sums = start::<S, P, V>(&place);
-        let mut pair = reduction.start;
-        while pair < reduction.end {
-            let (tap, block) = (pair / self.in_blocks, pair % self.in_blocks);
-            let blocks = (self.in_blocks - block).min(reduction.end - pair);
-            pair += blocks;
-            let [dy, dx] = *self.phase.taps.get_unchecked(tap);
-            let mut pixels = [ZEROS.as_ptr(); P];
-            let mut steps = [0; P];
-            let mut touched = false;
-            for m in 0..P {
-                let [y, x] = [corners[m][0] + dy, corners[m][1] + dx];
-                if (0..height).contains(&y) && (0..width).contains(&x) {
-                    let offset = (y * width + x) as usize * S::LANES;
-                    pixels[m] = image.add(block * plane + offset);
-                    steps[m] = plane;
-                    touched = true;
-                }
-            }
-            if !touched {
-                weights = weights.add(blocks * S::LANES * V * S::LANES);
-                continue;
-            }
-            for _ in 0..blocks {
-                reduce_block::<S, P, V>(&mut sums, pixels, &mut weights);
-                for m in 0..P {
-                    pixels[m] = pixels[m].wrapping_add(steps[m]);
-                }
-            }
-        }
-
-        store::<S, P, V>(&sums, &place);
-        for v in 0..V {
-            for (m, &place) in places.iter().enumerate() {
-                let vector = S::load(tile.add((v * P + m) * S::LANES));
-                S::store(output.add(v * self.output_plane + place), vector);
             }
         }
     }

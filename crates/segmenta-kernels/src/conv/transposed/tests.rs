@@ -5,11 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::buffer::Buffer;
 use crate::layout::{blocked, to_planar};
-use crate::reference;
+use crate::reference::{self, SHARE, assert_close};
 use crate::threads::Threads;
-
-/// Of the root mean square of the expected values: what f32 sums in another order may differ by.
-const TOLERANCE: f32 = 2e-5;
 
 #[derive(Clone, Debug)]
 struct Case {
@@ -58,18 +55,12 @@ fn check(case: &Case, threads: usize) -> Result<(), TestCaseError> {
     let input = values(shape.batch * shape.planar_len(), 3);
     let (mut expected, _) = reference::transposed_convolution(spec, kernel, &input, *shape);
     for e in &mut expected {
-        *e = case.activation.scalar(*e);
+        *e = e.map(|x| reference::backward::activation(case.activation, x));
     }
-    let squares = expected.iter().map(|e| e * e).sum::<f32>();
-    let rms = (squares / expected.len() as f32).sqrt();
     for isa in Isa::available() {
         let one = run(case, isa, 1);
         prop_assert!(one == run(case, isa, threads), "{isa}, {threads} threads");
-        prop_assert_eq!(one.len(), expected.len());
-        for (i, (g, e)) in one.iter().zip(&expected).enumerate() {
-            let close = (g - e).abs() <= TOLERANCE * rms.max(1.0);
-            prop_assert!(close, "{isa}: value {i} is {g}, expected {e} (rms {rms})");
-        }
+        assert_close(&isa.to_string(), &one, &expected, SHARE);
     }
     Ok(())
 }
@@ -103,7 +94,7 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(segmenta_properties::cases(96))]
 
     #[test]
     fn any_window(case in cases(false), threads in 2_usize..4) {

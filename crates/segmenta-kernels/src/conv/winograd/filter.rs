@@ -83,7 +83,8 @@ impl FilterKind {
     /// As for [`Simd`].
     #[inline(always)]
     pub(super) unsafe fn input<S: Simd>(self, d: &Line<S::V>) -> Line<S::V> {
-        ask!(self, F => F::input::<S>(d))
+        // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+        unsafe { ask!(self, F => F::input::<S>(d)) }
     }
 
     /// `A m`.
@@ -92,7 +93,8 @@ impl FilterKind {
     /// As for [`Simd`].
     #[inline(always)]
     pub(super) unsafe fn output<S: Simd>(self, m: &Line<S::V>) -> Line<S::V> {
-        ask!(self, F => F::output::<S>(m))
+        // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+        unsafe { ask!(self, F => F::output::<S>(m)) }
     }
 
     /// `Aᵀ o`.
@@ -101,7 +103,8 @@ impl FilterKind {
     /// As for [`Simd`].
     #[inline(always)]
     pub(super) unsafe fn gradient<S: Simd>(self, o: &Line<S::V>) -> Line<S::V> {
-        ask!(self, F => F::gradient::<S>(o))
+        // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+        unsafe { ask!(self, F => F::gradient::<S>(o)) }
     }
 }
 
@@ -138,7 +141,8 @@ trait Filter {
 /// `a + factor · b`.
 #[inline(always)]
 unsafe fn plus<S: Simd>(a: S::V, factor: f32, b: S::V) -> S::V {
-    S::mul_add(S::splat(factor), b, a)
+    // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+    unsafe { S::mul_add(S::splat(factor), b, a) }
 }
 
 struct One;
@@ -175,28 +179,37 @@ impl Filter for Two {
 
     #[inline(always)]
     unsafe fn input<S: Simd>(d: &Line<S::V>) -> Line<S::V> {
-        let mut t = [S::zero(); MOST];
-        t[0] = S::add(d[0], d[1]);
-        t[1] = d[1];
-        t[2] = d[0];
-        t
+        // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+        unsafe {
+            let mut t = [S::zero(); MOST];
+            t[0] = S::add(d[0], d[1]);
+            t[1] = d[1];
+            t[2] = d[0];
+            t
+        }
     }
 
     #[inline(always)]
     unsafe fn output<S: Simd>(m: &Line<S::V>) -> Line<S::V> {
-        let mut o = [S::zero(); MOST];
-        o[0] = S::add(m[0], m[1]);
-        o[1] = S::add(m[0], m[2]);
-        o
+        // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+        unsafe {
+            let mut o = [S::zero(); MOST];
+            o[0] = S::add(m[0], m[1]);
+            o[1] = S::add(m[0], m[2]);
+            o
+        }
     }
 
     #[inline(always)]
     unsafe fn gradient<S: Simd>(o: &Line<S::V>) -> Line<S::V> {
-        let mut m = [S::zero(); MOST];
-        m[0] = S::add(o[0], o[1]);
-        m[1] = o[0];
-        m[2] = o[1];
-        m
+        // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+        unsafe {
+            let mut m = [S::zero(); MOST];
+            m[0] = S::add(o[0], o[1]);
+            m[1] = o[0];
+            m[2] = o[1];
+            m
+        }
     }
 }
 
@@ -217,35 +230,44 @@ impl Filter for Three {
 
     #[inline(always)]
     unsafe fn input<S: Simd>(d: &Line<S::V>) -> Line<S::V> {
-        let mut t = [S::zero(); MOST];
-        let sum = S::sub(d[2], d[0]);
-        t[0] = plus::<S>(sum, -2.0, d[1]);
-        t[1] = S::sub(plus::<S>(d[2], -2.0, d[0]), d[1]);
-        t[2] = plus::<S>(plus::<S>(d[2], 2.0, d[0]), -3.0, d[1]);
-        t[3] = sum;
-        t[4] = plus::<S>(S::sub(S::add(d[0], d[0]), d[1]), -2.0, d[2]);
-        t
+        // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+        unsafe {
+            let mut t = [S::zero(); MOST];
+            let sum = S::sub(d[2], d[0]);
+            t[0] = plus::<S>(sum, -2.0, d[1]);
+            t[1] = S::sub(plus::<S>(d[2], -2.0, d[0]), d[1]);
+            t[2] = plus::<S>(plus::<S>(d[2], 2.0, d[0]), -3.0, d[1]);
+            t[3] = sum;
+            t[4] = plus::<S>(S::sub(S::add(d[0], d[0]), d[1]), -2.0, d[2]);
+            t
+        }
     }
 
     #[inline(always)]
     unsafe fn output<S: Simd>(m: &Line<S::V>) -> Line<S::V> {
-        let mut o = [S::zero(); MOST];
-        let (sum, difference) = (S::add(m[1], m[2]), S::sub(m[1], m[2]));
-        o[0] = S::add(S::add(m[0], sum), m[3]);
-        o[1] = plus::<S>(difference, 2.0, m[3]);
-        o[2] = S::add(plus::<S>(sum, 4.0, m[3]), m[4]);
-        o
+        // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+        unsafe {
+            let mut o = [S::zero(); MOST];
+            let (sum, difference) = (S::add(m[1], m[2]), S::sub(m[1], m[2]));
+            o[0] = S::add(S::add(m[0], sum), m[3]);
+            o[1] = plus::<S>(difference, 2.0, m[3]);
+            o[2] = S::add(plus::<S>(sum, 4.0, m[3]), m[4]);
+            o
+        }
     }
 
     #[inline(always)]
     unsafe fn gradient<S: Simd>(o: &Line<S::V>) -> Line<S::V> {
-        let mut m = [S::zero(); MOST];
-        let even = S::add(o[0], o[2]);
-        m[0] = o[0];
-        (m[1], m[2]) = (S::add(even, o[1]), S::sub(even, o[1]));
-        m[3] = plus::<S>(plus::<S>(o[0], 2.0, o[1]), 4.0, o[2]);
-        m[4] = o[2];
-        m
+        // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+        unsafe {
+            let mut m = [S::zero(); MOST];
+            let even = S::add(o[0], o[2]);
+            m[0] = o[0];
+            (m[1], m[2]) = (S::add(even, o[1]), S::sub(even, o[1]));
+            m[3] = plus::<S>(plus::<S>(o[0], 2.0, o[1]), 4.0, o[2]);
+            m[4] = o[2];
+            m
+        }
     }
 }
 
@@ -267,39 +289,48 @@ impl Filter for Four {
 
     #[inline(always)]
     unsafe fn input<S: Simd>(d: &Line<S::V>) -> Line<S::V> {
-        let mut t = [S::zero(); MOST];
-        t[0] = plus::<S>(plus::<S>(d[4], 4.0, d[0]), -5.0, d[2]);
-        t[5] = plus::<S>(plus::<S>(d[5], 4.0, d[1]), -5.0, d[3]);
-        let (even, odd) = (plus::<S>(d[4], -4.0, d[2]), plus::<S>(d[3], -4.0, d[1]));
-        (t[1], t[2]) = (S::add(even, odd), S::sub(even, odd));
-        let (even, odd) = (S::sub(d[4], d[2]), S::sub(d[3], d[1]));
-        (t[3], t[4]) = (plus::<S>(even, 2.0, odd), plus::<S>(even, -2.0, odd));
-        t
+        // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+        unsafe {
+            let mut t = [S::zero(); MOST];
+            t[0] = plus::<S>(plus::<S>(d[4], 4.0, d[0]), -5.0, d[2]);
+            t[5] = plus::<S>(plus::<S>(d[5], 4.0, d[1]), -5.0, d[3]);
+            let (even, odd) = (plus::<S>(d[4], -4.0, d[2]), plus::<S>(d[3], -4.0, d[1]));
+            (t[1], t[2]) = (S::add(even, odd), S::sub(even, odd));
+            let (even, odd) = (S::sub(d[4], d[2]), S::sub(d[3], d[1]));
+            (t[3], t[4]) = (plus::<S>(even, 2.0, odd), plus::<S>(even, -2.0, odd));
+            t
+        }
     }
 
     #[inline(always)]
     unsafe fn output<S: Simd>(m: &Line<S::V>) -> Line<S::V> {
-        let mut o = [S::zero(); MOST];
-        let (even1, odd1) = (S::add(m[1], m[2]), S::sub(m[1], m[2]));
-        let (even2, odd2) = (S::add(m[3], m[4]), S::sub(m[3], m[4]));
-        o[0] = S::add(S::add(m[0], even1), even2);
-        o[1] = plus::<S>(odd1, 2.0, odd2);
-        o[2] = plus::<S>(even1, 4.0, even2);
-        o[3] = S::add(plus::<S>(odd1, 8.0, odd2), m[5]);
-        o
+        // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+        unsafe {
+            let mut o = [S::zero(); MOST];
+            let (even1, odd1) = (S::add(m[1], m[2]), S::sub(m[1], m[2]));
+            let (even2, odd2) = (S::add(m[3], m[4]), S::sub(m[3], m[4]));
+            o[0] = S::add(S::add(m[0], even1), even2);
+            o[1] = plus::<S>(odd1, 2.0, odd2);
+            o[2] = plus::<S>(even1, 4.0, even2);
+            o[3] = S::add(plus::<S>(odd1, 8.0, odd2), m[5]);
+            o
+        }
     }
 
     #[inline(always)]
     unsafe fn gradient<S: Simd>(o: &Line<S::V>) -> Line<S::V> {
-        let mut m = [S::zero(); MOST];
-        let (even, odd) = (S::add(o[0], o[2]), S::add(o[1], o[3]));
-        m[0] = o[0];
-        (m[1], m[2]) = (S::add(even, odd), S::sub(even, odd));
-        let even = plus::<S>(o[0], 4.0, o[2]);
-        let odd = plus::<S>(S::add(o[1], o[1]), 8.0, o[3]);
-        (m[3], m[4]) = (S::add(even, odd), S::sub(even, odd));
-        m[5] = o[3];
-        m
+        // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+        unsafe {
+            let mut m = [S::zero(); MOST];
+            let (even, odd) = (S::add(o[0], o[2]), S::add(o[1], o[3]));
+            m[0] = o[0];
+            (m[1], m[2]) = (S::add(even, odd), S::sub(even, odd));
+            let even = plus::<S>(o[0], 4.0, o[2]);
+            let odd = plus::<S>(S::add(o[1], o[1]), 8.0, o[3]);
+            (m[3], m[4]) = (S::add(even, odd), S::sub(even, odd));
+            m[5] = o[3];
+            m
+        }
     }
 }
 
@@ -323,55 +354,64 @@ impl Filter for Six {
 
     #[inline(always)]
     unsafe fn input<S: Simd>(d: &Line<S::V>) -> Line<S::V> {
-        let mut t = [S::zero(); MOST];
-        t[0] = plus::<S>(S::sub(d[0], d[6]), 5.25, S::sub(d[4], d[2]));
-        t[7] = plus::<S>(S::sub(d[7], d[1]), 5.25, S::sub(d[3], d[5]));
-        let even = plus::<S>(S::add(d[2], d[6]), -4.25, d[4]);
-        let odd = plus::<S>(S::add(d[1], d[5]), -4.25, d[3]);
-        (t[1], t[2]) = (S::add(even, odd), S::sub(even, odd));
-        let even = plus::<S>(plus::<S>(d[6], 0.25, d[2]), -1.25, d[4]);
-        let odd = plus::<S>(S::mul(S::splat(0.5), d[1]), -2.5, d[3]);
-        let odd = plus::<S>(odd, 2.0, d[5]);
-        (t[3], t[4]) = (S::add(even, odd), S::sub(even, odd));
-        let even = plus::<S>(plus::<S>(d[6], 4.0, d[2]), -5.0, d[4]);
-        let odd = plus::<S>(S::add(d[1], d[1]), -2.5, d[3]);
-        let odd = plus::<S>(odd, 0.5, d[5]);
-        (t[5], t[6]) = (S::add(even, odd), S::sub(even, odd));
-        t
+        // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+        unsafe {
+            let mut t = [S::zero(); MOST];
+            t[0] = plus::<S>(S::sub(d[0], d[6]), 5.25, S::sub(d[4], d[2]));
+            t[7] = plus::<S>(S::sub(d[7], d[1]), 5.25, S::sub(d[3], d[5]));
+            let even = plus::<S>(S::add(d[2], d[6]), -4.25, d[4]);
+            let odd = plus::<S>(S::add(d[1], d[5]), -4.25, d[3]);
+            (t[1], t[2]) = (S::add(even, odd), S::sub(even, odd));
+            let even = plus::<S>(plus::<S>(d[6], 0.25, d[2]), -1.25, d[4]);
+            let odd = plus::<S>(S::mul(S::splat(0.5), d[1]), -2.5, d[3]);
+            let odd = plus::<S>(odd, 2.0, d[5]);
+            (t[3], t[4]) = (S::add(even, odd), S::sub(even, odd));
+            let even = plus::<S>(plus::<S>(d[6], 4.0, d[2]), -5.0, d[4]);
+            let odd = plus::<S>(S::add(d[1], d[1]), -2.5, d[3]);
+            let odd = plus::<S>(odd, 0.5, d[5]);
+            (t[5], t[6]) = (S::add(even, odd), S::sub(even, odd));
+            t
+        }
     }
 
     #[inline(always)]
     unsafe fn output<S: Simd>(m: &Line<S::V>) -> Line<S::V> {
-        let mut o = [S::zero(); MOST];
-        let (even1, odd1) = (S::add(m[1], m[2]), S::sub(m[1], m[2]));
-        let (even2, odd2) = (S::add(m[3], m[4]), S::sub(m[3], m[4]));
-        let (even3, odd3) = (S::add(m[5], m[6]), S::sub(m[5], m[6]));
-        o[0] = S::add(S::add(m[0], even1), S::add(even2, even3));
-        o[1] = plus::<S>(plus::<S>(odd1, 2.0, odd2), 0.5, odd3);
-        o[2] = plus::<S>(plus::<S>(even1, 4.0, even2), 0.25, even3);
-        o[3] = plus::<S>(plus::<S>(odd1, 8.0, odd2), 0.125, odd3);
-        o[4] = plus::<S>(plus::<S>(even1, 16.0, even2), 1.0 / 16.0, even3);
-        let odd = plus::<S>(plus::<S>(odd1, 32.0, odd2), 1.0 / 32.0, odd3);
-        o[5] = S::add(odd, m[7]);
-        o
+        // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+        unsafe {
+            let mut o = [S::zero(); MOST];
+            let (even1, odd1) = (S::add(m[1], m[2]), S::sub(m[1], m[2]));
+            let (even2, odd2) = (S::add(m[3], m[4]), S::sub(m[3], m[4]));
+            let (even3, odd3) = (S::add(m[5], m[6]), S::sub(m[5], m[6]));
+            o[0] = S::add(S::add(m[0], even1), S::add(even2, even3));
+            o[1] = plus::<S>(plus::<S>(odd1, 2.0, odd2), 0.5, odd3);
+            o[2] = plus::<S>(plus::<S>(even1, 4.0, even2), 0.25, even3);
+            o[3] = plus::<S>(plus::<S>(odd1, 8.0, odd2), 0.125, odd3);
+            o[4] = plus::<S>(plus::<S>(even1, 16.0, even2), 1.0 / 16.0, even3);
+            let odd = plus::<S>(plus::<S>(odd1, 32.0, odd2), 1.0 / 32.0, odd3);
+            o[5] = S::add(odd, m[7]);
+            o
+        }
     }
 
     #[inline(always)]
     unsafe fn gradient<S: Simd>(o: &Line<S::V>) -> Line<S::V> {
-        let mut m = [S::zero(); MOST];
-        let even = S::add(o[0], S::add(o[2], o[4]));
-        let odd = S::add(o[1], S::add(o[3], o[5]));
-        m[0] = o[0];
-        (m[1], m[2]) = (S::add(even, odd), S::sub(even, odd));
-        let even = plus::<S>(plus::<S>(o[0], 4.0, o[2]), 16.0, o[4]);
-        let odd = plus::<S>(plus::<S>(S::add(o[1], o[1]), 8.0, o[3]), 32.0, o[5]);
-        (m[3], m[4]) = (S::add(even, odd), S::sub(even, odd));
-        let even = plus::<S>(plus::<S>(o[0], 0.25, o[2]), 1.0 / 16.0, o[4]);
-        let odd = plus::<S>(S::mul(S::splat(0.5), o[1]), 0.125, o[3]);
-        let odd = plus::<S>(odd, 1.0 / 32.0, o[5]);
-        (m[5], m[6]) = (S::add(even, odd), S::sub(even, odd));
-        m[7] = o[5];
-        m
+        // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
+        unsafe {
+            let mut m = [S::zero(); MOST];
+            let even = S::add(o[0], S::add(o[2], o[4]));
+            let odd = S::add(o[1], S::add(o[3], o[5]));
+            m[0] = o[0];
+            (m[1], m[2]) = (S::add(even, odd), S::sub(even, odd));
+            let even = plus::<S>(plus::<S>(o[0], 4.0, o[2]), 16.0, o[4]);
+            let odd = plus::<S>(plus::<S>(S::add(o[1], o[1]), 8.0, o[3]), 32.0, o[5]);
+            (m[3], m[4]) = (S::add(even, odd), S::sub(even, odd));
+            let even = plus::<S>(plus::<S>(o[0], 0.25, o[2]), 1.0 / 16.0, o[4]);
+            let odd = plus::<S>(S::mul(S::splat(0.5), o[1]), 0.125, o[3]);
+            let odd = plus::<S>(odd, 1.0 / 32.0, o[5]);
+            (m[5], m[6]) = (S::add(even, odd), S::sub(even, odd));
+            m[7] = o[5];
+            m
+        }
     }
 }
 

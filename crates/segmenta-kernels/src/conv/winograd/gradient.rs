@@ -244,33 +244,37 @@ impl Kernel for Read<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let (pass, class) = (self.pass, self.pass.class);
-        let inputs = pass.group.len();
-        let side = usize::from(self.block >= inputs);
-        let mut to = class.tiles(side, S::LANES, pass.scratch);
-        to.start = to
-            .start
-            .add((self.tiles.start - pass.chunk.start) * S::LANES);
-        let block = if side == 0 {
-            // The group's first block lies first.
-            to.start = to.start.wrapping_sub(pass.group.start * to.plane);
-            pass.group.start + self.block
-        } else {
-            self.block - inputs
-        };
-        let tiles = Tiles {
-            class: &class.tiles,
-            dilation: pass.plan.spec.dilation,
-            block,
-            tiles: self.tiles.clone(),
-        };
-        let four = [FilterKind::Four; 2];
-        // The filter that speed asks for is a constant.
-        match (side, class.tiles.filters == four) {
-            (0, true) => tiles.read::<S>(four, pass.x, to),
-            (0, false) => tiles.read::<S>(class.tiles.filters, pass.x, to),
-            (_, true) => tiles.read_gradient::<S>(four, pass.dy, to),
-            (_, false) => tiles.read_gradient::<S>(class.tiles.filters, pass.dy, to),
+        // SAFETY: blocks and tiles are the pass's, which its scratch memory has room for; the maps have the
+        // shapes that `WeightGradient::run` checked.
+        unsafe {
+            let (pass, class) = (self.pass, self.pass.class);
+            let inputs = pass.group.len();
+            let side = usize::from(self.block >= inputs);
+            let mut to = class.tiles(side, S::LANES, pass.scratch);
+            to.start = to
+                .start
+                .add((self.tiles.start - pass.chunk.start) * S::LANES);
+            let block = if side == 0 {
+                // The group's first block lies first.
+                to.start = to.start.wrapping_sub(pass.group.start * to.plane);
+                pass.group.start + self.block
+            } else {
+                self.block - inputs
+            };
+            let tiles = Tiles {
+                class: &class.tiles,
+                dilation: pass.plan.spec.dilation,
+                block,
+                tiles: self.tiles.clone(),
+            };
+            let four = [FilterKind::Four; 2];
+            // The filter that speed asks for is a constant.
+            match (side, class.tiles.filters == four) {
+                (0, true) => tiles.read::<S>(four, pass.x, to),
+                (0, false) => tiles.read::<S>(class.tiles.filters, pass.x, to),
+                (_, true) => tiles.read_gradient::<S>(four, pass.dy, to),
+                (_, false) => tiles.read_gradient::<S>(class.tiles.filters, pass.dy, to),
+            }
         }
     }
 }
@@ -287,48 +291,58 @@ impl Kernel for Multiply<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        for &[vectors, block] in &self.pass.plan.panels {
-            for in_block in self.ins.clone() {
-                with_tile!(S, vectors, self.rows(block, in_block));
+        // SAFETY: panels and blocks are the plan's.
+        unsafe {
+            for &[vectors, block] in &self.pass.plan.panels {
+                for in_block in self.ins.clone() {
+                    with_tile!(S, vectors, self.rows(block, in_block));
+                }
             }
         }
     }
 }
 
 impl Multiply<'_> {
+    /// # Safety
+    /// As for [`Kernel::run`]; `V` vectors from `block` on are a panel of the plan, `in_block` is one of the
+    /// group's.
     #[inline(always)]
     unsafe fn rows<S: Simd, const R: usize, const V: usize>(&self, block: usize, in_block: usize) {
-        let (pass, class) = (self.pass, self.pass.class);
-        let [x, dy] = [0, 1].map(|side| class.tiles(side, S::LANES, pass.scratch));
-        let sums_at = class.sums(S::LANES, pass.scratch);
-        let gradient = dy.start.add(self.product * dy.stride + block * dy.plane);
-        for first in (0..S::LANES).step_by(R) {
-            let from = x
-                .start
-                .add(self.product * x.stride + in_block * x.plane + first);
-            let mut values = [from.cast_const(); R];
-            for (r, value) in values.iter_mut().enumerate() {
-                *value = from.add(r);
+        // SAFETY: `R` divides the lanes; all tiles of the chunk were transformed, and sums of a product and a
+        // block are this task's.
+        unsafe {
+            let (pass, class) = (self.pass, self.pass.class);
+            let [x, dy] = [0, 1].map(|side| class.tiles(side, S::LANES, pass.scratch));
+            let sums_at = class.sums(S::LANES, pass.scratch);
+            let gradient = dy.start.add(self.product * dy.stride + block * dy.plane);
+            for first in (0..S::LANES).step_by(R) {
+                let from = x
+                    .start
+                    .add(self.product * x.stride + in_block * x.plane + first);
+                let mut values = [from.cast_const(); R];
+                for (r, value) in values.iter_mut().enumerate() {
+                    *value = from.add(r);
+                }
+                let mut sums = [[S::zero(); V]; R];
+                let pixels = Pixels {
+                    values,
+                    step: S::LANES,
+                    gradient: gradient.cast_const(),
+                    plane: dy.plane,
+                    count: pass.chunk.len(),
+                };
+                add_pixels::<S, R, V>(&mut sums, &pixels);
+                let row = (in_block * S::LANES + first) * S::LANES;
+                let at = self.product * sums_at.stride + block * sums_at.plane + row;
+                let to = Place {
+                    at: sums_at.start.add(at),
+                    row: S::LANES,
+                    vector: sums_at.plane,
+                    rows: R,
+                    continues: pass.chunk.start > 0,
+                };
+                store_rows::<S, R, V>(&sums, &to);
             }
-            let mut sums = [[S::zero(); V]; R];
-            let pixels = Pixels {
-                values,
-                step: S::LANES,
-                gradient: gradient.cast_const(),
-                plane: dy.plane,
-                count: pass.chunk.len(),
-            };
-            add_pixels::<S, R, V>(&mut sums, &pixels);
-            let row = (in_block * S::LANES + first) * S::LANES;
-            let at = self.product * sums_at.stride + block * sums_at.plane + row;
-            let to = Place {
-                at: sums_at.start.add(at),
-                row: S::LANES,
-                vector: sums_at.plane,
-                rows: R,
-                continues: pass.chunk.start > 0,
-            };
-            store_rows::<S, R, V>(&sums, &to);
         }
     }
 }
@@ -359,25 +373,29 @@ impl Kernel for Finish<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let mut rows = [0.0_f32; CHANNELS * TAPS * 16];
-        for start in self.channels.clone().step_by(CHANNELS) {
-            let count = CHANNELS.min(self.channels.end - start);
-            for channel in 0..count {
-                let to = rows.as_mut_ptr().add(channel * TAPS * S::LANES);
-                if self.class.tiles.filters == [FilterKind::Four; 2] {
-                    self.taps::<S>([FilterKind::Four; 2], start + channel, to);
-                } else {
-                    self.taps::<S>(self.class.tiles.filters, start + channel, to);
+        // SAFETY: channels are those that the kernel has, and a row of the gradient is written by the one task
+        // that has its block and channels.
+        unsafe {
+            let mut rows = [0.0_f32; CHANNELS * TAPS * 16];
+            for start in self.channels.clone().step_by(CHANNELS) {
+                let count = CHANNELS.min(self.channels.end - start);
+                for channel in 0..count {
+                    let to = rows.as_mut_ptr().add(channel * TAPS * S::LANES);
+                    if self.class.tiles.filters == [FilterKind::Four; 2] {
+                        self.taps::<S>([FilterKind::Four; 2], start + channel, to);
+                    } else {
+                        self.taps::<S>(self.class.tiles.filters, start + channel, to);
+                    }
                 }
-            }
-            let lanes = S::LANES.min(self.outs - self.block * S::LANES);
-            for lane in 0..lanes {
-                let row = (self.block * S::LANES + lane) * self.row_len;
-                let to = self.gradient.at(row + (self.first + start) * TAPS);
-                for i in 0..count * TAPS {
-                    let value = *rows.get_unchecked(i * S::LANES + lane);
-                    let to = to.add(i);
-                    *to = if self.continues { *to + value } else { value };
+                let lanes = S::LANES.min(self.outs - self.block * S::LANES);
+                for lane in 0..lanes {
+                    let row = (self.block * S::LANES + lane) * self.row_len;
+                    let to = self.gradient.at(row + (self.first + start) * TAPS);
+                    for i in 0..count * TAPS {
+                        let value = *rows.get_unchecked(i * S::LANES + lane);
+                        let to = to.add(i);
+                        *to = if self.continues { *to + value } else { value };
+                    }
                 }
             }
         }
@@ -386,29 +404,35 @@ impl Kernel for Finish<'_> {
 
 impl Finish<'_> {
     /// The nine taps of one input channel, a vector each.
+    ///
+    /// # Safety
+    /// As for [`Kernel::run`]; `channel` is one of the group's, `to` has room for nine vectors.
     #[inline(always)]
     unsafe fn taps<S: Simd>(&self, filters: [FilterKind; 2], channel: usize, to: *mut f32) {
-        let [down, right] = filters;
-        let from = self.block * self.sums.plane + channel * S::LANES;
-        let from = self.sums.start.add(from);
-        let mut taps = [[S::zero(); 3]; 3];
-        for (c, across) in right.weights().iter().enumerate() {
-            let mut column = [S::zero(); 3];
-            for (r, along) in down.weights().iter().enumerate() {
-                let product = r * right.products() + c;
-                let sum = S::load(from.add(product * self.sums.stride));
-                for (tap, &factor) in column.iter_mut().zip(along) {
-                    *tap = S::mul_add(sum, S::splat(factor as f32), *tap);
+        // SAFETY: the sums have a vector for each of the filters' products.
+        unsafe {
+            let [down, right] = filters;
+            let from = self.block * self.sums.plane + channel * S::LANES;
+            let from = self.sums.start.add(from);
+            let mut taps = [[S::zero(); 3]; 3];
+            for (c, across) in right.weights().iter().enumerate() {
+                let mut column = [S::zero(); 3];
+                for (r, along) in down.weights().iter().enumerate() {
+                    let product = r * right.products() + c;
+                    let sum = S::load(from.add(product * self.sums.stride));
+                    for (tap, &factor) in column.iter_mut().zip(along) {
+                        *tap = S::mul_add(sum, S::splat(factor as f32), *tap);
+                    }
+                }
+                for (row, &sum) in taps.iter_mut().zip(&column) {
+                    for (tap, &factor) in row.iter_mut().zip(across) {
+                        *tap = S::mul_add(sum, S::splat(factor as f32), *tap);
+                    }
                 }
             }
-            for (row, &sum) in taps.iter_mut().zip(&column) {
-                for (tap, &factor) in row.iter_mut().zip(across) {
-                    *tap = S::mul_add(sum, S::splat(factor as f32), *tap);
-                }
+            for (i, &tap) in taps.iter().flatten().enumerate() {
+                S::store(to.add(i * S::LANES), tap);
             }
-        }
-        for (i, &tap) in taps.iter().flatten().enumerate() {
-            S::store(to.add(i * S::LANES), tap);
         }
     }
 }

@@ -53,18 +53,31 @@ pub(super) struct Cache(Mutex<Vec<Weak<Transformed>>>);
 
 impl Cache {
     /// Those of `form`: found, or made where `make` says so.
+    ///
+    /// Made without the lock: a thread that waits for the others of its pool takes up what else there is to do, which
+    /// may be the plan of another size for these weights.
     fn get(&self, isa: Isa, direct: &Panels, form: &Form, make: bool) -> Option<Arc<Transformed>> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|weights| weights.strong_count() > 0);
-        let found = known.iter().filter_map(Weak::upgrade);
-        if let Some(found) = { found }.find(|weights| weights.filters == form.filters) {
+        if let Some(found) = self.find(form) {
             return Some(found);
         }
-        make.then(|| {
-            let new = Arc::new(Transformed::new(isa, direct, form));
-            known.push(Arc::downgrade(&new));
-            new
-        })
+        if !make {
+            return None;
+        }
+        let new = Arc::new(Transformed::new(isa, direct, form));
+        // Another thread may have made them meanwhile; its are as good.
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = find(&mut known, form) {
+            return Some(found);
+        }
+        known.push(Arc::downgrade(&new));
+        Some(new)
+    }
+
+    fn find(&self, form: &Form) -> Option<Arc<Transformed>> {
+        find(
+            &mut self.0.lock().unwrap_or_else(PoisonError::into_inner),
+            form,
+        )
     }
 
     /// Values of all transformed weights that some plan holds.
@@ -73,6 +86,13 @@ impl Cache {
         let held = known.iter().filter_map(Weak::upgrade);
         held.map(|weights| weights.weights.len()).sum()
     }
+}
+
+/// The weights of a form that some plan holds; those that none holds any more are forgotten.
+fn find(known: &mut Vec<Weak<Transformed>>, form: &Form) -> Option<Arc<Transformed>> {
+    known.retain(|weights| weights.strong_count() > 0);
+    let mut held = known.iter().filter_map(Weak::upgrade);
+    held.find(|weights| weights.filters == form.filters)
 }
 
 /// How one class of tiles goes.

@@ -126,75 +126,79 @@ impl Kernel for Task<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let (pass, class) = (&self.pass, self.pass.class);
-        let products = class.tiles.products();
-        let slot = self.slot * class.slot_len(S::LANES);
-        let at = (self.tiles.start - self.first) * S::LANES;
-        let side = |side: usize| Products {
-            start: pass
-                .scratch
-                .at(slot + side * products * class.stride(0, S::LANES) + at),
-            stride: class.stride(side, S::LANES),
-            plane: class.plane(S::LANES),
-        };
-        let (inputs, outputs) = (side(0), side(1));
-        match &self.work {
-            Work::Read { blocks } => {
-                for block in blocks.clone() {
-                    let tiles = self.tiles_of(block);
-                    // The two that speed asks for are constants.
-                    match class.tiles.filters {
-                        [FilterKind::Four, FilterKind::Four] => {
-                            tiles.read::<S>([FilterKind::Four; 2], pass.input, inputs);
+        // SAFETY: `Plan::run` checked the scratch memory and the threads; tiles, blocks and products are the
+        // class's, and each slot is one thread's.
+        unsafe {
+            let (pass, class) = (&self.pass, self.pass.class);
+            let products = class.tiles.products();
+            let slot = self.slot * class.slot_len(S::LANES);
+            let at = (self.tiles.start - self.first) * S::LANES;
+            let side = |side: usize| Products {
+                start: pass
+                    .scratch
+                    .at(slot + side * products * class.stride(0, S::LANES) + at),
+                stride: class.stride(side, S::LANES),
+                plane: class.plane(S::LANES),
+            };
+            let (inputs, outputs) = (side(0), side(1));
+            match &self.work {
+                Work::Read { blocks } => {
+                    for block in blocks.clone() {
+                        let tiles = self.tiles_of(block);
+                        // The two that speed asks for are constants.
+                        match class.tiles.filters {
+                            [FilterKind::Four, FilterKind::Four] => {
+                                tiles.read::<S>([FilterKind::Four; 2], pass.input, inputs);
+                            }
+                            [FilterKind::Six, FilterKind::Six] => {
+                                tiles.read::<S>([FilterKind::Six; 2], pass.input, inputs);
+                            }
+                            other => tiles.read::<S>(other, pass.input, inputs),
                         }
-                        [FilterKind::Six, FilterKind::Six] => {
-                            tiles.read::<S>([FilterKind::Six; 2], pass.input, inputs);
-                        }
-                        other => tiles.read::<S>(other, pass.input, inputs),
                     }
                 }
-            }
-            Work::Multiply { products, panels } => {
-                for product in products.clone() {
-                    let form = &class.form;
-                    Product {
-                        input: inputs.start.add(product * inputs.stride),
-                        plane: inputs.plane,
-                        stride: 0,
-                        images: 0..1,
-                        blocks: class.blocks[0],
-                        weights: pass.weights.add(product * form.stride),
-                        panels: &form.panels[panels.clone()],
-                        pixels: 0..self.tiles.len(),
-                        target: Target {
-                            out: outputs.start.add(product * outputs.stride),
-                            plane: outputs.plane,
+                Work::Multiply { products, panels } => {
+                    for product in products.clone() {
+                        let form = &class.form;
+                        Product {
+                            input: inputs.start.add(product * inputs.stride),
+                            plane: inputs.plane,
                             stride: 0,
-                            epilogue: None,
-                        },
-                        scale: std::ptr::null(),
+                            images: 0..1,
+                            blocks: class.blocks[0],
+                            weights: pass.weights.add(product * form.stride),
+                            panels: &form.panels[panels.clone()],
+                            pixels: 0..self.tiles.len(),
+                            target: Target {
+                                out: outputs.start.add(product * outputs.stride),
+                                plane: outputs.plane,
+                                stride: 0,
+                                epilogue: None,
+                            },
+                            scale: std::ptr::null(),
+                        }
+                        .run::<S>();
                     }
-                    .run::<S>();
                 }
-            }
-            Work::Write { blocks } => {
-                for block in blocks.clone() {
-                    let tiles = self.tiles_of(block);
-                    let to = Output {
-                        start: pass.output.at(0),
-                        width: pass.width,
-                        plane: pass.plane,
-                        image_stride: pass.image_stride,
-                        epilogue: pass.epilogue,
-                    };
-                    match class.tiles.filters {
-                        [FilterKind::Four, FilterKind::Four] => {
-                            tiles.write::<S>([FilterKind::Four; 2], outputs, &to);
+                Work::Write { blocks } => {
+                    for block in blocks.clone() {
+                        let tiles = self.tiles_of(block);
+                        let to = Output {
+                            start: pass.output.at(0),
+                            width: pass.width,
+                            plane: pass.plane,
+                            image_stride: pass.image_stride,
+                            epilogue: pass.epilogue,
+                        };
+                        match class.tiles.filters {
+                            [FilterKind::Four, FilterKind::Four] => {
+                                tiles.write::<S>([FilterKind::Four; 2], outputs, &to);
+                            }
+                            [FilterKind::Six, FilterKind::Six] => {
+                                tiles.write::<S>([FilterKind::Six; 2], outputs, &to);
+                            }
+                            other => tiles.write::<S>(other, outputs, &to),
                         }
-                        [FilterKind::Six, FilterKind::Six] => {
-                            tiles.write::<S>([FilterKind::Six; 2], outputs, &to);
-                        }
-                        other => tiles.write::<S>(other, outputs, &to),
                     }
                 }
             }

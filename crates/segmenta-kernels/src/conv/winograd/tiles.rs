@@ -160,6 +160,8 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        #![proptest_config(segmenta_properties::cases(256))]
+
         #[test]
         fn every_output_is_given_once(
             outputs in 1_usize..200, dilation in 1_usize..40, padding in 0_usize..40,

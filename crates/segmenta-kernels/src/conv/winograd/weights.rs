@@ -105,36 +105,40 @@ impl Kernel for Task<'_> {
     /// In f64: the weights are transformed once, and what is rounded here stays.
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        const LANES: usize = 8;
-        let tap_stride = self.from.len() / TAPS;
-        let [down, right] = self.filters.map(FilterKind::weights);
-        for channel in self.channels.clone() {
-            for column in (0..self.columns).step_by(LANES) {
-                let at = channel * self.columns + column;
-                let mut taps = [[0.0_f64; LANES]; TAPS];
-                for (tap, values) in taps.iter_mut().enumerate() {
-                    let from = &self.from[tap * tap_stride + at..][..LANES];
-                    for (value, &from) in values.iter_mut().zip(from) {
-                        *value = f64::from(from);
-                    }
-                }
-                for (y, row) in down.iter().enumerate() {
-                    let mut lines = [[0.0_f64; LANES]; 3];
-                    for (x, line) in lines.iter_mut().enumerate() {
-                        for lane in 0..LANES {
-                            line[lane] = row[0] * taps[x][lane]
-                                + row[1] * taps[3 + x][lane]
-                                + row[2] * taps[6 + x][lane];
+        // SAFETY: rows of a panel are written by the one task that has its channels; every product's matrix is
+        // as long as `Form::len` counts.
+        unsafe {
+            const LANES: usize = 8;
+            let tap_stride = self.from.len() / TAPS;
+            let [down, right] = self.filters.map(FilterKind::weights);
+            for channel in self.channels.clone() {
+                for column in (0..self.columns).step_by(LANES) {
+                    let at = channel * self.columns + column;
+                    let mut taps = [[0.0_f64; LANES]; TAPS];
+                    for (tap, values) in taps.iter_mut().enumerate() {
+                        let from = &self.from[tap * tap_stride + at..][..LANES];
+                        for (value, &from) in values.iter_mut().zip(from) {
+                            *value = f64::from(from);
                         }
                     }
-                    for (x, factors) in right.iter().enumerate() {
-                        let product = y * right.len() + x;
-                        let to = self.to.at(product * self.stride + self.offset + at);
-                        for lane in 0..LANES {
-                            let value = factors[0] * lines[0][lane]
-                                + factors[1] * lines[1][lane]
-                                + factors[2] * lines[2][lane];
-                            to.add(lane).write(value as f32);
+                    for (y, row) in down.iter().enumerate() {
+                        let mut lines = [[0.0_f64; LANES]; 3];
+                        for (x, line) in lines.iter_mut().enumerate() {
+                            for lane in 0..LANES {
+                                line[lane] = row[0] * taps[x][lane]
+                                    + row[1] * taps[3 + x][lane]
+                                    + row[2] * taps[6 + x][lane];
+                            }
+                        }
+                        for (x, factors) in right.iter().enumerate() {
+                            let product = y * right.len() + x;
+                            let to = self.to.at(product * self.stride + self.offset + at);
+                            for lane in 0..LANES {
+                                let value = factors[0] * lines[0][lane]
+                                    + factors[1] * lines[1][lane]
+                                    + factors[2] * lines[2][lane];
+                                to.add(lane).write(value as f32);
+                            }
                         }
                     }
                 }

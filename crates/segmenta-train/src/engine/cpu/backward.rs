@@ -1,5 +1,5 @@
-//! The instructions of the backward pass: those of the forward pass from the last to the first, each giving
-//! its inputs what they are to blame for.
+//! The instructions of the backward pass: those of the forward pass from the last to the first. Each step turns
+//! the gradient of its output into the gradients of its inputs.
 //!
 //! A gradient that several readers give is the first one's buffer, added to in place where nobody else reads
 //! it; a convolution adds while it writes. What a sum passes on to its terms, and a concatenation to its
@@ -94,8 +94,10 @@ impl Backward<'_, '_> {
                 let scratch = step.instruction.scratch_len;
                 return self.give(step.inputs[0], work, vec![], scratch);
             }
-            // Its concatenation follows, going backward: precedes.
+            // The concatenation that owns this buffer runs later, hence its backward step has already run.
             Work::Copy => return,
+            // The network's input: nothing before it learns.
+            Work::Block => return,
             _ => {}
         }
         let Some(dy) = self.gradients[step.output].take() else {
@@ -161,8 +163,39 @@ impl Backward<'_, '_> {
             | Work::Dropout { .. }
             | Work::DropChannels { .. }
             | Work::DropPictures { .. } => unary(*work),
-            // The network's input learns nothing.
-            _ => return,
+            Work::Emit(_) | Work::EmitResized { .. } | Work::Copy | Work::Block => {
+                unreachable!("returned above")
+            }
+            // Instructions of the backward pass. Listed, so that the compiler asks for the gradient of a new kind
+            // instead of a network that does not learn before it.
+            other @ (Work::Take(_)
+            | Work::TakeResized { .. }
+            | Work::ConvInput(_)
+            | Work::ConvWeights(_)
+            | Work::ConvWeightsOnPicture(_)
+            | Work::ConvBias(_)
+            | Work::TransposedInput(_)
+            | Work::TransposedWeights(_)
+            | Work::TransposedBias(_)
+            | Work::Renorm(_)
+            | Work::NormGradient(_)
+            | Work::GroupNormGradient { .. }
+            | Work::LayerNormGradient { .. }
+            | Work::SoftmaxGradient { .. }
+            | Work::AttentionGradient { .. }
+            | Work::PositionAttentionGradient
+            | Work::EmbeddingsGradient { .. }
+            | Work::PatchesGradient
+            | Work::ApplyGradient(_)
+            | Work::ScaleGradient
+            | Work::GateGradient
+            | Work::MaxPoolGradient
+            | Work::MaxUnpoolGradient
+            | Work::AvgPoolGradient { .. }
+            | Work::AdaptiveAvgPoolGradient
+            | Work::ResizeGradient(_)
+            | Work::Accumulate
+            | Work::Place { .. }) => unreachable!("{other:?} belongs to the backward pass"),
         };
         self.give(input, work, reads, 0);
     }

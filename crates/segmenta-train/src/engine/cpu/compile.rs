@@ -30,7 +30,7 @@ pub(super) struct Purpose<'a> {
     pub(super) trains: &'a [bool],
     /// Whether dropout and stochastic depth drop.
     pub(super) drops: bool,
-    /// Whether what norms wrote is computed again by the backward pass, not kept for it.
+    /// Gradient checkpointing: recompute norm outputs in the backward pass instead of keeping them.
     pub(super) recomputes: bool,
 }
 
@@ -39,6 +39,8 @@ pub(super) struct Purpose<'a> {
 pub(super) struct Compiled {
     pub(super) program: Program,
     pub(super) layers: Layers,
+    /// The parameters whose gradients the backward pass writes.
+    pub(super) learned: Vec<usize>,
     /// Shapes of the results.
     pub(super) results: Vec<Shape>,
 }
@@ -54,6 +56,9 @@ pub(super) fn compile(
     let mut draft = Draft::new(graph, shapes, purpose);
     draft.forward()?;
     let backward = draft.backward();
+    let layers = &draft.layers;
+    let written = backward.iter().flat_map(|i| layers.learned(&i.work));
+    let learned = written.filter(|&at| purpose.trains[at]).collect();
     let forward = draft.steps.into_iter().map(|step| step.instruction);
     let forward = forward
         .filter(|i| !matches!(i.work, Work::Concat | Work::Part { .. }))
@@ -61,6 +66,7 @@ pub(super) fn compile(
     Ok(Compiled {
         program: Program::new(purpose.isa, draft.buffers, forward, backward),
         layers: draft.layers,
+        learned,
         results,
     })
 }
@@ -246,7 +252,7 @@ impl<'a> Draft<'a> {
         [0, 1, 2].map(|i| self.shape(data.inputs[i].index()))
     }
 
-    /// A non-linearity of the kind asked for that alone reads `at`: the node whose value then is made.
+    /// If the only reader of `at` is an activation that `kind` accepts, fuses it and returns its node.
     fn absorb(&mut self, at: usize, kind: impl Fn(Activation) -> bool) -> (usize, Activation) {
         if let [reader] = self.readers[at][..]
             && !self.is_result(at)
@@ -350,7 +356,30 @@ fn changes_nothing(op: &Op, shapes: &[Shape], at: usize, data: &NodeData, drops:
         Op::ResizeLike { .. } | Op::Upsample { .. } | Op::FitLike { .. } => {
             shapes[at] == shapes[data.inputs[0].index()]
         }
-        _ => false,
+        Op::Input
+        | Op::Conv2d(_)
+        | Op::Linear { .. }
+        | Op::ConvTranspose2d(_)
+        | Op::BatchNorm(_)
+        | Op::GroupNorm { .. }
+        | Op::LayerNorm { .. }
+        | Op::Activation(_)
+        | Op::Softmax { .. }
+        | Op::Attention { .. }
+        | Op::PositionAttention
+        | Op::Tokens { .. }
+        | Op::Patches { .. }
+        | Op::Scale { .. }
+        | Op::Slice { .. }
+        | Op::Add
+        | Op::Mul
+        | Op::Concat
+        | Op::MaxPool2d(_)
+        | Op::MaxUnpool2d
+        | Op::AvgPool2d { .. }
+        | Op::AdaptiveAvgPool2d { .. }
+        | Op::GlobalAvgPool
+        | Op::GlobalMaxPool => false,
     }
 }
 

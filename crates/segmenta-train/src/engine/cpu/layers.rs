@@ -80,7 +80,61 @@ impl Layers {
             }
             | Work::LayerNormGradient { affine: own, .. }
             | Work::EmbeddingsGradient { entries: own, .. } => own.to_vec(),
-            _ => vec![],
+            // They write the gradients of maps alone. Listed, so that the compiler asks whether a new kind has
+            // parameters: one that is left out here gets no room for its gradient and does not learn.
+            Work::GroupNormGradient { affine: None, .. }
+            | Work::Take(_)
+            | Work::TakeResized { .. }
+            | Work::ConvInput(_)
+            | Work::TransposedInput(_)
+            | Work::Renorm(_)
+            | Work::SoftmaxGradient { .. }
+            | Work::AttentionGradient { .. }
+            | Work::PositionAttentionGradient
+            | Work::PatchesGradient
+            | Work::ApplyGradient(_)
+            | Work::ScaleGradient
+            | Work::GateGradient
+            | Work::MaxPoolGradient
+            | Work::MaxUnpoolGradient
+            | Work::AvgPoolGradient { .. }
+            | Work::AdaptiveAvgPoolGradient
+            | Work::ResizeGradient(_)
+            | Work::Accumulate
+            | Work::Place { .. } => vec![],
+            // Of the forward pass, or of both.
+            Work::Block
+            | Work::Conv(_)
+            | Work::ConvOnPicture(_)
+            | Work::Transposed(_)
+            | Work::Norm(_)
+            | Work::GroupNorm { .. }
+            | Work::LayerNorm { .. }
+            | Work::Softmax { .. }
+            | Work::Attention { .. }
+            | Work::PositionAttention
+            | Work::Tokens { .. }
+            | Work::Patches
+            | Work::Scale { .. }
+            | Work::Apply(_)
+            | Work::Add(_)
+            | Work::Mul
+            | Work::Copy
+            | Work::Concat
+            | Work::Part { .. }
+            | Work::MaxPool(_)
+            | Work::MaxUnpool
+            | Work::AvgPool { .. }
+            | Work::AdaptiveAvgPool
+            | Work::GlobalAvgPool
+            | Work::Resize(_)
+            | Work::Fit
+            | Work::Dropout { .. }
+            | Work::DropChannels { .. }
+            | Work::DropPictures { .. }
+            | Work::Emit(_)
+            | Work::EmitResized { .. }
+            | Work::Extract { .. } => vec![],
         }
     }
 }

@@ -40,7 +40,8 @@ pub(super) struct Cpu {
     /// The last used first.
     ready: Vec<(Shape, Compiled)>,
     arena: Arena,
-    /// One for each parameter that learns and that the results depend on; written anew by each step.
+    /// One for each parameter that learns and that the results depend on, written anew by each step; none before
+    /// the first.
     gradients: Vec<Option<Tensor<1>>>,
     /// What the backward pass needs of the forward pass.
     pending: Option<Pending>,
@@ -83,11 +84,15 @@ impl Cpu {
             check,
             ready: Vec::new(),
             arena: Arena::new(0)?,
-            gradients: vec![None; trains.len()],
+            gradients: Vec::new(),
             trains,
             pending: None,
             graph,
         })
+    }
+
+    pub(super) fn set_check(&mut self, check: bool) {
+        self.check = check;
     }
 
     pub(super) fn isa(&self) -> Isa {
@@ -168,12 +173,9 @@ impl Cpu {
             result_shapes: &compiled.results,
             seed,
         };
-        let slice = |room: Option<Tensor<1>>| room.map(Slice::new).transpose();
-        let mut gradients = std::mem::take(&mut self.gradients)
-            .into_iter()
-            .map(slice)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(EngineError::Device)?;
+        // Whatever ends this early leaves no room behind, and the next pass makes it anew.
+        let room = std::mem::take(&mut self.gradients);
+        let mut gradients = with_room(&self.graph, &compiled.learned, room)?;
         let pass = Pass::Backward {
             results,
             gradients: &mut gradients,
@@ -206,14 +208,6 @@ impl Cpu {
                 recomputes: self.recomputes,
             };
             let compiled = compile(&self.graph, shape, purpose)?;
-            for instruction in &compiled.program.backward {
-                for at in compiled.layers.learned(&instruction.work) {
-                    if self.trains[at] && self.gradients[at].is_none() {
-                        let len = self.graph.parameters()[at].len();
-                        self.gradients[at] = Some(Tensor::zeros([len], &Device::flex()));
-                    }
-                }
-            }
             self.ready.truncate(SIZES - 1);
             self.ready.insert(0, (shape, compiled));
         }
@@ -225,6 +219,25 @@ impl Cpu {
         }
         Ok(())
     }
+}
+
+/// Room for the gradients of the parameters `learned`: what is there already, and zeros where it is not.
+fn with_room(
+    graph: &Graph,
+    learned: &[usize],
+    mut there: Vec<Option<Tensor<1>>>,
+) -> Result<Vec<Option<Slice>>, EngineError> {
+    there.resize(graph.parameters().len(), None);
+    for &at in learned {
+        let zeros = || Tensor::zeros([graph.parameters()[at].len()], &Device::flex());
+        there[at].get_or_insert_with(zeros);
+    }
+    let slices = there
+        .into_iter()
+        .map(|room| room.map(Slice::new).transpose());
+    slices
+        .collect::<Result<_, _>>()
+        .map_err(EngineError::Device)
 }
 
 fn timing(
@@ -247,5 +260,47 @@ fn not_finite(graph: &Graph, phase: Phase, wrong: &NotFinite) -> EngineError {
         node: graph.nodes()[wrong.node].name.clone(),
         phase,
         value: wrong.value,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use segmenta_graph::{Builder, Conv2d, Scope};
+
+    use super::*;
+
+    #[test]
+    fn a_pass_after_one_that_failed_finds_room_for_its_gradients() {
+        let (mut g, x) = Builder::new(3);
+        let conv = Conv2d::square(3, 4).with_bias();
+        let out = g.conv(x, &(&Scope::root() / "conv"), conv);
+        g.output("out", out);
+        let graph = Arc::new(g.finish().unwrap());
+        let setup = Setup {
+            threads: 1,
+            isa: None,
+            wanted: vec![graph.outputs()[0].node],
+            trains: vec![true; graph.parameters().len()],
+            drops: false,
+            recomputes: false,
+            check: true,
+        };
+        let mut cpu = Cpu::new(graph.clone(), setup).unwrap();
+        let mut parameters = Parameters::initial(&graph, 0, &Device::flex());
+        let shape = Shape::new(1, 3, 4, 5);
+        let mut step = |gradient: f32| {
+            let input = vec![0.5; shape.len()];
+            cpu.forward(&mut parameters, input, shape, 0, |_| {})?;
+            let of_result = vec![gradient; 4 * shape.pixels()];
+            let made = cpu.backward(&parameters, &[&of_result], |_| {})?;
+            // As if an error had come between taking the room and giving it back.
+            cpu.gradients = Vec::new();
+            let value = |(at, g): (usize, Tensor<1>)| (at, g.sum().into_scalar::<f32>());
+            Ok::<_, EngineError>(made.into_iter().map(value).collect::<Vec<_>>())
+        };
+        let first = step(1.0).unwrap();
+        assert_eq!(first.len(), 2);
+        assert!(matches!(step(f32::NAN), Err(EngineError::NotFinite { .. })));
+        assert_eq!(step(1.0).unwrap(), first);
     }
 }

@@ -10,8 +10,13 @@ impl Draft<'_> {
     /// Parts that are whole blocks in buffers of their own are written in place; others are copied.
     pub(super) fn concat(&mut self, at: usize, data: &NodeData) {
         let whole = self.allocate(map_shape(self.shapes[at]));
+        let parts = data.inputs.iter();
+        // A buffer that several parts lie in cannot become the place of one: the others would be copied within
+        // the whole, from what is written.
+        let buffers: Vec<usize> = parts.map(|part| self.value(part.index()).buffer).collect();
+        let is_shared = |buffer| buffers.iter().filter(|&&other| other == buffer).count() > 1;
         let mut first = 0;
-        for part in &data.inputs {
+        for (part, &buffer) in data.inputs.iter().zip(&buffers) {
             let value = self.value(part.index());
             let place = Value {
                 first,
@@ -19,7 +24,7 @@ impl Draft<'_> {
                 ..whole
             };
             first += value.channels;
-            if self.can_move(value, place, data.channels) {
+            if !is_shared(buffer) && self.can_move(value, place, data.channels) {
                 self.move_buffer(value.buffer, place);
             } else {
                 self.steps.push(Step {
@@ -54,21 +59,23 @@ impl Draft<'_> {
     }
 
     /// Whether what makes `value` may write to `place` instead: it has a buffer of its own, whole blocks (a
-    /// block filled up would spill into the next part), and nobody computes it from the whole.
+    /// block filled up would spill into the next part), and nobody computes it from the whole or some of the whole
+    /// from it.
     fn can_move(&self, value: Value, place: Value, total: usize) -> bool {
         let lanes = self.purpose.isa.lanes();
         let own = self.buffers[value.buffer].channels == value.channels;
         let whole_blocks =
             value.channels.is_multiple_of(lanes) || place.first + value.channels == total;
-        let reads_whole = |step: &Step| {
+        let crosses = |step: &Step| {
             let Instruction { reads, writes, .. } = &step.instruction;
-            let writes_it = writes.iter().any(|w| w.buffer == value.buffer);
-            writes_it && reads.iter().any(|r| r.buffer == place.buffer)
+            let among = |values: &[Value], of: Value| values.iter().any(|v| v.buffer == of.buffer);
+            among(writes, value) && among(reads, place)
+                || among(writes, place) && among(reads, value)
         };
         own && value.buffer != place.buffer
             && place.first.is_multiple_of(lanes)
             && whole_blocks
-            && !self.steps.iter().any(reads_whole)
+            && !self.steps.iter().any(crosses)
     }
 
     fn move_buffer(&mut self, from: usize, to: Value) {

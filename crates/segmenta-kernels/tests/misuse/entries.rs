@@ -1,0 +1,440 @@
+//! Every entry point that maps meet in, with small shapes.
+
+use segmenta_kernels::*;
+
+/// Zeros that live as long as the test. As many for every instruction set, so that no check of a length comes
+/// before the one that is looked for.
+pub(super) fn zeros(shape: MapShape) -> &'static mut [f32] {
+    let channels = shape.channels.next_multiple_of(16);
+    vec![0.0; shape.batch * channels * shape.height * shape.width].leak()
+}
+
+pub(super) fn map(isa: Isa, shape: MapShape) -> Map<'static> {
+    Map::whole(isa, shape, zeros(shape))
+}
+
+pub(super) fn map_mut(isa: Isa, shape: MapShape) -> MapMut<'static> {
+    MapMut::whole(isa, shape, zeros(shape))
+}
+
+/// A batch of two, so that a stride of the wrong layout shows, and a block that is not full.
+pub(super) const SHAPE: MapShape = MapShape {
+    batch: 2,
+    channels: 20,
+    height: 4,
+    width: 6,
+};
+pub(super) const ONE_PIXEL: MapShape = MapShape {
+    height: 1,
+    width: 1,
+    ..SHAPE
+};
+pub(super) const ONE_CHANNEL: MapShape = MapShape {
+    channels: 1,
+    ..SHAPE
+};
+pub(super) const HALF: MapShape = MapShape {
+    height: 2,
+    width: 3,
+    ..SHAPE
+};
+pub(super) const DOUBLE: MapShape = MapShape {
+    height: 8,
+    width: 12,
+    ..SHAPE
+};
+pub(super) const FEWER: MapShape = MapShape {
+    channels: 7,
+    ..SHAPE
+};
+pub(super) const TOKENS: MapShape = MapShape {
+    height: 1,
+    width: 25,
+    ..SHAPE
+};
+pub(super) const PER_CHANNEL: [f32; 20] = [1.0; 20];
+
+pub(super) const SPEC: ConvSpec = ConvSpec {
+    in_channels: 20,
+    out_channels: 20,
+    kernel: [3, 3],
+    stride: [1, 1],
+    padding: [1, 1],
+    dilation: [1, 1],
+    groups: 1,
+};
+pub(super) const POINTWISE: ConvSpec = ConvSpec {
+    kernel: [1, 1],
+    padding: [0, 0],
+    ..SPEC
+};
+pub(super) const DEPTHWISE: ConvSpec = ConvSpec { groups: 20, ..SPEC };
+pub(super) const STRIDED: ConvSpec = ConvSpec {
+    stride: [2, 2],
+    ..SPEC
+};
+pub(super) const ON_PICTURE: ConvSpec = ConvSpec {
+    in_channels: 3,
+    ..SPEC
+};
+pub(super) const PICTURE: MapShape = MapShape {
+    channels: 3,
+    ..SHAPE
+};
+
+pub(super) fn kernel_of(len: usize) -> Kernel2d<'static> {
+    Kernel2d {
+        weights: vec![0.5; len].leak(),
+        bias: &[],
+    }
+}
+
+pub(super) fn convolution(isa: Isa, spec: ConvSpec) -> Convolution {
+    let kernel = kernel_of(spec.weights_len());
+    Convolution::new(isa, spec, kernel, Activation::None)
+}
+
+pub(super) fn on_picture(isa: Isa) -> Convolution {
+    let kernel = kernel_of(ON_PICTURE.weights_len());
+    Convolution::on_picture(isa, ON_PICTURE, kernel, Activation::None).expect("a first layer")
+}
+
+pub(super) fn plan_of(conv: &Convolution, shape: MapShape) -> (ConvPlan, Vec<f32>) {
+    let plan = conv.plan(shape, rayon_threads(), WeightMemory::Ample);
+    let scratch = vec![0.0; plan.scratch_len()];
+    (plan, scratch)
+}
+
+pub(super) fn rayon_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// A convolution run with a map to add: of the convolution, its input, its output, the residual.
+pub(super) fn run_convolution(spec: ConvSpec, isas: &[Isa]) {
+    let conv = convolution(isas[0], spec);
+    let (plan, mut scratch) = plan_of(&conv, SHAPE);
+    let to = spec.output(SHAPE).expect("a window that fits");
+    conv.run(
+        &plan,
+        map(isas[1], SHAPE),
+        map_mut(isas[2], to),
+        Some(map(isas[3], to)),
+        &mut scratch,
+    );
+}
+
+pub(super) fn run_weight_gradient(spec: ConvSpec, isas: &[Isa]) {
+    let gradient = WeightGradient::new(isas[0], spec, SHAPE);
+    let to = spec.output(SHAPE).expect("a window that fits");
+    gradient.run(
+        map(isas[1], SHAPE),
+        map(isas[2], to),
+        &mut vec![0.0; spec.weights_len()],
+        &mut vec![0.0; gradient.scratch_len()],
+    );
+}
+
+pub(super) fn run_transposed(groups: usize, isas: &[Isa]) {
+    let spec = TransposedSpec {
+        in_channels: 20,
+        out_channels: 20,
+        kernel: [2, 2],
+        stride: [2, 2],
+        padding: [0, 0],
+        output_padding: [0, 0],
+        dilation: [1, 1],
+        groups,
+    };
+    let kernel = kernel_of(spec.weights_len());
+    TransposedConvolution::new(isas[0], spec, kernel, Activation::None)
+        .run(map(isas[1], SHAPE), map_mut(isas[2], DOUBLE));
+}
+
+/// Three maps that are read: queries, keys, values.
+pub(super) fn three(isas: &[Isa]) -> [Map<'static>; 3] {
+    [isas[0], isas[1], isas[2]].map(|isa| map(isa, SHAPE))
+}
+
+/// An entry point, how many layouts meet in it, and a call of it with each laid out as is said.
+pub(super) type Entry = (&'static str, usize, fn(&[Isa]));
+
+pub(super) const ENTRIES: &[Entry] = &[
+    ("add", 3, |i| {
+        let to = &mut map_mut(i[2], SHAPE);
+        add(map(i[0], SHAPE), map(i[1], SHAPE), to, Activation::Relu);
+    }),
+    ("mul", 3, |i| {
+        for by in [SHAPE, ONE_PIXEL, ONE_CHANNEL] {
+            let to = &mut map_mut(i[2], SHAPE);
+            mul(map(i[0], SHAPE), map(i[1], by), to, Activation::None);
+        }
+    }),
+    ("scale", 2, |i| {
+        scale(map(i[0], SHAPE), 0.5, &mut map_mut(i[1], SHAPE));
+    }),
+    ("apply", 2, |i| {
+        apply(
+            map(i[0], SHAPE),
+            &mut map_mut(i[1], SHAPE),
+            Activation::Gelu,
+        );
+    }),
+    ("affine", 2, |i| {
+        let to = &mut map_mut(i[1], SHAPE);
+        affine(
+            map(i[0], SHAPE),
+            &PER_CHANNEL,
+            &PER_CHANNEL,
+            to,
+            Activation::None,
+        );
+    }),
+    ("copy", 2, |i| {
+        copy(map(i[0], FEWER), &mut map_mut(i[1], SHAPE), 13);
+    }),
+    ("place", 2, |i| {
+        place(map(i[0], FEWER), &mut map_mut(i[1], SHAPE), 13);
+    }),
+    ("extract", 2, |i| {
+        extract(map(i[0], SHAPE), 13, &mut map_mut(i[1], FEWER));
+    }),
+    ("accumulate", 2, |i| {
+        accumulate(map(i[0], SHAPE), &mut map_mut(i[1], SHAPE));
+    }),
+    ("scale_gradient", 3, |i| {
+        scale_gradient(
+            map(i[0], SHAPE),
+            map(i[1], SHAPE),
+            &mut map_mut(i[2], ONE_PIXEL),
+        );
+    }),
+    ("gate_gradient", 3, |i| {
+        gate_gradient(
+            map(i[0], SHAPE),
+            map(i[1], SHAPE),
+            &mut map_mut(i[2], ONE_CHANNEL),
+        );
+    }),
+    ("activation_gradient", 3, |i| {
+        let to = &mut map_mut(i[2], SHAPE);
+        activation_gradient(map(i[0], SHAPE), map(i[1], SHAPE), to, Activation::Silu);
+    }),
+    ("dropout", 2, |i| {
+        dropout(map(i[0], SHAPE), 0.5, 1, &mut map_mut(i[1], SHAPE));
+    }),
+    ("drop_channels", 2, |i| {
+        drop_channels(map(i[0], SHAPE), 0.5, 1, &mut map_mut(i[1], SHAPE));
+    }),
+    ("drop_pictures", 2, |i| {
+        drop_pictures(map(i[0], SHAPE), 0.5, 1, &mut map_mut(i[1], SHAPE));
+    }),
+    ("fit", 2, |i| {
+        fit(map(i[0], SHAPE), &mut map_mut(i[1], DOUBLE));
+    }),
+    ("resize_bilinear", 2, |i| {
+        resize_bilinear(map(i[0], SHAPE), &mut map_mut(i[1], DOUBLE), false);
+    }),
+    ("resize_bilinear_gradient", 2, |i| {
+        resize_bilinear_gradient(map(i[0], DOUBLE), &mut map_mut(i[1], SHAPE), true);
+    }),
+    ("resize_nearest", 2, |i| {
+        resize_nearest(map(i[0], SHAPE), &mut map_mut(i[1], DOUBLE));
+    }),
+    ("resize_nearest_gradient", 2, |i| {
+        resize_nearest_gradient(map(i[0], DOUBLE), &mut map_mut(i[1], SHAPE));
+    }),
+    ("softmax", 2, |i| {
+        softmax(map(i[0], SHAPE), &mut map_mut(i[1], SHAPE));
+    }),
+    ("softmax_between", 2, |i| {
+        softmax_between(map(i[0], SHAPE), 2, false, &mut map_mut(i[1], SHAPE));
+    }),
+    ("softmax_between_gradient", 3, |i| {
+        let to = &mut map_mut(i[2], SHAPE);
+        softmax_between_gradient(map(i[0], SHAPE), map(i[1], SHAPE), 2, true, to);
+    }),
+    ("max_pool", 2, |i| {
+        max_pool(
+            map(i[0], SHAPE),
+            PoolWindow::square(2),
+            &mut map_mut(i[1], HALF),
+        );
+    }),
+    ("max_pool_with_indices", 2, |i| {
+        let indices = &mut vec![0; HALF.blocked_len(i[1])];
+        let to = &mut map_mut(i[1], HALF);
+        max_pool_with_indices(map(i[0], SHAPE), PoolWindow::square(2), to, indices);
+    }),
+    ("max_unpool", 2, |i| {
+        let indices = &vec![0; HALF.blocked_len(i[0])];
+        max_unpool(map(i[0], HALF), indices, &mut map_mut(i[1], SHAPE));
+    }),
+    ("max_pool_gradient", 2, |i| {
+        let indices = &vec![0; HALF.blocked_len(i[0])];
+        max_pool_gradient(map(i[0], HALF), indices, &mut map_mut(i[1], SHAPE));
+    }),
+    ("max_unpool_gradient", 2, |i| {
+        let indices = &vec![0; HALF.blocked_len(i[1])];
+        max_unpool_gradient(map(i[0], SHAPE), indices, &mut map_mut(i[1], HALF));
+    }),
+    ("avg_pool", 2, |i| {
+        avg_pool(
+            map(i[0], SHAPE),
+            PoolWindow::square(2),
+            true,
+            &mut map_mut(i[1], HALF),
+        );
+    }),
+    ("avg_pool_gradient", 2, |i| {
+        avg_pool_gradient(
+            map(i[0], HALF),
+            PoolWindow::square(2),
+            true,
+            &mut map_mut(i[1], SHAPE),
+        );
+    }),
+    ("adaptive_avg_pool", 2, |i| {
+        adaptive_avg_pool(map(i[0], SHAPE), &mut map_mut(i[1], HALF));
+    }),
+    ("adaptive_avg_pool_gradient", 2, |i| {
+        adaptive_avg_pool_gradient(map(i[0], HALF), &mut map_mut(i[1], SHAPE));
+    }),
+    ("global_avg_pool", 2, |i| {
+        global_avg_pool(map(i[0], SHAPE), &mut map_mut(i[1], ONE_PIXEL));
+    }),
+    ("layer_norm", 2, |i| {
+        let affine = [&PER_CHANNEL[..], &PER_CHANNEL];
+        layer_norm(map(i[0], SHAPE), affine, 1e-5, &mut map_mut(i[1], SHAPE));
+    }),
+    ("layer_norm_gradient", 3, |i| {
+        let (a, b) = (&mut vec![0.0; 20], &mut vec![0.0; 20]);
+        let dx = &mut map_mut(i[2], SHAPE);
+        layer_norm_gradient(
+            map(i[0], SHAPE),
+            map(i[1], SHAPE),
+            &PER_CHANNEL,
+            1e-5,
+            dx,
+            [a, b],
+        );
+    }),
+    ("group_norm", 2, |i| {
+        group_norm(
+            map(i[0], SHAPE),
+            4,
+            None,
+            1e-5,
+            &mut map_mut(i[1], SHAPE),
+            Activation::None,
+        );
+    }),
+    ("group_norm_gradient", 3, |i| {
+        let dx = &mut map_mut(i[2], SHAPE);
+        group_norm_gradient(map(i[0], SHAPE), map(i[1], SHAPE), 4, None, 1e-5, dx);
+    }),
+    ("train", 2, |i| {
+        batch_norm().train(map(i[0], SHAPE), &mut map_mut(i[1], SHAPE));
+    }),
+    ("gradients", 3, |i| {
+        let statistics = Statistics::fixed(&PER_CHANNEL, &PER_CHANNEL, 1e-5);
+        let dx = &mut map_mut(i[2], SHAPE);
+        batch_norm().gradients(map(i[0], SHAPE), map(i[1], SHAPE), &statistics, dx);
+    }),
+    ("tokens", 2, |i| {
+        let embeddings = Embeddings::new(&PER_CHANNEL, &[0.0; 25 * 20], [4, 6]);
+        tokens(map(i[0], SHAPE), &embeddings, &mut map_mut(i[1], TOKENS));
+    }),
+    ("patches", 2, |i| {
+        patches(map(i[0], TOKENS), &mut map_mut(i[1], SHAPE));
+    }),
+    ("patches_gradient", 2, |i| {
+        patches_gradient(map(i[0], SHAPE), &mut map_mut(i[1], TOKENS));
+    }),
+    ("attention", 4, |i| {
+        let scratch = &mut vec![0.0; attention_scratch(i[0], [SHAPE; 3], 2)];
+        attention(three(i), 2, &mut map_mut(i[3], SHAPE), scratch);
+    }),
+    ("position_attention", 4, |i| {
+        let scratch = &mut vec![0.0; position_attention_scratch(i[0], [SHAPE; 3])];
+        position_attention(three(i), &mut map_mut(i[3], SHAPE), scratch);
+    }),
+    ("attention_gradient", 7, |i| {
+        let scratch = &mut vec![0.0; attention_gradient_scratch(i[0], [SHAPE; 3], 2)];
+        let [a, b, c] = &mut [i[4], i[5], i[6]].map(|isa| map_mut(isa, SHAPE));
+        attention_gradient(three(i), map(i[3], SHAPE), 2, [a, b, c], scratch);
+    }),
+    ("position_attention_gradient", 7, |i| {
+        let scratch = &mut vec![0.0; position_attention_gradient_scratch(i[0], [SHAPE; 3])];
+        let [a, b, c] = &mut [i[4], i[5], i[6]].map(|isa| map_mut(isa, SHAPE));
+        position_attention_gradient(three(i), map(i[3], SHAPE), [a, b, c], scratch);
+    }),
+    // Of convolutions, the first layout is the packed weights'; by tiles, by windows, dense, depthwise.
+    ("run", 4, |i| run_convolution(SPEC, i)),
+    ("run", 4, |i| run_convolution(STRIDED, i)),
+    ("run", 4, |i| run_convolution(POINTWISE, i)),
+    ("run", 4, |i| run_convolution(DEPTHWISE, i)),
+    ("run_scaled", 5, |i| {
+        let conv = convolution(i[0], POINTWISE);
+        let (plan, _) = plan_of(&conv, SHAPE);
+        let residual = Some(map(i[4], SHAPE));
+        let (input, scale) = (map(i[1], SHAPE), map(i[2], ONE_PIXEL));
+        conv.run_scaled(&plan, input, scale, map_mut(i[3], SHAPE), residual);
+    }),
+    ("run_on_picture", 2, |i| {
+        let conv = on_picture(i[0]);
+        let (plan, mut scratch) = plan_of(&conv, PICTURE);
+        let picture = vec![0.0; PICTURE.batch_len()];
+        conv.run_on_picture(&plan, &picture, map_mut(i[1], SHAPE), &mut scratch);
+    }),
+    // Of transposed convolutions.
+    ("run", 3, |i| run_transposed(1, i)),
+    ("run", 3, |i| run_transposed(20, i)),
+    // Of gradients of inputs, by a convolution and by a transposed one.
+    ("run", 4, |i| {
+        let mut gradient = InputGradient::new(i[0], SPEC, SHAPE, rayon_threads());
+        let scratch = &mut vec![0.0; gradient.scratch_len()];
+        let (dy, others, dx) = (map(i[1], SHAPE), map(i[2], SHAPE), map_mut(i[3], SHAPE));
+        gradient.run(
+            dy,
+            &vec![0.5; SPEC.weights_len()],
+            Some(others),
+            dx,
+            scratch,
+        );
+    }),
+    ("run", 3, |i| {
+        let mut gradient = InputGradient::new(i[0], STRIDED, SHAPE, rayon_threads());
+        let weights = vec![0.5; STRIDED.weights_len()];
+        gradient.run(
+            map(i[1], HALF),
+            &weights,
+            None,
+            map_mut(i[2], SHAPE),
+            &mut [],
+        );
+    }),
+    // Of gradients of weights.
+    ("run", 3, |i| run_weight_gradient(SPEC, i)),
+    ("run", 3, |i| run_weight_gradient(STRIDED, i)),
+    ("run", 3, |i| run_weight_gradient(DEPTHWISE, i)),
+    ("run_on_picture", 2, |i| {
+        let gradient =
+            WeightGradient::on_picture(i[0], ON_PICTURE, PICTURE).expect("a first layer");
+        let picture = vec![0.0; PICTURE.batch_len()];
+        let (to, scratch) = (
+            vec![0.0; ON_PICTURE.weights_len()],
+            vec![0.0; gradient.scratch_len()],
+        );
+        let (to, scratch) = (to.leak(), scratch.leak());
+        gradient.run_on_picture(&picture, map(i[1], SHAPE), to, scratch);
+    }),
+];
+
+pub(super) fn batch_norm() -> BatchNorm<'static> {
+    BatchNorm {
+        scale: &PER_CHANNEL,
+        shift: &PER_CHANNEL,
+        epsilon: 1e-5,
+        activation: Activation::None,
+    }
+}

@@ -1,0 +1,95 @@
+//! How a picture is segmented, and how that is watched and stopped.
+
+use std::ops::ControlFlow;
+
+use crate::error::Error;
+use crate::tiles::Tiles;
+
+/// How a picture is segmented. The default is the whole picture once, and its labels alone.
+///
+/// ```
+/// use segmenta::{SegmentOptions, Tiles};
+/// let options = SegmentOptions::new().flip(true).tiles(Tiles::new(512, 64)?).probability(true);
+/// # Ok::<(), segmenta::Error>(())
+/// ```
+#[non_exhaustive]
+#[derive(Clone, Debug, Default)]
+pub struct SegmentOptions {
+    /// Average what the network says of the picture and of its mirror image.
+    pub flip: bool,
+    /// Cut the picture into overlapping tiles, so that memory is bounded by a tile.
+    pub tiles: Option<Tiles>,
+    /// Also say how sure the network is of each pixel.
+    pub probability: bool,
+}
+
+impl SegmentOptions {
+    /// The default.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether the picture and its mirror image are averaged.
+    #[must_use]
+    pub fn flip(mut self, flip: bool) -> Self {
+        self.flip = flip;
+        self
+    }
+
+    /// The tiles that it is cut into; `None` for the picture in one piece.
+    #[must_use]
+    pub fn tiles(mut self, tiles: impl Into<Option<Tiles>>) -> Self {
+        self.tiles = tiles.into();
+        self
+    }
+
+    /// Whether it is also said how sure the network is of each pixel.
+    #[must_use]
+    pub fn probability(mut self, probability: bool) -> Self {
+        self.probability = probability;
+        self
+    }
+}
+
+/// How much of a picture is done.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Runs of the network that are done: one a tile, or one for the whole picture; twice as many where mirror
+    /// images are averaged.
+    pub done: usize,
+    /// All that there will be, at least 1.
+    pub total: usize,
+}
+
+/// Counts the network's runs, and asks before each whether to go on.
+pub(crate) struct Watched<'a> {
+    watch: &'a mut dyn FnMut(Progress) -> ControlFlow<()>,
+    progress: Progress,
+}
+
+impl<'a> Watched<'a> {
+    pub(crate) fn new(total: usize, watch: &'a mut dyn FnMut(Progress) -> ControlFlow<()>) -> Self {
+        let progress = Progress { done: 0, total };
+        Self { watch, progress }
+    }
+
+    /// Says how far it is.
+    pub(crate) fn tell(&mut self) -> Result<(), Error> {
+        match (self.watch)(self.progress) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(Error::Cancelled),
+        }
+    }
+
+    /// One more run is done.
+    pub(crate) fn advance(&mut self) -> Result<(), Error> {
+        self.progress.done += 1;
+        self.tell()
+    }
+}
+
+/// Nobody watches.
+pub(crate) fn unwatched(_: Progress) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}

@@ -1,0 +1,6 @@
+//! What networks answer, whatever their settings, and what a user makes of it.
+
+mod kinds;
+mod networks;
+mod results;
+mod settings;

@@ -1,0 +1,65 @@
+//! Small networks with weights that are anything, and pictures.
+
+use std::sync::LazyLock;
+
+use segmenta::{Model, ModelOptions, Picture, Preprocess, Resize};
+use segmenta_graph::Parameter;
+use segmenta_zoo::{Options, find_encoder};
+
+/// Deterministic pseudo-random numbers in −1..1.
+fn noise(seed: u64, len: usize) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+/// Weights that keep activations in range, different for every parameter.
+pub(crate) fn fill(parameter: &Parameter) -> Vec<f32> {
+    let seed = parameter
+        .name
+        .bytes()
+        .fold(7, |h: u64, b| h.wrapping_mul(31) + u64::from(b));
+    let fan_in: usize = parameter.shape.iter().skip(1).product();
+    // One stretch of noise for all, begun elsewhere for each.
+    static NOISE: LazyLock<Vec<f32>> = LazyLock::new(|| noise(1, 1 << 16));
+    let values = NOISE.iter().cycle().skip(seed as usize % NOISE.len());
+    let scale = |v: f32| match parameter.shape.len() {
+        2.. => v * (6.0 / fan_in as f32).sqrt(),
+        _ if parameter.name.ends_with("bias") => 0.2 * v,
+        _ => 0.9 + 0.1 * v,
+    };
+    values.take(parameter.len()).copied().map(scale).collect()
+}
+
+/// A network of SMP's on MobileNetV2, that reads pictures at their own size.
+pub(crate) fn network(architecture: &str, classes: usize, settings: &[(&str, &str)]) -> Model {
+    let mut options = Options {
+        encoder: Some(find_encoder("mobilenet_v2").unwrap()),
+        ..Options::new(classes)
+    };
+    for (name, value) in settings {
+        options.set(name, value).unwrap();
+    }
+    let run = ModelOptions {
+        threads: 1,
+        ..ModelOptions::default()
+    };
+    let model = Model::untrained(architecture, &options, &run, fill).unwrap();
+    model.with_preprocess(Preprocess {
+        resize: Resize::None,
+        ..Preprocess::torchvision(1)
+    })
+}
+
+/// Noise.
+pub(crate) fn picture(seed: u64, width: usize, height: usize) -> Picture {
+    let bytes = noise(seed, 3 * width * height)
+        .into_iter()
+        .map(|v| (v * 127.0 + 128.0) as u8);
+    Picture::from_rgb(width, height, bytes.collect()).unwrap()
+}

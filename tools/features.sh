@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Every combination of features that is offered compiles, without a warning where no GPU is asked for.
+# `tools/features.sh clippy` lints the tests and examples of those, too.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+tool=${1:-check}
+
+offered() {
+  printf '\n-- %s\n' "$*"
+  if [ "$tool" = clippy ]; then
+    cargo clippy "$@" --all-targets -- -D warnings
+  else
+    # Clippy's own lints aside, and without RUSTFLAGS, which would build every dependency anew.
+    cargo clippy "$@" -- -A clippy::all -A clippy::pedantic -D warnings
+  fi
+}
+
+offered -p segmenta-image
+offered -p segmenta-image --features ndarray
+offered -p segmenta
+offered -p segmenta --features ndarray
+offered -p segmenta --features train
+offered -p segmenta --features train,ndarray
+offered -p segmenta-cli --no-default-features
+offered -p segmenta-cli
+
+# Burn's code generator for CUDA downloads an LLVM while it is built. A check needs none of it, and says so to its
+# build script as documentation builds do.
+for gpu in cuda wgpu cuda,wgpu; do
+  printf '\n-- GPUs: %s\n' "$gpu"
+  DOCS_RS=1 cargo check -p segmenta-train --features "$gpu"
+  DOCS_RS=1 cargo check -p segmenta --features "$gpu"
+  DOCS_RS=1 cargo check -p segmenta-cli --features "$gpu"
+done
