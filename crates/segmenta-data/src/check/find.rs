@@ -1,6 +1,7 @@
 //! From what was seen at each item to what is to be said.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
 
 use segmenta_image::Notice;
 
@@ -216,7 +217,8 @@ fn out_of_range<'a>(
         let mut text = values_text(&wrong, pixels);
         if wrong.len() > NAMED_VALUES {
             let all = wrong.iter().map(|&value| marks.values[usize::from(value)]);
-            text += &format!(", {} pixels in all", all.sum::<u64>());
+            // Writing to a string cannot fail.
+            let _ = write!(text, ", {} pixels in all", all.sum::<u64>());
         }
         finding.add(format!("{}: {text}", mask_name(dataset, item)));
     }
@@ -241,7 +243,10 @@ fn out_of_range<'a>(
     if is_guess && meaning.rule == MaskRule::Ids && as_many {
         let levels: Vec<u8> = all.into_iter().collect();
         let rule = MaskRule::listed(&levels);
-        finding.remedy += &format!("; if each value is a class: masks = \"{rule}\"");
+        let _ = write!(
+            finding.remedy,
+            "; if each value is a class: masks = \"{rule}\""
+        );
     }
     finding
 }

@@ -26,8 +26,8 @@ const NO_CLASS: [&str; 6] = [
 
 /// Whether a class's name says that it is none.
 pub(crate) fn is_no_class(name: &str) -> bool {
-    let says_so = |known: &&str| name.eq_ignore_ascii_case(known);
-    NO_CLASS.iter().any(|known| says_so(&known))
+    let mut known = NO_CLASS.iter();
+    known.any(|known| name.eq_ignore_ascii_case(known))
 }
 
 /// Names as a user gives them: 1 to 255, each different.

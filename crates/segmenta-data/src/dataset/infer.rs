@@ -52,7 +52,10 @@ impl Seen {
             Ok(map) => Self::one(&map.counts(), ignored),
             Err(_) => Self::nothing(),
         };
-        masks.par_iter().map(one).reduce(Self::nothing, Self::and)
+        masks
+            .par_iter()
+            .map(one)
+            .reduce(Self::nothing, |a, b| a.and(&b))
     }
 
     fn nothing() -> Self {
@@ -83,7 +86,7 @@ impl Seen {
         }
     }
 
-    fn and(mut self, other: Self) -> Self {
+    fn and(mut self, other: &Self) -> Self {
         self.masks += other.masks;
         self.white += other.white;
         self.only_255 += other.only_255;
@@ -207,7 +210,7 @@ mod tests {
             }
             Seen::one(&counts, &[])
         });
-        let found = seen.fold(Seen::nothing(), Seen::and).rule(named);
+        let found = seen.fold(Seen::nothing(), |a, b| a.and(&b)).rule(named);
         (found.rule.to_string(), found.classes)
     }
 

@@ -82,6 +82,9 @@ fn grouped(files: Vec<Named>) -> BTreeMap<String, Vec<PathBuf>> {
     groups
 }
 
+/// A longer name for an item.
+type Longer<'a> = &'a dyn Fn(&Item) -> Option<String>;
+
 /// Gives items that share a name longer ones.
 pub(super) fn tell_apart(root: &Path, items: &mut [Item]) -> Result<(), DataError> {
     let from_root = |item: &Item| {
@@ -92,7 +95,7 @@ pub(super) fn tell_apart(root: &Path, items: &mut [Item]) -> Result<(), DataErro
         let extension = item.picture_path()?.extension()?.to_string_lossy();
         Some(format!("{}.{extension}", item.name))
     };
-    let longer: [&dyn Fn(&Item) -> Option<String>; 3] = [
+    let longer: [Longer<'_>; 3] = [
         &with_extension,
         &|item| Some(name_of(&from_root(item)?.with_extension(""))),
         &|item| Some(name_of(&from_root(item)?)),

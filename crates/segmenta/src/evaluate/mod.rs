@@ -110,7 +110,7 @@ pub enum EvaluateError {
         picture: String,
         /// What went wrong.
         #[source]
-        error: ModelError,
+        error: Box<ModelError>,
     },
     /// Labels that cannot be counted.
     #[error("{error} · {picture}")]
@@ -182,7 +182,7 @@ impl Model {
             let found = self.segment_with(&image, &options.segment);
             let found = found.map_err(|error| EvaluateError::Model {
                 picture: picture(),
-                error,
+                error: Box::new(error),
             })?;
             unseen += renumber(&mut truth, &ids, found.labels());
             let counted = confusion.add(truth.ids(), found.labels().ids());

@@ -88,7 +88,7 @@ impl Evaluation {
             words = format!("{words}, and those of {}", names.join(", "));
         }
         if unseen > 0 {
-            words += &format!(", {unseen} outside the network's crop left out");
+            words = format!("{words}, {unseen} outside the network's crop left out");
         }
         let scores = scores.map(|(name, score)| NamedScore {
             name,
