@@ -71,7 +71,7 @@ pub(crate) fn run(args: &Eval, quiet: bool) -> anyhow::Result<()> {
     });
     progress.clear();
     let measured = measured.map_err(|error| told(error, &dataset))?;
-    warn(&measured, &dataset, args);
+    warn(&measured, &dataset, args, quiet);
     if args.json {
         return result(&serde_json::to_string(&measured)?);
     }
@@ -83,8 +83,12 @@ fn told(error: EvaluateError, dataset: &Dataset) -> anyhow::Error {
     let place = shown(dataset.root());
     match error {
         EvaluateError::Classes(differ) => Usage(format!(
-            "{differ} · {place} · name the classes alike in classes.txt, say what the masks' values mean with --masks \
-             (ids: 255 is no class), or insist with --by-place"
+            "{differ} · {place} · name the classes alike (classes.txt), or insist with --by-place"
+        ))
+        .into(),
+        EvaluateError::Ambiguous { classes, .. } => Usage(format!(
+            "masks of 0 and 255 alone, where the model has {classes} classes · {place} · say --masks ids if 255 is no \
+             class, or name both classes in classes.txt"
         ))
         .into(),
         EvaluateError::Data(error) => error.into(),
@@ -96,7 +100,7 @@ fn told(error: EvaluateError, dataset: &Dataset) -> anyhow::Error {
 }
 
 /// What a score does not say.
-fn warn(measured: &Evaluation, dataset: &Dataset, args: &Eval) {
+fn warn(measured: &Evaluation, dataset: &Dataset, args: &Eval, quiet: bool) {
     if let (n @ 1.., Some(first)) = dataset.left_out() {
         let what = "picture or name of a list without its files";
         let what = if n == 1 {
@@ -117,7 +121,7 @@ fn warn(measured: &Evaluation, dataset: &Dataset, args: &Eval) {
             shown(dataset.root())
         ));
     }
-    if measured.matched_by == MatchBy::Place && !args.by_place && !args.json {
+    if measured.matched_by == MatchBy::Place && !args.by_place && !quiet {
         let sides = if dataset.classes().are_named() {
             "the model's classes have no names"
         } else {

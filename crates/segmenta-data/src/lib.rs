@@ -28,7 +28,7 @@ pub mod text;
 pub use dataset::{
     ADE20K_CLASSES, CAMVID_CLASSES, CITYSCAPES_CLASSES, ClassMatch, Classes, ClassesDiffer,
     Dataset, Item, Kind, MaskMeaning, MaskRule, MatchBy, Open, PETS_CLASSES, RuleOrigin, Shares,
-    Split, VOC_CLASSES,
+    Split, VOC_CLASSES, are_names, same_name,
 };
 pub use error::DataError;
 pub use loader::{Batch, Batches, Loader, LoaderOptions};

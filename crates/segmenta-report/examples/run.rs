@@ -3,8 +3,6 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-use segmenta_report::Progress;
-
 #[path = "../tests/made_up/mod.rs"]
 mod made_up;
 
@@ -14,9 +12,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .ok_or("name a folder for the run")?
         .into();
     let mut record = made_up::begin(&path)?;
-    let mut progress = Progress::new(20, made_up::STEPS, 0, false);
-    made_up::train(&mut record, &mut progress, 6, 0..=20, 20)?;
-    progress.finish();
+    made_up::train(&mut record, 6, 0..=20, 20)?;
     record.report(&made_up::summary(Vec::new()))?;
     Ok(())
 }

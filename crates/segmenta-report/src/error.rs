@@ -11,7 +11,7 @@ use segmenta_image::PictureError;
 pub enum ReportError {
     /// A run would be overwritten.
     #[error(
-        "a run is already there · {} · give the new run another name (-o), go on with the old one (--resume), or replace it (--overwrite)",
+        "a run is already there · {} · give the new run another folder, go on with the old one, or replace it",
         .0.display()
     )]
     Exists(PathBuf),
@@ -20,7 +20,7 @@ pub enum ReportError {
     Occupied(PathBuf),
     /// Two runs would write one folder.
     #[error(
-        "another process is writing this run · {} · wait for it or stop it (Ctrl-C saves), or give the new run another name (-o)",
+        "another process is writing this run · {} · wait for it or stop it, or give the new run another folder",
         .0.display()
     )]
     Busy(PathBuf),

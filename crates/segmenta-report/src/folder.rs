@@ -8,7 +8,7 @@ use crate::ReportError;
 
 /// What a run leaves, in the order in which a person would look at it. A name that ends in `/` is a folder, one that
 /// ends in `*` stands for all files that begin so.
-const CONTENTS: [(&str, &str); 13] = [
+const CONTENTS: [(&str, &str); 14] = [
     ("report.html", "everything below in one page"),
     (
         "model.safetensors",
@@ -16,6 +16,7 @@ const CONTENTS: [(&str, &str); 13] = [
     ),
     ("last.safetensors", "the last weights, to resume from"),
     ("config.toml", "every setting, as it was used"),
+    ("begun.json", "the data and the settings that it began with"),
     ("metrics.csv", "losses and scores, an epoch a line"),
     ("log.txt", "what was said, with times"),
     (
@@ -150,6 +151,27 @@ impl RunFolder {
     /// The resolved configuration.
     pub fn config(&self) -> PathBuf {
         self.path.join("config.toml")
+    }
+
+    /// The data and the settings that the run began with.
+    pub fn begun(&self) -> PathBuf {
+        self.path.join("begun.json")
+    }
+
+    /// Writes what the run began with, whole or not at all.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_begun(&self, text: &str) -> Result<(), ReportError> {
+        Self::write(&self.begun(), text.as_bytes())
+    }
+
+    /// Replaces the resolved configuration of a run that goes on with other settings, whole or not at all.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_config(&self, text: &str) -> Result<(), ReportError> {
+        Self::write(&self.config(), text.as_bytes())
     }
 
     /// Losses and scores, an epoch a line.

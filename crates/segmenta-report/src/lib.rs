@@ -7,7 +7,6 @@
 //! - [`RunRecord`]: what a training loop talks to; it writes all of the above.
 //! - [`RunFolder`]: where everything has its name. Nothing is overwritten unasked.
 //! - [`History`]: what each epoch measured. [`events`]: the same for TensorBoard. [`RunLog`]: plain lines with times.
-//! - [`Progress`]: what a person sees meanwhile.
 //! - [`figure`], [`growth_gif`]: pictures with their truth and prediction.
 //!
 //! Every file is written whole or not at all, or, where it grows, record by whole record. A run that is resumed at a
@@ -26,7 +25,6 @@ mod history;
 mod log;
 mod masks;
 mod page;
-mod progress;
 mod run;
 
 pub use chart::Chart;
@@ -38,5 +36,4 @@ pub use growth::{Growth, Watched, growth_gif};
 pub use history::{Epoch, History};
 pub use log::RunLog;
 pub use page::Facts;
-pub use progress::Progress;
 pub use run::{Recorded, RunRecord, Summary};

@@ -213,18 +213,19 @@ impl RunRecord {
     }
 
     /// Draws the predictions of fixed validation pictures at the last recorded epoch: `previews/epoch-NNNN.png`,
-    /// and their masks for the animation. Give the same pictures in the same order each time.
+    /// and their masks for the animation. Give the same pictures in the same order each time. Gives the file's path,
+    /// if there was anything to draw.
     ///
     /// # Errors
     /// A label map of another size than its picture; a file that cannot be written.
-    pub fn preview(&mut self, examples: &[Example]) -> Result<(), ReportError> {
+    pub fn preview(&mut self, examples: &[Example]) -> Result<Option<PathBuf>, ReportError> {
         let Some(last) = self
             .history
             .epochs()
             .last()
             .filter(|_| !examples.is_empty())
         else {
-            return Ok(());
+            return Ok(None);
         };
         let title = [format!("Epoch {}", last.epoch), self.caption(last)].join(" · ");
         let drawn = figure(title.trim_end_matches(" · "), examples, &self.classes)?;
@@ -234,7 +235,8 @@ impl RunRecord {
             .collect();
         let masks = stacked(&masks)?.to_png(self.classes.palette());
         write_result(&self.masks_path(last.epoch), &masks, "mask")?;
-        write_result(&self.preview_path(last.epoch), &drawn.to_png(), "preview")?;
+        let path = self.preview_path(last.epoch);
+        write_result(&path, &drawn.to_png(), "preview")?;
         // A quarter of the pixels: the events keep all epochs in one file.
         let small = drawn.resize(drawn.width() / 2, drawn.height() / 2, Filter::Bilinear);
         self.events.picture(last.step, "previews", &small)?;
@@ -245,7 +247,7 @@ impl RunRecord {
                 truth: example.truth.clone(),
             })
             .collect();
-        Ok(())
+        Ok(Some(path))
     }
 
     /// Draws everything anew and writes `report.html`; may be called after each epoch. Gives its path.

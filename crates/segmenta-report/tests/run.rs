@@ -7,8 +7,8 @@ use segmenta_image::{LabelMap, Palette, Picture};
 use segmenta_metrics::Confusion;
 use segmenta_report::events::{LoggedValue, files, read};
 use segmenta_report::{
-    Classes, Epoch, Example, Existing, Facts, History, Progress, Recorded, ReportError, RunFolder,
-    RunRecord, Summary,
+    Classes, Epoch, Example, Existing, Facts, History, Recorded, ReportError, RunFolder, RunRecord,
+    Summary,
 };
 
 mod made_up;
@@ -46,18 +46,18 @@ fn a_resumed_run_leaves_what_a_straight_one_leaves() {
     let home = tempfile::tempdir().unwrap();
     let (straight, resumed) = (home.path().join("a/run"), home.path().join("b/run"));
     let mut record = made_up::begin(&straight).unwrap();
-    made_up::train(&mut record, &mut quiet(), 2, 0..=5, 5).unwrap();
+    made_up::train(&mut record, 2, 0..=5, 5).unwrap();
     record.report(&made_up::summary(Vec::new())).unwrap();
 
     let mut record = made_up::begin(&resumed).unwrap();
-    made_up::train(&mut record, &mut quiet(), 2, 0..=4, 5).unwrap();
+    made_up::train(&mut record, 2, 0..=4, 5).unwrap();
     record.report(&made_up::summary(Vec::new())).unwrap();
     // Killed; the weights are those of epoch 2 and some steps of epoch 3.
     let folder = RunFolder::open(&resumed).unwrap();
     let mut record = RunRecord::resume(&folder, made_up::recorded(), 2 * made_up::STEPS).unwrap();
     assert_eq!(History::read(&folder.metrics()).unwrap().epochs().len(), 3);
     assert!(!folder.previews().join("epoch-0003.png").exists());
-    made_up::train(&mut record, &mut quiet(), 2, 3..=5, 5).unwrap();
+    made_up::train(&mut record, 2, 3..=5, 5).unwrap();
     record.report(&made_up::summary(Vec::new())).unwrap();
 
     let ((files, logged), (files_again, logged_again)) = (contents(&straight), contents(&resumed));
@@ -90,10 +90,6 @@ fn a_resumed_run_leaves_what_a_straight_one_leaves() {
             "{name} is not in {names:?}"
         );
     }
-}
-
-fn quiet() -> Progress {
-    Progress::new(5, made_up::STEPS, 0, true)
 }
 
 /// A record of a tiny run with names that would like to be markup.

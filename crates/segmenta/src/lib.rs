@@ -35,6 +35,8 @@ mod scores;
 mod segment;
 mod segmentation;
 mod tiles;
+#[cfg(feature = "train")]
+pub mod train;
 
 pub use builder::ModelBuilder;
 pub use cancel::Cancel;

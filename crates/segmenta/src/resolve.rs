@@ -311,8 +311,12 @@ impl Asked<'_> {
             for architecture in architectures {
                 let own = architecture.own_names();
                 let places = reading.places(own.iter().map(String::as_str), &self.search);
-                // A third of them: more are lacking where a decoder is shallower than by default.
-                let likely = |place: &Place| named || 3 * place.names >= own.len();
+                // A third of them; fewer where a decoder is shallower than by default and its head is there.
+                let likely = |place: &Place| {
+                    let head = format!("{}{}", place.prefix, architecture.classes_entry);
+                    let share = if reading.get(&head).is_some() { 12 } else { 3 };
+                    named || share * place.names >= own.len()
+                };
                 for place in places.into_iter().filter(likely).take(PLACES) {
                     let here = reading.under(&place.prefix);
                     let attempt = match self.attempt(architecture, &here, options) {
@@ -447,15 +451,18 @@ fn overridden(description: &mut Description, options: &ModelOptions) -> Result<(
 
 /// The entries of a network; those are required that the wanted results need.
 fn expected(architecture: &Architecture, graph: &Graph, outputs: &[String]) -> Vec<Expected> {
-    let wanted = graph
-        .outputs()
-        .iter()
-        .enumerate()
-        .filter(|(at, output)| match outputs {
-            [] => *at == 0,
-            names => names.contains(&output.name),
-        });
-    let wanted: Vec<_> = wanted.map(|(_, output)| output.node).collect();
+    let asked = |name: &String| graph.outputs().iter().find(|output| output.name == *name);
+    let found: Option<Vec<_>> = outputs.iter().map(asked).collect();
+    // A result that the network does not have is refused by the engine, whatever the weights.
+    let wanted: Vec<_> = match found.filter(|found| !found.is_empty()) {
+        Some(found) => found.iter().map(|output| output.node).collect(),
+        None => graph
+            .outputs()
+            .iter()
+            .take(1)
+            .map(|output| output.node)
+            .collect(),
+    };
     let needed = graph.needed_for(&wanted);
     let mut required = vec![false; graph.parameters().len()];
     for (_, data) in graph.iter().filter(|(node, _)| needed[node.index()]) {

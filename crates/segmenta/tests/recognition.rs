@@ -310,10 +310,7 @@ fn what_the_result_does_not_need_never_blocks() {
     assert_eq!(found.taken.unneeded.len(), 2);
     // Where it is what is wanted, it is asked for.
     let bytes = saved(&file);
-    let wanted = ModelOptions {
-        outputs: vec!["aux".into()],
-        ..ModelOptions::default()
-    };
+    let wanted = ModelOptions::new().outputs(["aux"]);
     let error = Model::from_bytes(&bytes, "w", &wanted)
         .unwrap_err()
         .to_string();
@@ -380,12 +377,9 @@ fn what_does_not_fit_is_compared_with_the_nearest_network() {
 
     let bytes = saved(&File::of(&unet()));
     let ask = |model: &str, encoder: Option<&str>, classes: Option<usize>| {
-        let options = ModelOptions {
-            architecture: Some(model.into()),
-            encoder: encoder.map(Into::into),
-            classes,
-            ..ModelOptions::default()
-        };
+        let mut options = ModelOptions::new().architecture(model);
+        options.encoder = encoder.map(Into::into);
+        options.classes = classes;
         Model::from_bytes(&bytes, "w.pth", &options)
             .unwrap_err()
             .to_string()
@@ -416,11 +410,7 @@ fn an_authors_own_names_load_by_order_and_shape() {
         )
     });
     let bytes = saved(&file);
-    let options = |names| ModelOptions {
-        architecture: Some("unet_plain".into()),
-        names,
-        ..ModelOptions::default()
-    };
+    let options = |names| ModelOptions::new().architecture("unet_plain").names(names);
     let model = Model::from_bytes(&bytes, "w.pth", &options(Names::ByOrder)).unwrap();
     assert_eq!(model.description().classes.len(), 4);
     let layers = graph

@@ -27,9 +27,14 @@ Examples:
   segmenta data check scans --masks 0/255
   segmenta data check pets --json | jq '.findings[] | {problem, count}'
 
-Looked for: missing pairs, two files of one name, files that cannot be read, sizes that differ, masks
-that break the rule by which values are classes, masks of colours, one picture in two splits (by
-content), classes without a pixel.
+Looked for: missing pairs, two files of one name, files that cannot be read, sizes that differ,
+masks that break the rule by which values are classes, masks of colours, one picture in two splits
+(by content), classes without a pixel.
+
+One rule holds for all masks. ids: a value is the id of its class, 255 is no class. 0/255: 0 is the
+background, 255 the class before it; so 0/128/255 or 1/2/3, the value of each class in the order of
+ids. from-one: a value is the id plus 1, 0 and 255 are no class. The check says which holds and what
+speaks for it; --masks says it yourself.
 
 Exit codes: 0 no errors (there may be warnings), 1 errors were found, 2 wrong usage.")]
     Check(Check),
@@ -81,12 +86,8 @@ pub(crate) struct Source {
     /// Of a folder: where pictures lie, {} for the name: 'images/{}.jpg', 'img_{}.png'
     #[arg(long, value_name = "PATTERN", help_heading = LAYOUT)]
     pub(crate) images: Option<String>,
-    /// Likewise of masks: 'masks/{}.png', 'mask_{}.png'. Or, or also, what their values mean
-    ///
-    /// ids: a value is the id of its class, 255 is no class. 0/255: 255 is a class before a background
-    /// of 0; so 0/128/255 or 1/2/3, the value of each class in the order of ids. from-one: a value is the
-    /// id plus 1, 0 is no class. Without it the layout says it, or the list of classes, or all masks;
-    /// `data check` says which rule holds.
+    /// Likewise of masks: 'masks/{}.png', 'mask_{}.png'. Also, or again, what their values mean: ids, 0/255, from-one,
+    /// 1/2/3 [default: as the layout, the list of classes or all masks say]
     #[arg(long, value_name = "PATTERN|RULE", help_heading = LAYOUT)]
     pub(crate) masks: Vec<String>,
     /// Names of the classes in the order of their ids [default: DIR/classes.txt, or the layout's own]

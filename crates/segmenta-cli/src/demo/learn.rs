@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use rayon::prelude::*;
+use segmenta::train::{Ended, Event, Recipe, Run};
 use segmenta_data::{Classes, Dataset, SCENE_CLASSES, Sample, Scene};
-use segmenta_report::{Existing, RunFolder};
-use segmenta_train::run::{Config, Draw, Ended, Outcome, Session, Settings};
 
 use super::{MEASURED, SIZE};
 use crate::args::Demo;
 use crate::message::note;
-use crate::train::on_interrupt;
+use crate::train::{Told, on_interrupt, with_flags};
 
 /// Seeds of the scenes that are learned from; those shown and measured on are others.
 const LEARNED: std::ops::Range<u64> = 100_000..100_300;
@@ -27,33 +26,37 @@ pub(super) struct Learned {
 
 /// Paints scenes and trains a network on them in a folder of its own.
 pub(super) fn learn(args: &Demo, quiet: bool) -> anyhow::Result<Learned> {
-    let mut config = Config::parse(segmenta::recipes::DEMO, &args.set, "the demo's recipe")?;
     let samples = paint(LEARNED.chain(MEASURED).collect())?;
-    config.data.draw = Draw::First;
-    config.data.train_share = LEARNED.count() as f64 / samples.len() as f64;
-    let (pictures, epochs) = (LEARNED.count(), config.train.epochs);
-    if !quiet {
-        note(&format!(
-            "{pictures} road scenes painted to learn from, {} others to be measured on; {epochs} epochs",
-            MEASURED.count()
-        ));
-    }
+    let share = LEARNED.count() as f64 / samples.len() as f64;
     let classes = Classes::with_palette(SCENE_CLASSES, Scene::palette());
     let dataset = Dataset::from_samples(samples, classes, None);
-    let folder = RunFolder::create(run_folder(&args.out), &config.to_toml()?, Existing::Replace)?;
     let stop = Arc::new(AtomicBool::new(false));
     on_interrupt(stop.clone())?;
-    let settings = Settings {
-        quiet,
-        stop,
-        ..Settings::default()
-    };
-    let session = Session::new(config, &dataset, folder.clone(), settings)?;
-    let Outcome { ended, report, .. } = session.run()?;
+    let recipe = Recipe::from_text(segmenta::recipes::DEMO, "the demo's recipe");
+    let run = Run::new(recipe, dataset, run_folder(&args.out))
+        .replace(true)
+        .settings(args.set.clone())
+        .set("data.draw", "first")
+        .set("data.train_share", share)
+        .stop(stop);
+    let mut told = Told::new(quiet);
+    let outcome = run.run(|event| {
+        if let Event::Started { epochs, pictures, .. } = event
+            && !quiet
+        {
+            let [learned, measured] = pictures;
+            note(&format!(
+                "{learned} road scenes painted to learn from, {measured} others to be measured on; {epochs} epochs"
+            ));
+        }
+        told.hear(event)
+    });
+    drop(told);
+    let outcome = outcome.map_err(with_flags)?;
     Ok(Learned {
-        model: folder.model(),
-        report,
-        stopped: ended == Ended::Stopped,
+        model: outcome.model,
+        report: outcome.report,
+        stopped: outcome.ended == Ended::Stopped,
     })
 }
 

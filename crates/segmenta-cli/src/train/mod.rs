@@ -1,19 +1,25 @@
 //! `segmenta train`: a recipe and a folder of data become a model.
 
 mod args;
+mod progress;
 mod recipes;
+mod shell;
 
-use std::path::PathBuf;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use segmenta_report::{Existing, RunFolder};
-use segmenta_train::engine::DeviceSpec;
-use segmenta_train::run::{Config, EXPLAINED, Ended, RunError, Session, Settings, verify};
+use anyhow::Context;
+use segmenta::train::{DeviceSpec, EXPLAINED, Ended, Event, Outcome, ReportError, Run, RunError};
 
 pub(super) use args::Train;
 
+use self::progress::Progress;
+use self::recipes::Found;
+use self::shell::{quoted, quoted_path};
 use super::message::{STRONG, Usage, failure, note, result, shown};
+use super::progress::Progress as Counted;
 
 pub(super) fn run(args: &Train, quiet: bool) -> anyhow::Result<()> {
     if args.explain {
@@ -23,78 +29,148 @@ pub(super) fn run(args: &Train, quiet: bool) -> anyhow::Result<()> {
     let data = args
         .data
         .clone()
-        .or(recipe.data.clone())
-        .ok_or_else(|| Usage("no data · give the folder of the data set: --data DIR".into()))?;
-    let out = args
-        .out
-        .clone()
-        .unwrap_or_else(|| PathBuf::from("runs").join(&recipe.name));
-    let (config, folder) = if args.resume {
-        let folder = RunFolder::open(&out)?;
-        let path = folder.config();
-        let text = segmenta_data::text::read(&path)?;
-        (
-            Config::parse(&text, &args.set, &shown(&path).to_string())?,
-            folder,
-        )
-    } else {
-        let config = Config::parse(&recipe.text, &args.set, &recipe.origin)?;
-        // What is wrong with the data is said before a folder is made.
-        let existing = if args.overwrite {
-            Existing::Replace
-        } else {
-            Existing::Refuse
-        };
-        check(&config, &data, quiet)?;
-        let folder = RunFolder::create(&out, &config.to_toml()?, existing)?;
-        (config, folder)
+        .or_else(|| recipe.as_ref().and_then(|recipe| recipe.data.clone()));
+    let out = folder(args, recipe.as_ref())?;
+    let run = match (&recipe, &data) {
+        _ if args.resume => Run::resume(&out),
+        (Some(recipe), Some(data)) => Run::new(recipe.recipe.clone(), data, &out),
+        (_, None) => {
+            let problem = "no data · give the folder of the data set: --data DIR";
+            return Err(Usage(problem.into()).into());
+        }
+        (None, _) => return Err(Usage("no recipe · name one, or --resume a run".into()).into()),
     };
-    let device = device(args, quiet);
-    let dataset = config.data.open().open(&data)?;
+    let run = match &recipe {
+        Some(recipe) if args.resume => run.recipe(recipe.recipe.clone()),
+        _ => run,
+    };
+    // Not where a recipe's data usually is: the run knows where its data was.
+    let run = match &args.data {
+        Some(data) if args.resume => run.data(data),
+        _ => run,
+    };
     let stop = Arc::new(AtomicBool::new(false));
     on_interrupt(stop.clone())?;
-    let settings = Settings {
-        device,
-        threads: args.threads.unwrap_or(0),
-        resume: args.resume,
-        quiet,
-        debug_numerics: args.debug_numerics,
-        most_steps: args.max_steps,
-        stop,
-    };
-    let session = Session::new(config, &dataset, folder.clone(), settings)?;
-    if !quiet {
-        for (file, taken) in session.taken() {
-            note(&taken.summary(file));
-        }
-        if session.epochs_done() > 0 {
-            note(&format!("going on after epoch {}", session.epochs_done()));
-        }
-    }
-    let outcome = session.run()?;
+    let run = run
+        .settings(args.set.clone())
+        .replace(args.overwrite)
+        .device(device(args, quiet))
+        .threads(args.threads.unwrap_or(0))
+        .debug_numerics(args.debug_numerics)
+        .most_steps(args.max_steps.map(|steps| steps as u64))
+        .stop(stop);
+    let mut told = Told::new(quiet);
+    let outcome = run.run(|event| told.hear(event));
+    drop(told);
+    let outcome = outcome.map_err(with_flags)?;
     if outcome.ended == Ended::Stopped {
-        let again = format!(
-            "segmenta train {} --data {} -o {} --resume",
-            recipe.argument,
-            shown(&data),
-            shown(&out)
-        );
         failure(&format!(
-            "stopped after the step that was being taken · {again} goes on"
+            "stopped after the step that was being taken · {} goes on",
+            resume_command(args, &out)
         ));
         std::process::exit(130);
     }
+    result(&summary(&outcome))
+}
+
+/// The run's folder.
+fn folder(args: &Train, recipe: Option<&Found>) -> anyhow::Result<PathBuf> {
+    let default = || recipe.map(|found| PathBuf::from("runs").join(found.recipe.name()));
+    args.out.clone().or_else(default).ok_or_else(|| {
+        Usage("no run to go on with · name its folder (-o DIR), or its recipe".into()).into()
+    })
+}
+
+fn summary(outcome: &Outcome) -> String {
     let best = outcome
         .best
         .map_or_else(String::new, |(name, value, epoch)| {
             format!("{STRONG}{name} {value:.4}{STRONG:#} in epoch {epoch} · ")
         });
-    result(&format!(
+    format!(
         "{best}{} · {}\nsegmenta predict PHOTO --weights {}",
-        shown(&folder.model()),
+        shown(&outcome.model),
         shown(&outcome.report),
-        shown(&folder.model()),
-    ))
+        quoted_path(&outcome.model),
+    )
+}
+
+/// What to type to go on.
+fn resume_command(args: &Train, out: &Path) -> String {
+    let mut words = vec!["segmenta train".to_string()];
+    words.extend(args.recipe.as_deref().map(quoted));
+    let mut flag = |name: &str, value: Option<String>| {
+        words.extend(value.map(|value| format!("{name} {value}")));
+    };
+    flag("-m", args.model.as_deref().map(quoted));
+    flag("--data", args.data.as_deref().map(quoted_path));
+    flag("-o", Some(quoted_path(out)));
+    let device = (args.device != DeviceSpec::Cpu).then(|| args.device.to_string());
+    flag("--device", device);
+    flag("-g", args.gpu.map(|gpu| gpu.to_string()));
+    flag("--threads", args.threads.map(|threads| threads.to_string()));
+    words.push("--resume".into());
+    words.join(" ")
+}
+
+/// What people are told of a run.
+pub(super) struct Told {
+    quiet: bool,
+    checked: Option<Counted>,
+    shown: Option<Progress>,
+}
+
+impl Told {
+    pub(super) fn new(quiet: bool) -> Self {
+        Self {
+            quiet,
+            checked: None,
+            shown: None,
+        }
+    }
+
+    /// Shows an event. Ctrl-C sets a flag of its own, so the run always goes on from here.
+    pub(super) fn hear(&mut self, event: Event<'_>) -> ControlFlow<()> {
+        match event {
+            Event::Checked { pictures, of } => {
+                let new = || Counted::new(of, "pictures checked", self.quiet);
+                let checked = self.checked.get_or_insert_with(new);
+                checked.advance();
+                if pictures == of {
+                    checked.clear();
+                    self.checked = None;
+                }
+            }
+            Event::Note(what) if !self.quiet => note(&what.to_string()),
+            Event::Started {
+                epochs,
+                batches,
+                done,
+                ..
+            } => self.shown = Some(Progress::new(epochs, batches, done, self.quiet)),
+            _ => {}
+        }
+        let Some(shown) = &mut self.shown else {
+            return ControlFlow::Continue(());
+        };
+        match event {
+            Event::Batch { loss, pictures } => shown.step(loss, pictures),
+            Event::Stage(stage) => shown.stage(&stage.to_string()),
+            Event::Epoch(epoch) => shown.epoch(&epoch.summary(), Some(&epoch.headline())),
+            Event::Finished(_) => shown.finish(),
+            // Steps, files: what they are about is shown already.
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if let Some(checked) = &self.checked {
+            checked.clear();
+        }
+    }
 }
 
 /// The device asked for; `-g N` is a wish that the processor fulfils where there is no GPU.
@@ -114,27 +190,30 @@ fn device(args: &Train, quiet: bool) -> DeviceSpec {
     }
 }
 
-/// Every problem of the data, before anything is learned from it.
-fn check(config: &Config, data: &std::path::Path, quiet: bool) -> anyhow::Result<()> {
-    let dataset = config.data.open().open(data)?;
-    let report = super::data::with_progress(dataset.len(), "pictures checked", quiet, |advance| {
-        dataset.check(advance)
-    });
-    if report.errors() > 0 {
-        return Err(RunError::Checked(format!(
-            "the data cannot be learned from as it is · {} · see below\n{report}",
-            shown(data)
-        ))
-        .into());
-    }
-    verify(config, &dataset)?;
-    Ok(())
+/// An error of a run with what to type about it.
+pub(super) fn with_flags(error: RunError) -> anyhow::Error {
+    let flags = match &error {
+        RunError::Report(ReportError::Exists(_)) => "-o DIR, --resume, --overwrite",
+        RunError::Report(ReportError::Busy(_)) => "Ctrl-C saves; -o DIR",
+        RunError::Report(ReportError::Occupied(_)) => "-o DIR",
+        RunError::Report(ReportError::NoRun(_)) => "-o DIR; without --resume a run begins",
+        RunError::Checkpoint { .. } => "--overwrite",
+        RunError::Differs { .. } => "-o DIR; --overwrite",
+        RunError::OtherData { .. } => "--data DIR, -o DIR",
+        RunError::NotFinite { .. } => "--set train.clip.norm=1, --set optimizer.lr=…",
+        _ => return error.into(),
+    };
+    let text = format!("{error} ({flags})");
+    anyhow::Error::new(error).context(text)
 }
 
 /// Whether an error is a mistake in the command or in the recipe.
 pub(super) fn is_usage(error: &anyhow::Error) -> bool {
     let error = error.downcast_ref();
-    matches!(error, Some(RunError::Config { .. } | RunError::Zoo(_)))
+    matches!(
+        error,
+        Some(RunError::Config { .. } | RunError::Zoo(_) | RunError::Differs { .. })
+    )
 }
 
 /// Ctrl-C asks the run to stop after its step; a second one ends it at once, from whose checkpoint it goes on.
@@ -146,4 +225,51 @@ pub(super) fn on_interrupt(stop: Arc<AtomicBool>) -> anyhow::Result<()> {
         note("stopping after this step (again: at once)");
     })
     .context("cannot watch for Ctrl-C")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, FromArgMatches, Parser};
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Typed {
+        #[command(flatten)]
+        train: Train,
+    }
+
+    fn typed(words: &[&str]) -> Train {
+        let words = [&["train"], words].concat();
+        let matches = Typed::command().try_get_matches_from(words).unwrap();
+        Typed::from_arg_matches(&matches).unwrap().train
+    }
+
+    #[test]
+    fn the_command_that_goes_on_can_be_typed_as_it_is_printed() {
+        let again = |words: &[&str], out: &str| resume_command(&typed(words), Path::new(out));
+        assert_eq!(
+            again(&["voc", "-m", "unet"], "runs/voc-unet"),
+            "segmenta train voc -m unet -o runs/voc-unet --resume"
+        );
+        let words = [
+            "my recipe.toml",
+            "--data",
+            "it's",
+            "-g",
+            "1",
+            "--set",
+            "a=b",
+            "--max-steps",
+            "3",
+        ];
+        assert_eq!(
+            again(&words, "my runs/a"),
+            r"segmenta train 'my recipe.toml' --data 'it'\''s' -o 'my runs/a' -g 1 --resume"
+        );
+        assert_eq!(
+            again(&["--resume", "--threads", "2"], "-runs"),
+            "segmenta train -o ./-runs --threads 2 --resume"
+        );
+    }
 }

@@ -3,29 +3,29 @@
 use std::path::PathBuf;
 
 use segmenta::recipes;
+use segmenta::train::Recipe;
 
 use super::Train;
-use crate::message::{Usage, shown};
+use crate::message::Usage;
 
 /// A recipe that was found.
-pub(super) struct Recipe {
-    /// Its text.
-    pub(super) text: String,
-    /// Where it is from, for messages.
-    pub(super) origin: String,
-    /// What a run of it is called.
-    pub(super) name: String,
-    /// What was typed for it.
-    pub(super) argument: String,
+pub(super) struct Found {
+    pub(super) recipe: Recipe,
     /// Where its data is, if that is known.
     pub(super) data: Option<PathBuf>,
 }
 
-pub(super) fn find(args: &Train) -> anyhow::Result<Recipe> {
-    let asked = args.recipe.clone().unwrap_or_default();
-    let path = PathBuf::from(&asked);
+/// The recipe that was named; none if none was.
+pub(super) fn find(args: &Train) -> anyhow::Result<Option<Found>> {
+    let Some(asked) = &args.recipe else {
+        return match args.model {
+            Some(_) => Err(misplaced()),
+            None => Ok(None),
+        };
+    };
+    let path = PathBuf::from(asked);
     // `segmenta train voc -m unet`, as the tutorials write it.
-    let name = match (&args.model, &*asked) {
+    let name = match (&args.model, &**asked) {
         (Some(model), "voc") => match model.to_lowercase().as_str() {
             "unet" => "voc-unet".into(),
             "fcn" => "voc-fcn8s".into(),
@@ -35,21 +35,15 @@ pub(super) fn find(args: &Train) -> anyhow::Result<Recipe> {
                 return Err(Usage(problem).into());
             }
         },
-        (Some(_), _) => {
-            let problem = "-m goes with `segmenta train voc` · recipes name their network: --set model.arch=unet";
-            return Err(Usage(problem.into()).into());
-        }
+        (Some(_), _) => return Err(misplaced()),
         (None, _) => asked.clone(),
     };
-    if let Some((name, text)) = recipes::TRAIN.iter().find(|(known, _)| *known == name) {
-        let near = PathBuf::from("data").join(&asked);
-        return Ok(Recipe {
-            text: (*text).into(),
-            origin: format!("the recipe {name}"),
-            name: (*name).into(),
-            argument: asked,
+    if recipes::TRAIN.iter().any(|(known, _)| *known == name) {
+        let near = PathBuf::from("data").join(asked);
+        return Ok(Some(Found {
+            recipe: Recipe::named(&name)?,
             data: Some(near).filter(|near| near.is_dir()),
-        });
+        }));
     }
     if !path.exists() && path.extension().is_none() {
         let known: Vec<&str> = recipes::TRAIN.iter().map(|(name, _)| *name).collect();
@@ -59,15 +53,16 @@ pub(super) fn find(args: &Train) -> anyhow::Result<Recipe> {
         );
         return Err(Usage(problem).into());
     }
-    let text = segmenta_data::text::read(&path)?;
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    Ok(Recipe {
-        text,
-        origin: shown(&path).to_string(),
-        name: stem.into_owned(),
-        argument: asked,
+    Ok(Some(Found {
+        recipe: Recipe::open(&path)?,
         data: None,
-    })
+    }))
+}
+
+fn misplaced() -> anyhow::Error {
+    let problem =
+        "-m goes with `segmenta train voc` · recipes name their network: --set model.arch=unet";
+    Usage(problem.into()).into()
 }
 
 #[cfg(test)]

@@ -273,3 +273,78 @@ fn labelme_and_cvat_and_coco_are_drawn() {
         "data-convert-missing",
     );
 }
+
+#[test]
+fn the_rule_of_the_masks_is_said_and_may_be_told() {
+    let room = Room::new();
+    for n in 0..4 {
+        room.picture(format!("set/images/{n}.png"), 16 + n, 12);
+        let stray = [u8::from(n == 3)];
+        let values: Vec<u8> = stray.into_iter().chain([0; 9]).chain([255; 6]).collect();
+        mask(&room, &format!("set/masks/{n}.png"), 16 + n, 12, &values);
+    }
+    fails(room.line("data check set"), 1, "data-rule-broken");
+    let classes = room.line("data classes set");
+    assert_eq!(classes.code, Some(1), "{}", classes.transcript());
+    assert!(
+        classes.stderr.contains("masks/3.png: "),
+        "{}",
+        classes.stderr
+    );
+    let json = room
+        .line("data check set --masks ids --json")
+        .succeeded()
+        .stdout;
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        (&json["masks"]["rule"], &json["masks"]["by"]),
+        (&"ids".into(), &"told".into())
+    );
+    let pattern = "data check set --images images/{}.png --masks masks/{}.png --masks ids --json";
+    let same: Value = serde_json::from_str(&room.line(pattern).succeeded().stdout).unwrap();
+    assert_eq!(same, json);
+    fails(
+        room.line("data check set --masks ids --masks 0/255"),
+        2,
+        "data-rule-twice",
+    );
+    fails(
+        room.line("data check set --masks 0/255 --ignore 255"),
+        2,
+        "data-rule-ignored",
+    );
+}
+
+#[test]
+fn two_files_of_one_name_are_named() {
+    let room = Room::new();
+    for name in ["a.jpg", "a.png", "b.png"] {
+        room.picture(format!("set/images/{name}"), 16, 12);
+    }
+    for name in ["a", "b", "b_mask"] {
+        mask(&room, &format!("set/masks/{name}.png"), 16, 12, &[0, 1]);
+    }
+    fails(room.line("data check set"), 1, "data-twins");
+    fails(room.line("data preview set"), 1, "data-twins-preview");
+}
+
+#[test]
+fn names_that_look_like_comments_are_listed() {
+    let room = Room::new();
+    pairs(&room, &["#0", "#1", "#2", "# 3"]);
+    room.line("data split set --train 0.5 -q").succeeded();
+    let json = room.line("data check set --json").succeeded().stdout;
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["splits"], serde_json::json!({"train": 2, "val": 2}));
+    room.write(
+        "set/splits/val.txt",
+        fs::read(room.path("set/splits/train.txt")).unwrap(),
+    );
+    let answer = room.line("data check set");
+    assert_eq!(answer.code, Some(1));
+    assert!(
+        answer.stderr.contains("2 names in two splits: "),
+        "{}",
+        answer.stderr
+    );
+}

@@ -8,6 +8,7 @@ mod convert;
 mod data;
 mod demo;
 mod errors;
+mod eval;
 mod files;
 mod help;
 mod models;

@@ -39,6 +39,10 @@ fn a_recipe_and_a_folder_become_a_model() {
     assert!(answer.stdout.contains("Dice") && answer.stdout.contains("model.safetensors"));
     assert!(room.exists("run/report.html") && room.exists("run/metrics.csv"));
 
+    // What the masks' values mean was found, and holds for the run from then on.
+    let config = fs::read_to_string(room.path("run/config.toml")).unwrap();
+    assert!(config.contains("masks = \"0/255\""), "{config}");
+
     // The same run is not written over, but goes on.
     let again = room.line("train my.toml --data set -o run");
     assert_eq!(again.code, Some(1), "{}", again.transcript());

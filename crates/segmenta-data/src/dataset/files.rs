@@ -6,7 +6,7 @@ use segmenta_image::looks_like_picture;
 use walkdir::{DirEntry, WalkDir};
 
 use super::twins::Named;
-use crate::{DataError, text};
+use crate::DataError;
 
 /// The pictures below a folder with their names: the path from the folder on, with `/`, without extension. Links are
 /// followed; one that leads back to itself is passed over, and so are hidden files.
@@ -104,14 +104,4 @@ pub(crate) fn file_name(path: &Path) -> String {
 pub(crate) fn name_of(path: &Path) -> String {
     let parts = path.components().map(|c| c.as_os_str().to_string_lossy());
     parts.collect::<Vec<_>>().join("/")
-}
-
-/// The lines of a text, without what surrounds them, `#` lines and empty ones.
-pub(crate) fn read_lines(path: &Path) -> Result<Vec<String>, DataError> {
-    let text = text::read(path)?;
-    let lines = text.lines().map(str::trim);
-    Ok(lines
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(str::to_owned)
-        .collect())
 }

@@ -157,7 +157,7 @@ impl ClassMatch {
 }
 
 /// Whether a list has names of its own: one that no program made up.
-pub(crate) fn are_names(names: &[String]) -> bool {
+pub fn are_names(names: &[String]) -> bool {
     names.iter().any(|name| !is_placeholder(name))
 }
 
@@ -171,8 +171,13 @@ fn is_placeholder(name: &str) -> bool {
     rest.chars().all(|c| c.is_ascii_digit()) || matches!(&*name, "background" | "foreground")
 }
 
+/// Whether two classes have the same name, whatever its case, blanks, `-` and `_`.
+pub fn same_name(a: &str, b: &str) -> bool {
+    normal(a) == normal(b)
+}
+
 /// A name as it is compared.
-pub(crate) fn normal(name: &str) -> String {
+fn normal(name: &str) -> String {
     let kept = name
         .chars()
         .filter(|c| !matches!(c, '_' | '-') && !c.is_whitespace());
@@ -181,19 +186,6 @@ pub(crate) fn normal(name: &str) -> String {
         "background".into()
     } else {
         name
-    }
-}
-
-impl ClassesDiffer {
-    /// What is wrong in words, where it is not the names.
-    pub fn with_problem(problem: impl Into<String>, data: &[String], network: &[String]) -> Self {
-        Self {
-            problem: Some(problem.into()),
-            of_data: data.len(),
-            of_network: network.len(),
-            data_only: Vec::new(),
-            network_only: Vec::new(),
-        }
     }
 }
 

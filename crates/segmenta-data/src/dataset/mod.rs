@@ -35,12 +35,11 @@ use crate::{DataError, Sample};
 pub use classes::{
     ADE20K_CLASSES, CAMVID_CLASSES, CITYSCAPES_CLASSES, Classes, PETS_CLASSES, VOC_CLASSES,
 };
-pub(crate) use files::read_lines;
 pub use item::Item;
 pub(crate) use item::as_upright;
 pub(crate) use item::{Mask, Rivals, Source};
 pub use kind::{Kind, Split};
-pub use matching::{ClassMatch, ClassesDiffer, MatchBy};
+pub use matching::{ClassMatch, ClassesDiffer, MatchBy, are_names, same_name};
 pub use open::Open;
 pub use rule::{MaskMeaning, MaskRule, RuleOrigin};
 pub use split::Shares;
@@ -171,6 +170,11 @@ impl Dataset {
     /// What the values of its masks mean, and how that is known.
     pub fn meaning(&self) -> &MaskMeaning {
         &self.meaning
+    }
+
+    /// Whether any mask is a file, whose values a rule explains.
+    pub fn has_mask_files(&self) -> bool {
+        self.items.iter().any(|item| item.mask_path().is_some())
     }
 
     /// Whether any value of a mask stands for a class, so that it can have pixels.

@@ -24,7 +24,7 @@ fn read(result: Result<Annotations, segmenta_data::DataError>) -> (Annotations, 
 fn mask(all: &Annotations, index: usize) -> Vec<String> {
     let map = all.draw(index).unwrap();
     let rows = map.ids().chunks(map.width());
-    let text = |row: &[u8]| row.iter().map(u8::to_string).collect::<Vec<_>>().join("");
+    let text = |row: &[u8]| row.iter().map(u8::to_string).collect::<String>();
     rows.map(text).collect()
 }
 

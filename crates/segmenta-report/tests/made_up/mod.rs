@@ -7,8 +7,7 @@ use segmenta_data::{SCENE_CLASSES, SCENE_COLOURS, Scene};
 use segmenta_image::{LabelMap, Palette};
 use segmenta_metrics::{Confusion, Score};
 use segmenta_report::{
-    Classes, Epoch, Example, Existing, Facts, Progress, Recorded, RunFolder, RunLog, RunRecord,
-    Summary,
+    Classes, Epoch, Example, Existing, Facts, Recorded, RunFolder, RunLog, RunRecord, Summary,
 };
 
 /// Steps in an epoch.
@@ -35,7 +34,6 @@ pub(crate) fn begin(path: &Path) -> Result<RunRecord, Box<dyn Error>> {
 /// Tells the record of some of `of` epochs, which measure on so many pictures.
 pub(crate) fn train(
     record: &mut RunRecord,
-    progress: &mut Progress,
     pictures: u64,
     epochs: std::ops::RangeInclusive<u32>,
     of: u32,
@@ -49,7 +47,6 @@ pub(crate) fn train(
         for step in u64::from(epoch.max(1) - 1) * STEPS + 1..=u64::from(epoch) * STEPS {
             let loss = loss(step as f64 / STEPS as f64, step);
             record.step(step, loss, rate(step))?;
-            progress.step(loss, 8);
         }
         let mut confusion = Confusion::new(SCENE_CLASSES.len(), Some(255))?;
         let mut examples = Vec::new();
@@ -79,11 +76,6 @@ pub(crate) fn train(
             Some(&confusion),
         )?;
         record.preview(&examples)?;
-        let score = confusion.mean_iou().value.unwrap_or_default();
-        progress.epoch(
-            &format!("loss {:.4}", loss(f64::from(epoch), 1)),
-            Some(&format!("mIoU {score:.3}")),
-        );
     }
     Ok(())
 }

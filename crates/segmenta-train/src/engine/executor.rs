@@ -33,6 +33,14 @@ impl Executor {
         })
     }
 
+    /// Whether each value is looked at from now on.
+    pub(super) fn set_check(&mut self, check: bool) {
+        match self {
+            Self::Kernels(cpu) => cpu.set_check(check),
+            Self::Operations(portable) => portable.set_check(check),
+        }
+    }
+
     pub(super) fn isa(&self) -> Isa {
         match self {
             Self::Kernels(cpu) => cpu.isa(),

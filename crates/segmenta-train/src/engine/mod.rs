@@ -189,6 +189,12 @@ impl Engine {
         &self.parameters
     }
 
+    /// Whether each value is looked at from now on, as [`EngineOptions::debug_numerics`] says.
+    pub fn set_debug_numerics(&mut self, debug_numerics: bool) {
+        self.options.debug_numerics = debug_numerics;
+        self.executor.set_check(debug_numerics);
+    }
+
     /// The same, to be changed: loaded, averaged, restored.
     pub fn parameters_mut(&mut self) -> &mut Parameters {
         &mut self.parameters

@@ -46,6 +46,9 @@ pub struct Taken {
     pub others: Vec<String>,
     /// Entries of the file that were left out.
     pub beside: usize,
+    /// What became of the classes' own weights where the file's classes stand in another order, or are called
+    /// otherwise.
+    pub classes: Option<String>,
 }
 
 impl Taken {
@@ -80,11 +83,14 @@ impl Taken {
             n => format!(" · {n} others in the file left out"),
         };
         format!(
-            "{} entries from {}{key}{}{}{beside}{others}",
+            "{} entries from {}{key}{}{}{}{beside}{others}",
             self.taken,
             file.display(),
             begin(&self.misshapen, "have another shape there"),
             begin(&self.missing, "are not there"),
+            self.classes
+                .iter()
+                .fold(String::new(), |_, said| format!(" · {said}")),
         )
     }
 }

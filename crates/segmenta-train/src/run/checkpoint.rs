@@ -55,6 +55,22 @@ impl Progress {
         Self::of(&StateDict::open(path)?, path)
     }
 
+    /// As it stands in a checkpoint: only what can be read again is written over the one before.
+    fn to_json(&self, path: &Path) -> Result<String, RunError> {
+        let wrong = |problem: String| RunError::Checkpoint {
+            problem,
+            path: path.display().to_string(),
+            remedy: "the one before is kept; report it: this should not happen",
+        };
+        let json = serde_json::to_string(self)
+            .map_err(|e| wrong(format!("a checkpoint cannot be written ({e})")))?;
+        match serde_json::from_str::<Self>(&json) {
+            Ok(read) if read == *self => Ok(json),
+            Ok(_) => Err(wrong("a checkpoint would be read otherwise".into())),
+            Err(e) => Err(wrong(format!("a checkpoint could not be read again ({e})"))),
+        }
+    }
+
     fn of(dict: &StateDict, path: &Path) -> Result<Self, RunError> {
         let json = dict.metadata().get(KEY);
         let json = json.ok_or_else(|| wrong("no checkpoint of a run".into(), path))?;
@@ -67,8 +83,34 @@ fn wrong(problem: String, path: &Path) -> RunError {
     RunError::Checkpoint {
         problem,
         path: path.display().to_string(),
-        remedy: "begin anew with --overwrite",
+        remedy: "begin the run anew",
     }
+}
+
+/// Refuses to keep weights that are NaN or infinite, or an optimiser's state that is NaN: the checkpoint before is
+/// worth more. (A mean of squares may grow to infinity; what is divided by it becomes 0, as in PyTorch.)
+fn check_finite(
+    all: &[(String, Vec<usize>, Vec<f32>)],
+    progress: &Progress,
+) -> Result<(), RunError> {
+    let wrong = |name: &str, value: f32| match name.starts_with(OPTIMIZER) {
+        true => value.is_nan(),
+        false => !value.is_finite(),
+    };
+    let count = |(name, _, values): &(String, Vec<usize>, Vec<f32>)| {
+        values.iter().filter(|value| wrong(name, **value)).count()
+    };
+    let counts: Vec<usize> = all.iter().map(count).collect();
+    let Some(first) = counts.iter().position(|count| *count > 0) else {
+        return Ok(());
+    };
+    Err(RunError::NotFiniteWeights {
+        entry: all[first].0.clone(),
+        count: counts[first],
+        of: counts.iter().filter(|count| **count > 0).count(),
+        place: format!("after step {}", progress.steps),
+        remedy: "the checkpoint before is kept: begin the run anew with a lower optimizer.lr, or with train.clip.norm",
+    })
 }
 
 /// What is saved and restored.
@@ -101,8 +143,9 @@ impl Kept<'_> {
                 all.push((format!("{EMA}{name}"), vec![of.len()], of));
             }
         }
+        check_finite(&all, &progress)?;
         let views: Vec<_> = all.iter().map(|(n, s, v)| (&**n, &s[..], &v[..])).collect();
-        let json = serde_json::to_string(&progress).unwrap_or_default();
+        let json = progress.to_json(path)?;
         save(path, &views, &BTreeMap::from([(KEY.to_string(), json)]))?;
         Ok(())
     }
@@ -142,5 +185,58 @@ impl Kept<'_> {
             schedule.load_state(state);
         }
         Ok(progress)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_read_again_is_not_written() {
+        let path = Path::new("last.safetensors");
+        let good = Progress {
+            loss: 0.1 + 0.2,
+            best: Some(1.0 / 3.0),
+            ..Progress::default()
+        };
+        let json = good.to_json(path).unwrap();
+        assert_eq!(serde_json::from_str::<Progress>(&json).unwrap(), good);
+        // JSON has no NaN: it would be written as null, and no number be read.
+        for bad in [
+            Progress {
+                loss: f64::NAN,
+                ..Progress::default()
+            },
+            Progress {
+                best: Some(f64::INFINITY),
+                ..Progress::default()
+            },
+        ] {
+            let error = bad.to_json(path).unwrap_err().to_string();
+            assert!(error.contains("last.safetensors"), "{error}");
+        }
+    }
+
+    #[test]
+    fn weights_that_are_no_numbers_are_not_kept() {
+        let entry = |name: &str, value: f32| (name.to_string(), vec![2], vec![1.0, value]);
+        let check = |all: &[_]| check_finite(all, &Progress::default()).map_err(|e| e.to_string());
+        check(&[
+            entry("a", 0.0),
+            entry("optimizer/a.exp_avg_sq", f32::INFINITY),
+        ])
+        .unwrap();
+        for bad in [
+            entry("b", f32::NAN),
+            entry("ema/b", f32::INFINITY),
+            entry("optimizer/b.exp_avg", f32::NAN),
+        ] {
+            let error = check(&[entry("a", 0.0), bad.clone()]).unwrap_err();
+            assert!(
+                error.contains(&format!("`{}` has 1 value", bad.0)),
+                "{error}"
+            );
+        }
     }
 }

@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use segmenta_data::augment::Augmentation;
-use segmenta_data::{Kind, Open, Shares, Split};
+use segmenta_data::{Dataset, Kind, MaskRule, Open, Shares, Split};
 use serde::{Deserialize, Serialize};
 
+mod settings;
+
+pub(super) use self::settings::key_of;
+use self::settings::set;
 use super::RunError;
 use super::begin::Matching;
 use crate::loss::LossSpec;
@@ -57,7 +61,11 @@ pub struct DataConfig {
     pub images: Option<String>,
     /// Where masks lie.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub masks: Option<String>,
+    pub mask_files: Option<String>,
+    /// What the values of masks mean; found if not given. A run's own configuration says what was found. In a recipe
+    /// a pattern (`masks/{}.png`) stands for `mask_files`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub masks: Option<MaskRule>,
     /// Names of the classes in the order of their ids.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub classes: Option<Vec<String>>,
@@ -96,6 +104,7 @@ impl Default for DataConfig {
         Self {
             kind: None,
             images: None,
+            mask_files: None,
             masks: None,
             classes: None,
             ignore: Vec::new(),
@@ -116,10 +125,20 @@ impl DataConfig {
         Open {
             kind: self.kind,
             images: self.images.clone(),
-            masks: self.masks.clone(),
+            masks: self.mask_files.clone(),
+            rule: self.masks.clone(),
             classes: self.classes.clone(),
             ignore: self.ignore.clone(),
             splits: self.splits.clone(),
+            ..Open::default()
+        }
+    }
+
+    /// Puts down which rule holds for the values of the masks, where the data set has any, so that a run that goes on
+    /// learns from what it began with.
+    pub fn settle(&mut self, dataset: &Dataset) {
+        if dataset.has_mask_files() {
+            self.masks = Some(dataset.meaning().rule.clone());
         }
     }
 
@@ -330,6 +349,23 @@ impl ScoreName {
     }
 }
 
+/// A key of two configurations, and what each says. `Display` reads `train.epochs: 1 and 2`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Difference {
+    /// The key, with its section.
+    pub key: String,
+    /// The one's value, as TOML writes it.
+    pub was: String,
+    /// The other's.
+    pub now: String,
+}
+
+impl Difference {
+    /// What stands for the value of a key that is not there.
+    pub const NOTHING: &'static str = "nothing";
+}
+
 impl Config {
     /// Reads a configuration; `settings` are `key.key=value` pairs that go before what it says.
     ///
@@ -345,14 +381,16 @@ impl Config {
             .map_err(|e: toml::de::Error| wrong(message(&e)))?;
         for setting in settings {
             set(&mut table, setting).map_err(|problem| RunError::Config {
-                origin: format!("--set {setting}"),
+                origin: format!("the setting {setting}"),
                 problem,
             })?;
         }
+        settings::check_all_hold(&table, settings)?;
         if let Some(toml::Value::Table(optimizer)) = table.get_mut("optimizer") {
             let adam = || toml::Value::String("adam".into());
             optimizer.entry("name").or_insert_with(adam);
         }
+        pattern_of_masks(&mut table).map_err(wrong)?;
         // Through text again, so that an error shows its line.
         let text = toml::to_string(&table).map_err(|e| wrong(e.to_string()))?;
         let config: Self = toml::from_str(&text).map_err(|e| wrong(message(&e)))?;
@@ -369,6 +407,14 @@ impl Config {
             origin: "the resolved configuration".into(),
             problem: e.to_string(),
         })
+    }
+
+    /// What another configuration says otherwise, key by key in the order of the file.
+    ///
+    /// # Errors
+    /// None that configurations which were read can give.
+    pub fn differences(&self, other: &Self) -> Result<Vec<Difference>, RunError> {
+        settings::differences(&self.to_toml()?, &other.to_toml()?)
     }
 
     fn check(&self) -> Result<(), RunError> {
@@ -405,41 +451,22 @@ impl Config {
     }
 }
 
-/// Sets `a.b.c=value`; a value that is no TOML is a text.
-fn set(table: &mut toml::Table, setting: &str) -> Result<(), String> {
-    let (path, value) = setting
-        .split_once('=')
-        .ok_or("give key=value, such as train.epochs=20")?;
-    let parsed = format!("value = {value}").parse::<toml::Table>();
-    let value = match parsed {
-        Ok(mut parsed) => parsed.remove("value").unwrap_or_default_text(value),
-        Err(_) => toml::Value::String(value.into()),
+/// A pattern in `data.masks` is where masks lie, as recipes wrote it before values had a rule.
+fn pattern_of_masks(table: &mut toml::Table) -> Result<(), String> {
+    let Some(toml::Value::Table(data)) = table.get_mut("data") else {
+        return Ok(());
     };
-    let mut keys: Vec<&str> = path.trim().split('.').collect();
-    let Some(last) = keys.pop().filter(|key| !key.is_empty()) else {
-        return Err("a key is missing before =".into());
+    let is_pattern = |value: &toml::Value| value.as_str().is_some_and(|text| text.contains("{}"));
+    let Some(pattern) = data.get("masks").filter(|value| is_pattern(value)).cloned() else {
+        return Ok(());
     };
-    let mut table = table;
-    for key in keys {
-        let inner = table
-            .entry(key)
-            .or_insert_with(|| toml::Value::Table(toml::Table::new()));
-        table = inner
-            .as_table_mut()
-            .ok_or_else(|| format!("`{key}` is a value, not a section"))?;
-    }
-    table.insert(last.into(), value);
-    Ok(())
-}
-
-/// A value, or the text that it was read from.
-trait OrText {
-    fn unwrap_or_default_text(self, text: &str) -> toml::Value;
-}
-
-impl OrText for Option<toml::Value> {
-    fn unwrap_or_default_text(self, text: &str) -> toml::Value {
-        self.unwrap_or_else(|| toml::Value::String(text.into()))
+    data.remove("masks");
+    match data.insert("mask_files".into(), pattern) {
+        None => Ok(()),
+        Some(_) => Err(
+            "masks and mask_files both say where masks lie: masks is for what their values mean"
+                .into(),
+        ),
     }
 }
 

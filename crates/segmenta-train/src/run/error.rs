@@ -1,5 +1,7 @@
 //! Why a run ended before its time.
 
+use std::path::PathBuf;
+
 use segmenta_data::DataError;
 use segmenta_graph::GraphError;
 use segmenta_metrics::MetricError;
@@ -9,6 +11,7 @@ use segmenta_weights::{FindError, WeightsError};
 use segmenta_zoo::ZooError;
 use thiserror::Error;
 
+use super::config::Difference;
 use crate::engine::EngineError;
 use crate::loss::LossError;
 use crate::optim::OptimError;
@@ -16,6 +19,7 @@ use crate::schedule::ScheduleError;
 
 /// Why a run could not begin, or ended before its time.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 #[expect(missing_docs, reason = "the wrapped errors say it")]
 pub enum RunError {
     /// A configuration that says what cannot be.
@@ -26,20 +30,78 @@ pub enum RunError {
         /// What is wrong.
         problem: String,
     },
+    /// It was told to stop before its first step.
+    #[error("the run was told to stop before it began · nothing was written · begin it again")]
+    Cancelled,
     /// Data that cannot be learned from.
     #[error("{0}")]
     Checked(String),
-    /// A loss or gradient that is no number.
+    /// A loss, gradient or logit that is no number.
     #[error(
-        "the loss became {loss} at step {step} (epoch {epoch}) · learn more slowly (optimizer.lr), limit gradients (train.clip.norm=1), or run with --debug-numerics, which names the node that made it"
+        "{what} became {value} at step {step} (epoch {epoch}){} · learn more slowly (optimizer.lr), or limit gradients (train.clip.norm=1)",
+        first(place.as_ref())
     )]
     NotFinite {
-        /// What it became.
-        loss: f32,
+        /// What became no number: the loss, a gradient, logits.
+        what: String,
+        /// NaN or an infinity.
+        value: f32,
+        /// The first layer that has such values, and the pass in which it has them, where they were found.
+        place: Option<String>,
         /// The step.
         step: u64,
         /// The epoch.
         epoch: u32,
+    },
+    /// Logits of validation pictures that are no numbers.
+    #[error(
+        "the network says {value} of validation pictures {pictures:?} · look at the weights and the pictures"
+    )]
+    Logits {
+        /// NaN or an infinity.
+        value: f32,
+        /// The pictures, by their index in the validation data.
+        pictures: Vec<usize>,
+    },
+    /// Weights that are no numbers.
+    #[error(
+        "`{entry}` has {count} values that are NaN or infinite, the first layer of {of} with such · {place} · {remedy}"
+    )]
+    NotFiniteWeights {
+        /// The first entry that has some.
+        entry: String,
+        /// How many.
+        count: usize,
+        /// How many entries have some.
+        of: usize,
+        /// The file, or the moment of the run.
+        place: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// A run that is to go on with settings of another.
+    #[error(
+        "the run was begun with other settings: {} · {} · give them as they were or leave the recipe out to go on with it, or begin a run in another folder",
+        list(differences), folder.display()
+    )]
+    Differs {
+        /// The run's folder.
+        folder: PathBuf,
+        /// What differs.
+        differences: Vec<Difference>,
+    },
+    /// A run that is to go on with other data.
+    #[error(
+        "the data are not the run's: {problem} · {} · name the data that it began with ({}), or begin a run in another folder",
+        folder.display(), begun.display()
+    )]
+    OtherData {
+        /// The data set that is given.
+        folder: PathBuf,
+        /// What differs.
+        problem: String,
+        /// Where the data lay that the run began with.
+        begun: PathBuf,
     },
     /// A checkpoint that is not this run's.
     #[error("{problem} · {path} · {remedy}")]
@@ -78,4 +140,16 @@ pub enum RunError {
     Find(#[from] FindError),
     #[error(transparent)]
     Zoo(#[from] ZooError),
+}
+
+fn first(place: Option<&String>) -> String {
+    place.map_or_else(String::new, |place| {
+        format!(" · the first layer with such values is {place}")
+    })
+}
+
+fn list(differences: &[Difference]) -> String {
+    let one = |d: &Difference| format!("{} is {} there and {} here", d.key, d.was, d.now);
+    let all: Vec<String> = differences.iter().map(one).collect();
+    all.join(", ")
 }

@@ -23,20 +23,23 @@ pub struct Measured {
     pub pictures: usize,
     /// Whether one channel of logits told one class from the rest.
     pub binary: bool,
+    /// What counted nowhere, in the values of the masks.
+    pub ignored: String,
 }
 
 impl Measured {
     /// A score with how it was made. Where one class is told from the rest, its own Dice.
     pub fn score(&self, name: ScoreName) -> Score {
         let confusion = &self.confusion;
-        match name {
+        let score = match name {
             ScoreName::Miou => confusion.mean_iou(),
             ScoreName::Dice if self.binary => confusion.of_class(1, Metric::Dice),
             ScoreName::Dice => confusion.mean(Metric::Dice),
             ScoreName::PixelAccuracy => confusion.pixel_accuracy(),
             ScoreName::ClassAccuracy => confusion.class_accuracy(),
             ScoreName::FrequencyWeightedIou => confusion.frequency_weighted_iou(),
-        }
+        };
+        score.ignoring(&*self.ignored)
     }
 }
 
@@ -120,6 +123,12 @@ pub fn measure(
         let batch = batch?;
         let shape = Shape::new(batch.len(), 3, batch.height, batch.width);
         let result = evaluator.forward(&batch.pictures, shape)?.remove(0);
+        if let Some(&value) = result.data.iter().find(|value| !value.is_finite()) {
+            return Err(RunError::Logits {
+                value,
+                pictures: batch.items.clone(),
+            });
+        }
         let truth = truth(&batch, classes, of_data);
         let ids = predictions(evaluator, &result, [batch.height, batch.width])?;
         confusion.add(&truth, &ids)?;
@@ -137,5 +146,6 @@ pub fn measure(
         loss: sum.map(|sum: f64| sum / pictures as f64),
         pictures,
         binary: classes == 1,
+        ignored: loader.dataset().meaning().ignored_words(),
     }))
 }

@@ -3,6 +3,8 @@
 //! *In*: a [`Config`], a data set, a folder. *Out*: the folder: `model.safetensors` (the best epoch, which
 //! `predict` reads), `last.safetensors` (to go on from), metrics, pictures, `report.html`.
 //!
+//! It prints nothing: [`Event`]s tell what happens, and the answer to one may end the run after its step.
+//!
 //! A run that is stopped at any moment and resumed does what it would have done: order, augmentation, dropout,
 //! optimiser, schedule and averages are functions of the configuration and of the checkpoint, and on the processor
 //! every sum has its order, so that the weights are the same bits.
@@ -11,14 +13,20 @@ mod begin;
 mod checkpoint;
 mod config;
 mod error;
+mod event;
+mod finite;
+mod heads;
 mod measure;
+mod resume;
 mod session;
 
 pub use begin::{Matching, Taken};
 pub use config::{
-    Config, DataConfig, Draw, EXPLAINED, InputConfig, ModelConfig, OptimizerConfig, Per,
-    ScheduleConfig, ScoreName, TrainConfig,
+    Config, DataConfig, Difference, Draw, EXPLAINED, InputConfig, ModelConfig, OptimizerConfig,
+    Per, ScheduleConfig, ScoreName, TrainConfig,
 };
 pub use error::RunError;
+pub use event::{EpochDone, Event, Note, Stage};
 pub use measure::{Measured, measure, predictions};
+pub use resume::Resumed;
 pub use session::{Ended, Outcome, Session, Settings, verify};

@@ -92,6 +92,17 @@ pub enum EvaluateError {
     /// Classes of the data that are not the model's.
     #[error(transparent)]
     Classes(#[from] Box<ClassesDiffer>),
+    /// Masks of 0 and 255 alone, whose classes have no names, for a model of many classes.
+    #[error(
+        "masks of 0 and 255 alone, where the model has {classes} classes · {place} · say whether 255 is no class (the \
+         rule ids), or which class it is by naming both"
+    )]
+    Ambiguous {
+        /// How many classes the model has.
+        classes: usize,
+        /// The data set.
+        place: String,
+    },
     /// A picture that could not be segmented.
     #[error("{error} · {picture}")]
     Model {
@@ -228,15 +239,10 @@ fn match_classes(
         && names.len() > 2
         && options.match_by == MatchBy::Name
     {
-        return Err(Box::new(ClassesDiffer::with_problem(
-            format!(
-                "masks of 0 and 255 alone for a model of {} classes: 255 is one of them, or none",
-                names.len()
-            ),
-            data,
-            names,
-        ))
-        .into());
+        return Err(EvaluateError::Ambiguous {
+            classes: names.len(),
+            place: dataset.root().display().to_string(),
+        });
     }
     let is_needed = |id: usize| {
         dataset.counts_class(id) && !options.ignore.iter().any(|&i| usize::from(i) == id)

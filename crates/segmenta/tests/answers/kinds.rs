@@ -151,10 +151,7 @@ fn a_result_that_is_no_map_is_refused_in_words() {
         ..Options::new(2)
     };
     options.set("aux_params", "{\"classes\": 4}").unwrap();
-    let run = ModelOptions {
-        outputs: vec!["label".into()],
-        ..ModelOptions::default()
-    };
+    let run = ModelOptions::new().outputs(["label"]);
     let model = Model::untrained("unet", &options, &run, fill).unwrap();
     assert_eq!(model.description().answer, Answer::PerImage);
     let picture = picture(1, 40, 30);

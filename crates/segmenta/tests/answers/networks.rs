@@ -41,10 +41,7 @@ pub(crate) fn network(architecture: &str, classes: usize, settings: &[(&str, &st
     for (name, value) in settings {
         options.set(name, value).unwrap();
     }
-    let run = ModelOptions {
-        threads: 1,
-        ..ModelOptions::default()
-    };
+    let run = ModelOptions::new().threads(1);
     let model = Model::untrained(architecture, &options, &run, fill).unwrap();
     model.with_preprocess(Preprocess {
         resize: Resize::None,

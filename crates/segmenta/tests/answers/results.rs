@@ -67,12 +67,8 @@ fn model_file(
 }
 
 fn open(path: &std::path::Path, threshold: Option<f32>) -> Result<Model, Error> {
-    let options = ModelOptions {
-        weights: Some(path.into()),
-        threshold,
-        threads: 1,
-        ..ModelOptions::default()
-    };
+    let mut options = ModelOptions::new().weights(path).threads(1);
+    options.threshold = threshold;
     Model::open(&options, &mut |_| {})
 }
 

@@ -97,10 +97,7 @@ fn small(architecture: &Architecture, classes: usize) -> Options {
 
 /// The network, or none if it is refused in words that say what it takes.
 fn built(architecture: &Architecture, options: &Options) -> Option<Model> {
-    let run = ModelOptions {
-        threads: 1,
-        ..ModelOptions::default()
-    };
+    let run = ModelOptions::new().threads(1);
     match Model::untrained(architecture.name, options, &run, fill) {
         Ok(model) => Some(model.with_preprocess(Preprocess {
             resize: Resize::None,
@@ -199,10 +196,7 @@ fn every_setting_of(architecture: &Architecture) {
         let plain = built(architecture, &options).unwrap();
         check(&plain, architecture.has_encoder, name);
         if architecture.has_aux && classes == 1 {
-            let run = ModelOptions {
-                outputs: vec!["aux".into()],
-                ..ModelOptions::default()
-            };
+            let run = ModelOptions::new().outputs(["aux"]);
             let options = Options {
                 aux: true,
                 ..options

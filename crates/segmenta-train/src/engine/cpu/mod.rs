@@ -91,6 +91,10 @@ impl Cpu {
         })
     }
 
+    pub(super) fn set_check(&mut self, check: bool) {
+        self.check = check;
+    }
+
     pub(super) fn isa(&self) -> Isa {
         self.isa
     }

@@ -90,6 +90,10 @@ impl Portable {
         })
     }
 
+    pub(super) fn set_check(&mut self, check: bool) {
+        self.check = check;
+    }
+
     pub(super) fn isa(&self) -> Isa {
         self.isa
     }

@@ -8,6 +8,7 @@ use super::prepare::options;
 use crate::engine::Parameters;
 use crate::run::RunError;
 use crate::run::config::ScoreName;
+use crate::run::event::{Event, Observer};
 use crate::run::measure::Measured;
 
 impl Session {
@@ -17,6 +18,7 @@ impl Session {
         parameters: &Parameters,
         measured: &Measured,
         epoch: u32,
+        observer: &mut Observer<'_>,
     ) -> Result<(), RunError> {
         let scores = ScoreName::ALL.iter().filter_map(|&name| {
             let score = measured.score(name);
@@ -73,7 +75,9 @@ impl Session {
         let values = values?;
         let all = parameters.entries().iter().zip(&values);
         let views: Vec<_> = all.map(|(e, v)| (&*e.name, &e.shape[..], &v[..])).collect();
-        segmenta_weights::save(&self.folder.model(), &views, &metadata)?;
+        let file = self.folder.model();
+        segmenta_weights::save(&file, &views, &metadata)?;
+        observer.tell(Event::Model { epoch, file: &file });
         Ok(())
     }
 }

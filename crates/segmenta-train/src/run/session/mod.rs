@@ -1,31 +1,32 @@
 //! The loop.
 
 mod keep;
+mod learn;
 mod prepare;
 mod settings;
 mod tell;
+mod validate;
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Device;
 use segmenta_data::augment::Augmentation;
-use segmenta_data::{Batch, Dataset, Loader};
-use segmenta_graph::{Graph, Shape};
-use segmenta_report::{
-    Classes, Progress as Shown, Recorded, RunFolder, RunLock, RunLog, RunRecord,
-};
-use segmenta_runtime::EngineOptions as EvaluatorOptions;
-use segmenta_zoo::find;
+use segmenta_data::{Dataset, Loader};
+use segmenta_graph::Graph;
+use segmenta_report::{Classes, Recorded, RunFolder, RunLock, RunLog, RunRecord};
 
-use self::prepare::{classes, default_loss, graph, loaders};
+pub(in crate::run) use self::prepare::graph;
+use self::prepare::{classes, default_loss, idle, loaders, names, taken};
 use super::RunError;
-use super::begin::{Taken, Wanted, take};
 use super::checkpoint::{Kept, Progress};
 use super::config::{Config, Per, ScoreName};
-use super::measure::{measure, target, truth};
-use crate::engine::{Engine, EngineOptions, Parameters, evaluator};
+use super::event::{Event, Note, Observer, Stage};
+use super::finite::check_parameters;
+use super::resume::{Begun, DataFacts};
+use crate::engine::{Engine, EngineOptions, Parameters};
 use crate::loss::LossSpec;
 use crate::optim::{Accumulation, Ema, Optimizer};
 use crate::schedule::Schedule;
@@ -46,11 +47,18 @@ pub enum Ended {
 
 /// What came of a run.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Outcome {
     /// How it ended.
     pub ended: Ended,
     /// The name and value of the score that tells the best epoch, and the epoch.
     pub best: Option<(&'static str, f64, u32)>,
+    /// Epochs that are done.
+    pub epochs: u32,
+    /// The run's folder.
+    pub folder: RunFolder,
+    /// The weights of the best epoch, a model file; there is none before the first epoch is done.
+    pub model: PathBuf,
     /// The page.
     pub report: PathBuf,
 }
@@ -78,7 +86,8 @@ pub struct Session {
     progress: Progress,
     /// Steps that were taken before.
     begun_at: u64,
-    taken: Vec<(PathBuf, Taken)>,
+    /// What there is to tell before the first step.
+    notes: Vec<Note>,
 }
 
 impl Session {
@@ -92,35 +101,18 @@ impl Session {
         folder: RunFolder,
         settings: Settings,
     ) -> Result<Self, RunError> {
-        let of_data = dataset.classes();
         let classes = classes(&config, dataset)?;
-        let names = if classes == 1 && of_data.len() == 1 {
-            Classes::new(["background", &of_data.name(0)], of_data.palette().clone())
-        } else {
-            let all = 0..classes.max(of_data.len());
-            Classes::new(all.map(|id| of_data.name(id)), of_data.palette().clone())
-        };
+        let names = names(classes, dataset);
         let graph = graph(&config, classes)?;
         let device = settings.device.device()?;
         let mut parameters = Parameters::initial(&graph, config.train.seed, &device);
-        let mut taken = Vec::new();
-        let files = [
-            (&config.model.encoder_weights, "encoder."),
-            (&config.model.weights, ""),
-        ];
-        for (file, part) in files.into_iter().filter(|_| !settings.resume) {
-            if let Some(file) = file {
-                let wanted = Wanted {
-                    architecture: find(&config.model.arch)?,
-                    part,
-                    key: config.model.weights_key.as_deref(),
-                    matching: config.model.names,
-                };
-                let found = take(&mut parameters, &graph, file, &wanted)?;
-                taken.push((file.clone(), found));
-            }
-        }
+        let mut notes = if settings.resume {
+            Vec::new()
+        } else {
+            taken(&config, &names, &graph, &mut parameters)?
+        };
         let (train, validation, whole) = loaders(&config, dataset)?;
+        notes.extend(idle(&config, dataset));
         let loss = config.loss.clone().unwrap_or_else(|| default_loss(classes));
         let entries = graph.parameters().iter().filter(|p| p.is_trainable());
         let entries = entries.map(|p| (p.name.as_str(), &p.shape[..]));
@@ -158,6 +150,11 @@ impl Session {
             best_by: best_by.unwrap_or(0),
         };
         let held = folder.hold()?;
+        let facts = DataFacts::of(train.dataset(), validation.dataset());
+        let begun = Begun::read(&folder)?.filter(|_| settings.resume);
+        if let Some(begun) = &begun {
+            begun.check_data(&facts)?;
+        }
         let checkpoint = Some(folder.last()).filter(|path| settings.resume && path.exists());
         let record = if settings.resume {
             let steps = checkpoint.as_deref().map(Progress::read).transpose()?;
@@ -190,19 +187,63 @@ impl Session {
             optimizer,
             schedule,
             ema,
-            taken,
+            notes,
         };
         if let Some(path) = checkpoint {
             session.progress = session.kept().restore(&path)?;
             session.engine.set_steps(session.progress.passes);
             session.begun_at = session.progress.steps;
+            check_parameters(
+                session.engine.parameters(),
+                &path.display().to_string(),
+                "begin the run anew",
+            )?;
         }
+        session.remember(begun, facts)?;
+        session.look_ahead();
         Ok(session)
     }
 
-    /// What was taken from weight files.
-    pub fn taken(&self) -> &[(PathBuf, Taken)] {
-        &self.taken
+    /// Puts down what the run is, once all is ready: its data, what was given beside the recipe, and of a run that
+    /// goes on the settings that are changed.
+    fn remember(&self, begun: Option<Begun>, data: DataFacts) -> Result<(), RunError> {
+        let given = &self.settings.given;
+        let now = match &begun {
+            Some(begun) => Begun {
+                settings: begun.with_settings(given),
+                data: begun.data.clone(),
+            },
+            None => Begun {
+                settings: given.clone(),
+                data,
+            },
+        };
+        if begun.as_ref() != Some(&now) {
+            now.write(&self.folder)?;
+        }
+        let config = self.config.to_toml()?;
+        let path = self.folder.config();
+        if std::fs::read_to_string(&path).is_ok_and(|there| there != config) {
+            self.folder.write_config(&config)?;
+        }
+        Ok(())
+    }
+
+    /// What there is to say before the first step.
+    fn look_ahead(&mut self) {
+        let Progress {
+            epochs, batches, ..
+        } = self.progress;
+        if epochs >= self.config.train.epochs {
+            self.notes.push(Note::NothingLeft { epochs });
+        } else if epochs > 0 || batches > 0 {
+            self.notes.push(Note::GoesOn { epochs, batches });
+        }
+    }
+
+    /// What is worth knowing before the first step; [`Session::run`] tells it, too.
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
     }
 
     /// Training and validation pictures.
@@ -220,16 +261,29 @@ impl Session {
         self.progress.epochs
     }
 
-    /// Learns until it is done, or told to stop.
+    /// Learns until it is done, or told to stop: by `observe`, which hears of everything and may break, or by
+    /// [`Settings::stop`]. Either way the step that is being taken is finished and kept.
     ///
     /// # Errors
     /// Data that cannot be read after all, a loss that is no number, a folder that can no longer be written; what
     /// was written before stays whole.
-    pub fn run(mut self) -> Result<Outcome, RunError> {
+    pub fn run(
+        mut self,
+        mut observe: impl FnMut(Event<'_>) -> ControlFlow<()>,
+    ) -> Result<Outcome, RunError> {
+        let observer = &mut Observer::new(&mut observe);
         let epochs = self.config.train.epochs;
-        let steps = self.train.batches() as u64;
-        let done = u64::from(self.progress.epochs) * steps + self.progress.batches as u64;
-        let mut shown = Shown::new(epochs, steps, done, self.settings.quiet);
+        let batches = self.train.batches() as u64;
+        for note in &self.notes {
+            observer.tell(Event::Note(note));
+        }
+        observer.tell(Event::Started {
+            epochs,
+            batches,
+            done: u64::from(self.progress.epochs) * batches + self.progress.batches as u64,
+            parameters: self.graph.trainable_count(),
+            pictures: self.pictures(),
+        });
         let line = format!(
             "{} · {} parameters · {} training and {} validation pictures",
             self.config.model.arch,
@@ -238,25 +292,12 @@ impl Session {
             self.pictures()[1],
         );
         self.log.line(&line)?;
-        let mut ended = Ended::Done;
-        if self.record.history().epochs().is_empty() {
-            shown.stage("measuring before training");
-            if self.measure_epoch(0, &mut shown)?.is_none() {
-                ended = Ended::Stopped;
-            }
+        let learned = self.epochs(observer);
+        if let Err(error) = &learned {
+            // The error itself is what is to be told; a log that cannot be written adds nothing to it.
+            let _ = self.log.line(&error.to_string());
         }
-        while ended == Ended::Done && self.progress.epochs < epochs {
-            if !self.epoch(&mut shown)? {
-                ended = Ended::Stopped;
-                break;
-            }
-            let patience = self.config.train.early_stop;
-            if patience.is_some_and(|patience| self.progress.since_best >= patience) {
-                ended = Ended::Early;
-                break;
-            }
-        }
-        shown.finish();
+        let ended = learned?;
         let report = self.report(ended)?;
         let best = self.record.best().and_then(|best| {
             let at = ScoreName::ALL
@@ -268,15 +309,41 @@ impl Session {
                 best.epoch,
             ))
         });
-        Ok(Outcome {
+        let outcome = Outcome {
             ended,
             best,
+            epochs: self.progress.epochs,
+            model: self.folder.model(),
+            folder: self.folder.clone(),
             report,
-        })
+        };
+        observer.tell(Event::Finished(&outcome));
+        Ok(outcome)
+    }
+
+    /// The epochs that are left.
+    fn epochs(&mut self, observer: &mut Observer<'_>) -> Result<Ended, RunError> {
+        if self.record.history().epochs().is_empty() {
+            observer.tell(Event::Stage(Stage::Before));
+            if self.measure_epoch(0, observer)?.is_none() {
+                return Ok(Ended::Stopped);
+            }
+        }
+        while self.progress.epochs < self.config.train.epochs {
+            // At the head, so that a run that had ended early ends at once when it is resumed.
+            let patience = self.config.train.early_stop;
+            if patience.is_some_and(|patience| self.progress.since_best >= patience.max(1)) {
+                return Ok(Ended::Early);
+            }
+            if !self.epoch(observer)? {
+                return Ok(Ended::Stopped);
+            }
+        }
+        Ok(Ended::Done)
     }
 
     /// The rest of an epoch and its measurement; false if it was told to stop.
-    fn epoch(&mut self, shown: &mut Shown) -> Result<bool, RunError> {
+    fn epoch(&mut self, observer: &mut Observer<'_>) -> Result<bool, RunError> {
         let number = self.progress.epochs + 1;
         let accumulate = self.config.train.accumulate;
         let mut sum = Accumulation::new(accumulate);
@@ -288,17 +355,25 @@ impl Session {
         let total = self.train.batches();
         while let Some(batch) = batches.next() {
             let batch = batch?;
-            let loss = self.learn(&batch, &mut sum)?;
+            let pictures = batch.len();
+            let loss = self.learn(batch, &mut sum)?;
             self.progress.batches += 1;
             let is_last = self.progress.batches == total;
-            self.progress.loss += f64::from(loss) * batch.len() as f64;
-            self.progress.pictures += batch.len() as u64;
-            shown.step(f64::from(loss), batch.len());
+            self.progress.loss += f64::from(loss) * pictures as f64;
+            self.progress.pictures += pictures as u64;
+            let loss = f64::from(loss);
+            observer.tell(Event::Batch { loss, pictures });
             if !(sum.is_full() || is_last) {
                 continue;
             }
-            let lr = self.step(&mut sum)?;
-            self.record.step(self.progress.steps, f64::from(loss), lr)?;
+            let learning_rate = self.step(&mut sum)?;
+            self.record.step(self.progress.steps, loss, learning_rate)?;
+            observer.tell(Event::Step {
+                step: self.progress.steps,
+                epoch: number,
+                loss,
+                learning_rate,
+            });
             self.progress.seconds[0] += start.elapsed().as_secs_f64() - spent;
             self.progress.seconds[1] += batches.waited().as_secs_f64() - waited;
             (spent, waited) = (
@@ -306,18 +381,18 @@ impl Session {
                 batches.waited().as_secs_f64(),
             );
             let every = self.config.train.checkpoint_steps;
-            let stop = self.is_to_stop();
+            let stop = self.is_to_stop(observer);
             let due = every > 0 && self.progress.steps.is_multiple_of(every);
             if (stop || due) && !is_last {
-                self.save()?;
+                self.save(observer)?;
             }
             if stop && !is_last {
                 return Ok(false);
             }
         }
         drop(batches);
-        shown.stage("validating");
-        let Some(score) = self.measure_epoch(number, shown)? else {
+        observer.tell(Event::Stage(Stage::Validating));
+        let Some(score) = self.measure_epoch(number, observer)? else {
             return Ok(false);
         };
         if let (Some(schedule), Some(score)) = (&mut self.schedule, score) {
@@ -338,143 +413,14 @@ impl Session {
             since_best,
             ..Progress::default()
         };
-        self.save()?;
-        Ok(!self.is_to_stop() || self.progress.epochs == self.config.train.epochs)
+        self.save(observer)?;
+        Ok(!self.is_to_stop(observer) || self.progress.epochs == self.config.train.epochs)
     }
 
-    fn is_to_stop(&self) -> bool {
+    fn is_to_stop(&self, observer: &Observer<'_>) -> bool {
         let taken = self.progress.steps - self.begun_at;
         let enough = self.settings.most_steps.is_some_and(|most| taken >= most);
-        enough || self.settings.stop.load(Ordering::Relaxed)
-    }
-
-    /// Forward, loss, backward of one batch, whose gradients are added up; its loss.
-    fn learn(&mut self, batch: &Batch, sum: &mut Accumulation) -> Result<f32, RunError> {
-        let of_data = self.train.dataset().classes().len();
-        let shape = Shape::new(batch.len(), 3, batch.height, batch.width);
-        let truth = truth(batch, self.classes, of_data);
-        let target = target(truth, batch, self.classes, &self.device)?;
-        let logits = self.engine.forward(batch.pictures.clone(), shape)?;
-        self.progress.passes = self.engine.steps();
-        let (mut total, mut gradients) = (0.0, Vec::new());
-        for (output, logits) in logits.iter().enumerate() {
-            let factor = if output == 0 {
-                1.0
-            } else {
-                self.config.model.aux_weight as f32
-            };
-            let (value, gradient) = self.engine.loss(&self.loss, logits, &target, factor)?;
-            total += factor * value;
-            gradients.push(gradient);
-        }
-        if !total.is_finite() {
-            return Err(RunError::NotFinite {
-                loss: total,
-                step: self.progress.steps + 1,
-                epoch: self.progress.epochs + 1,
-            });
-        }
-        drop(logits);
-        sum.add(self.engine.backward(gradients)?);
-        Ok(total)
-    }
-
-    /// Moves the parameters; the learning rate that it went by.
-    fn step(&mut self, sum: &mut Accumulation) -> Result<f64, RunError> {
-        let count = match self.config.schedule.as_ref().map(|schedule| schedule.per) {
-            Some(Per::Epoch) => u64::from(self.progress.epochs),
-            _ => self.progress.steps,
-        };
-        let base = self.config.optimizer.algorithm.lr();
-        let lr = self
-            .schedule
-            .as_ref()
-            .map_or(base, |schedule| schedule.lr(count));
-        if let Some(momentum) = self.schedule.as_ref().and_then(|s| s.momentum(count)) {
-            self.optimizer.set_momentum(momentum);
-        }
-        let (gradients, scale) = sum.take();
-        self.engine
-            .update(&mut self.optimizer, lr, scale, false, gradients)?;
-        self.progress.steps += 1;
-        if let Some(ema) = &mut self.ema {
-            let parameters = self.engine.parameters();
-            let entries = parameters.entries().iter().enumerate();
-            let learned = entries.filter(|(_, entry)| entry.is_trainable());
-            ema.update(learned.map(|(at, entry)| (&*entry.name, parameters.tensor(at))))?;
-        }
-        Ok(lr)
-    }
-
-    /// The parameters that are measured and kept.
-    fn measured_parameters(&self) -> Parameters {
-        let now = self.engine.parameters();
-        match &self.ema {
-            Some(ema) => now.averaged(ema),
-            None => now.clone(),
-        }
-    }
-
-    /// Measures the network, records the epoch, and keeps the weights if they are the best; its score. `None` if it
-    /// was told to stop meanwhile.
-    #[expect(
-        clippy::option_option,
-        reason = "told to stop, and nothing to measure, are two things"
-    )]
-    fn measure_epoch(
-        &mut self,
-        number: u32,
-        shown: &mut Shown,
-    ) -> Result<Option<Option<f64>>, RunError> {
-        let parameters = self.measured_parameters();
-        let options = EvaluatorOptions {
-            threads: self.engine.threads().count(),
-            ..EvaluatorOptions::default()
-        };
-        let network = evaluator(&self.graph, &parameters, &options)?;
-        let (engine, loss, stop) = (&self.engine, &self.loss, &self.settings.stop);
-        let of_batch = |logits: &[f32], shape: Shape, target: &crate::loss::Target| {
-            let extents = [shape.batch, shape.channels, shape.height, shape.width];
-            let logits = TensorData::new(logits.to_vec(), extents);
-            let logits = Tensor::from_data(logits, &Device::flex());
-            Ok(Some(f64::from(engine.loss(loss, &logits, target, 1.0)?.0)))
-        };
-        let goes_on = |_| !stop.load(Ordering::Relaxed);
-        let measured = measure(&network, &self.validation, self.classes, of_batch, goes_on)?;
-        let Some(measured) = measured else {
-            return Ok(None);
-        };
-        let score = self.note(number, &measured, shown)?;
-        self.preview(&network)?;
-        let better = match (score, self.progress.best) {
-            (Some(score), Some(best)) => score > best,
-            (score, None) => score.is_some(),
-            (None, _) => false,
-        };
-        if number == 0 {
-            return Ok(Some(score));
-        }
-        if better {
-            (self.progress.best, self.progress.since_best) = (score, 0);
-            self.keep(&parameters, &measured, number)?;
-        } else {
-            self.progress.since_best += 1;
-            if !self.folder.model().exists() {
-                self.keep(&parameters, &measured, number)?;
-            }
-        }
-        Ok(Some(score))
-    }
-
-    fn learning_rate(&self) -> f64 {
-        let base = self.config.optimizer.algorithm.lr();
-        let count = match self.config.schedule.as_ref().map(|schedule| schedule.per) {
-            Some(Per::Epoch) => u64::from(self.progress.epochs),
-            _ => self.progress.steps.saturating_sub(1),
-        };
-        self.schedule
-            .as_ref()
-            .map_or(base, |schedule| schedule.lr(count))
+        enough || observer.asked_to_end() || self.settings.stop.load(Ordering::Relaxed)
     }
 
     fn kept(&mut self) -> Kept<'_> {
@@ -487,8 +433,13 @@ impl Session {
         }
     }
 
-    fn save(&mut self) -> Result<(), RunError> {
+    fn save(&mut self, observer: &mut Observer<'_>) -> Result<(), RunError> {
         let (path, progress) = (self.folder.last(), self.progress.clone());
-        self.kept().save(&path, progress)
+        self.kept().save(&path, progress)?;
+        observer.tell(Event::Checkpoint {
+            step: self.progress.steps,
+            file: &path,
+        });
+        Ok(())
     }
 }

@@ -2,15 +2,20 @@
 
 use std::collections::HashSet;
 
+use burn::tensor::Device;
 use segmenta_data::augment::{Augmentation, Transform};
 use segmenta_data::{Dataset, Loader, LoaderOptions, Split};
 use segmenta_graph::Graph;
-use segmenta_weights::StateDict;
+use segmenta_report::Classes;
 use segmenta_zoo::{Answer, Options, Values, find, find_encoder};
 
+use crate::engine::Parameters;
 use crate::loss::{BceWithLogits, CrossEntropy, Loss, LossSpec, Mode};
-use crate::run::RunError;
+use crate::run::begin::{Wanted, take};
 use crate::run::config::{Config, Draw};
+use crate::run::finite::check_parameters;
+use crate::run::heads::Heads;
+use crate::run::{Note, RunError};
 
 /// Whether a run can be what a configuration says, as far as is known before a folder is made.
 ///
@@ -32,11 +37,107 @@ pub fn verify(config: &Config, dataset: &Dataset) -> Result<(), RunError> {
         schedule.spec.check()?;
     }
     let files = [&config.model.encoder_weights, &config.model.weights];
-    for file in files.into_iter().flatten() {
-        StateDict::open(file)?;
+    if files.into_iter().any(Option::is_some) {
+        let mut parameters = Parameters::initial(&graph, config.train.seed, &Device::flex());
+        taken(config, &names(classes, dataset), &graph, &mut parameters)?;
     }
     loaders(config, dataset)?;
     Ok(())
+}
+
+/// The names of the ids that a run's label maps hold.
+pub(super) fn names(classes: usize, dataset: &Dataset) -> Classes {
+    let of_data = dataset.classes();
+    if classes == 1 {
+        // One channel tells the last of the data's classes from the rest.
+        let rest = match of_data.len() {
+            2 => of_data.name(0),
+            _ => "background".into(),
+        };
+        let last = of_data.name(of_data.len() - 1);
+        Classes::new([rest, last], of_data.palette().clone())
+    } else {
+        let all = 0..classes.max(of_data.len());
+        Classes::new(all.map(|id| of_data.name(id)), of_data.palette().clone())
+    }
+}
+
+/// Fills parameters from the files that a configuration names, which must hold numbers; what came of each. Rows that
+/// belong to classes go by the classes' names.
+pub(super) fn taken(
+    config: &Config,
+    names: &Classes,
+    graph: &Graph,
+    parameters: &mut Parameters,
+) -> Result<Vec<Note>, RunError> {
+    let files = [
+        (&config.model.encoder_weights, "encoder."),
+        (&config.model.weights, ""),
+    ];
+    let mut notes = Vec::new();
+    for (file, part) in files {
+        let Some(file) = file else { continue };
+        let wanted = Wanted {
+            architecture: find(&config.model.arch)?,
+            part,
+            key: config.model.weights_key.as_deref(),
+            matching: config.model.names,
+        };
+        let classes = graph.node(graph.outputs()[0].node).channels;
+        let heads = Heads::of(config, classes, graph)?;
+        let fresh = heads.values(parameters)?;
+        let mut taken = take(parameters, graph, file, &wanted)?;
+        // An encoder's file has no rows for classes.
+        if part.is_empty() {
+            taken.classes = heads.by_name(parameters, &fresh, file, names.names())?;
+        }
+        check_parameters(
+            parameters,
+            &file.display().to_string(),
+            "take weights that were saved before they became so",
+        )?;
+        let file = file.clone();
+        notes.push(Note::Taken { file, taken });
+    }
+    Ok(notes)
+}
+
+/// Settings that were given, for they are not the defaults, and change nothing for this data set.
+pub(super) fn idle(config: &Config, dataset: &Dataset) -> Vec<Note> {
+    let (data, default) = (&config.data, crate::run::DataConfig::default());
+    let mut notes = Vec::new();
+    let mut idle = |given: bool, key: &'static str, why: String| {
+        if given {
+            notes.push(Note::NoEffect { key, why });
+        }
+    };
+    let measured = [data.validate_on, Split::Test];
+    let has_splits = dataset.has(Split::Train) && measured.iter().any(|&s| dataset.has(s));
+    if has_splits {
+        let why = || "the data set has its own splits".to_string();
+        idle(
+            data.train_share != default.train_share,
+            "data.train_share",
+            why(),
+        );
+        idle(data.seed != default.seed, "data.seed", why());
+        idle(data.draw != default.draw, "data.draw", why());
+    } else {
+        let first = data.draw == Draw::First && data.seed != default.seed;
+        idle(
+            first,
+            "data.seed",
+            "data.draw = \"first\" draws nothing".into(),
+        );
+    }
+    if let (Some(weights), Some(_)) = (&config.model.weights, &config.model.encoder_weights) {
+        let why = format!(
+            "model.weights ({}) gives the encoder, too",
+            weights.display()
+        );
+        idle(true, "model.encoder_weights", why);
+    }
+    notes
 }
 
 /// Channels of the logits.
@@ -49,11 +150,18 @@ pub(super) fn classes(config: &Config, dataset: &Dataset) -> Result<usize, RunEr
             problem: format!("{classes} classes for data of {of_data}"),
         });
     }
+    // Masks of nothing but 0: their one class would be taken for the one to be found.
+    if of_data == 1 && !dataset.classes().are_named() {
+        return Err(RunError::Config {
+            origin: "data".into(),
+            problem: "no mask has any class but 0, so there is nothing to tell apart".into(),
+        });
+    }
     Ok(classes)
 }
 
 /// The network, whose results are what losses take: logits for each pixel of a picture.
-pub(super) fn graph(config: &Config, classes: usize) -> Result<Graph, RunError> {
+pub(in crate::run) fn graph(config: &Config, classes: usize) -> Result<Graph, RunError> {
     let graph = find(&config.model.arch)?.build(&options(config, classes)?)?;
     let refuse = |problem: &str| {
         Err(RunError::Config {
@@ -113,6 +221,15 @@ pub(super) fn loaders(
 ) -> Result<(Loader, Loader, Augmentation), RunError> {
     let of_split = |split| dataset.only(split);
     let wanted = config.data.validate_on;
+    let asked_for = wanted != crate::run::DataConfig::default().validate_on;
+    if asked_for && !dataset.has(wanted) {
+        return Err(RunError::Config {
+            origin: "data.validate_on".into(),
+            problem: format!(
+                "the data set has no split `{wanted}`; leave the key out to hold a share back"
+            ),
+        });
+    }
     let (train, validation) = if dataset.has(Split::Train) && dataset.has(wanted) {
         (of_split(Split::Train), of_split(wanted))
     } else if dataset.has(Split::Train) && dataset.has(Split::Test) {

@@ -14,8 +14,8 @@ pub struct Settings {
     pub threads: usize,
     /// Whether to go on from the folder's checkpoint.
     pub resume: bool,
-    /// Whether nothing is shown.
-    pub quiet: bool,
+    /// `key=value` settings that were given beside the recipe, for the run to remember; the configuration has them.
+    pub given: Vec<String>,
     /// Whether every value is looked at.
     pub debug_numerics: bool,
     /// Steps after which the run stops, to be gone on with.

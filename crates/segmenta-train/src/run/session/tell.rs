@@ -1,4 +1,4 @@
-//! What a run says of itself: lines, previews, the page.
+//! What a run leaves to read and to look at: lines, previews, the page.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use segmenta_data::Batch;
 use segmenta_data::augment::Draw as Chance;
 use segmenta_graph::Shape;
 use segmenta_image::{LabelMap, Preprocess, Resize};
-use segmenta_report::{Epoch, Example, Facts, Progress as Shown, Summary};
+use segmenta_report::{Epoch, Example, Facts, Summary};
 use segmenta_runtime::Engine as Evaluator;
 
 use super::{Ended, Session};
@@ -14,6 +14,7 @@ use crate::engine::DeviceSpec;
 use crate::run::RunError;
 use crate::run::checkpoint::Progress;
 use crate::run::config::ScoreName;
+use crate::run::event::{EpochDone, Event, Observer};
 use crate::run::measure::{Measured, predictions, truth};
 
 impl Session {
@@ -22,7 +23,7 @@ impl Session {
         &mut self,
         number: u32,
         measured: &Measured,
-        shown: &mut Shown,
+        observer: &mut Observer<'_>,
     ) -> Result<Option<f64>, RunError> {
         let scores = ScoreName::ALL.map(|name| measured.score(name).value);
         let Progress {
@@ -45,29 +46,29 @@ impl Session {
         };
         let by = self.config.train.score;
         let score = measured.score(by).value;
-        let number_of = |value: Option<f64>| value.map_or("n/a".into(), |v| format!("{v:.4}"));
-        let mut parts = Vec::new();
-        if let Some(loss) = epoch.train_loss {
-            parts.push(format!("loss {loss:.4}"));
-        }
-        parts.push(format!("validation {}", number_of(epoch.validation_loss)));
-        for (name, value) in ScoreName::ALL.iter().zip(&scores).take(3) {
-            parts.push(format!("{} {}", name.label(), number_of(*value)));
-        }
-        if let (Some(speed), Some(waiting)) = (epoch.pictures_per_second, epoch.waiting) {
-            parts.push(format!("{speed:.1} pictures/s"));
-            parts.push(format!("waited {:.1} % for data", waiting * 100.0));
-        }
-        let line = parts.join(" · ");
-        self.record.epoch(epoch, Some(&measured.confusion))?;
-        let best = format!("{} {}", by.label(), number_of(score));
-        shown.epoch(&line, Some(&best));
-        self.log.line(&format!("epoch {number} · {line}"))?;
+        let is_best = self
+            .record
+            .epoch(epoch.clone(), Some(&measured.confusion))?;
+        let best_by = ScoreName::ALL.iter().position(|name| *name == by);
+        let done = EpochDone {
+            record: epoch,
+            names: ScoreName::ALL.map(ScoreName::label).to_vec(),
+            best_by: best_by.unwrap_or(0),
+            is_best,
+        };
+        self.log
+            .line(&format!("epoch {number} · {}", done.summary()))?;
+        observer.tell(Event::Epoch(&done));
         Ok(score)
     }
 
     /// Draws what the network says of some validation pictures.
-    pub(super) fn preview(&mut self, network: &Evaluator) -> Result<(), RunError> {
+    pub(super) fn preview(
+        &mut self,
+        network: &Evaluator,
+        number: u32,
+        observer: &mut Observer<'_>,
+    ) -> Result<(), RunError> {
         let dataset = self.validation.dataset();
         let count = self.config.train.previews.min(dataset.len());
         let normalise = Preprocess {
@@ -107,7 +108,12 @@ impl Session {
                 prediction: LabelMap::new(width, height, ids)?,
             });
         }
-        self.record.preview(&examples)?;
+        if let Some(file) = self.record.preview(&examples)? {
+            observer.tell(Event::Preview {
+                epoch: number,
+                file: &file,
+            });
+        }
         Ok(())
     }
 
@@ -120,7 +126,7 @@ impl Session {
                 self.progress.since_best
             ),
             Ended::Stopped => format!(
-                "Stopped after {epochs} of {} epochs; `--resume` goes on.",
+                "Stopped after {epochs} of {} epochs; resumed, the run goes on from there.",
                 self.config.train.epochs
             ),
         };

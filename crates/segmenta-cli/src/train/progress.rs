@@ -9,7 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 const PAUSE: Duration = Duration::from_secs(30);
 
 /// The progress of a run over its epochs and their steps. Everything goes to stderr.
-pub struct Progress {
+pub(super) struct Progress {
     pace: Pace,
     out: Out,
     /// What to say of the best score so far.
@@ -39,7 +39,7 @@ impl std::fmt::Debug for Progress {
 impl Progress {
     /// Of `epochs` epochs of `steps` steps each, of which `done` steps were taken by the run that is resumed (0 for
     /// a new one): they count for how far it is, not for how fast.
-    pub fn new(epochs: u32, steps: u64, done: u64, quiet: bool) -> Self {
+    pub(super) fn new(epochs: u32, steps: u64, done: u64, quiet: bool) -> Self {
         let out = if quiet {
             Out::Quiet
         } else if std::io::stderr().is_terminal() {
@@ -58,7 +58,7 @@ impl Progress {
     }
 
     /// A step is done: its loss, and how many pictures it learned from.
-    pub fn step(&mut self, loss: f64, pictures: usize) {
+    pub(super) fn step(&mut self, loss: f64, pictures: usize) {
         self.pace.step(pictures);
         let text = format!("loss {loss:.4}");
         self.draw(&text);
@@ -70,13 +70,13 @@ impl Progress {
     }
 
     /// The network is being measured; `what` stands in the place of the loss: `validating`.
-    pub fn stage(&mut self, what: &str) {
+    pub(super) fn stage(&mut self, what: &str) {
         self.draw(what);
     }
 
     /// An epoch is over: a line that stays, such as `loss 0.41 · validation 0.47`, and the score, such as
     /// `mIoU 0.713`.
-    pub fn epoch(&mut self, summary: &str, score: Option<&str>) {
+    pub(super) fn epoch(&mut self, summary: &str, score: Option<&str>) {
         self.score = score.map(Into::into);
         self.said = Instant::now();
         let line = self.line(summary);
@@ -85,7 +85,7 @@ impl Progress {
     }
 
     /// Says something without tearing the bars.
-    pub fn note(&mut self, text: &str) {
+    pub(super) fn note(&mut self, text: &str) {
         if let Out::Bars { all, .. } = &self.out {
             // Nobody is left to be told when stderr is closed.
             let _ = all.println(text);
@@ -94,7 +94,7 @@ impl Progress {
     }
 
     /// Takes the bars away.
-    pub fn finish(&mut self) {
+    pub(super) fn finish(&mut self) {
         if let Out::Bars { all, .. } = &self.out {
             let _ = all.clear();
         }
@@ -239,7 +239,7 @@ impl Pace {
 }
 
 /// A time with its two greatest units: `2 h 5 min`, `40 s`.
-pub(crate) fn duration(seconds: f64) -> String {
+fn duration(seconds: f64) -> String {
     let seconds = seconds.max(0.0).round() as u64;
     let (days, hours, minutes) = (seconds / 86400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {

@@ -1,0 +1,106 @@
+//! `segmenta eval`: what it measures and what it refuses.
+
+use segmenta_image::{LabelMap, Palette};
+use serde_json::Value;
+
+use crate::{Room, snapshot};
+
+/// Two pictures whose masks are what `value` says of each pixel, beside a model of sky, tree and road.
+fn with_masks(value: impl Fn(usize) -> u8) -> Room {
+    let room = Room::with_model();
+    for name in ["a", "b"] {
+        room.picture(format!("set/images/{name}.png"), 24, 16);
+        write(&room, name, &value);
+    }
+    room
+}
+
+fn write(room: &Room, name: &str, value: impl Fn(usize) -> u8) {
+    let map = LabelMap::new(24, 16, (0..24 * 16).map(value).collect()).unwrap();
+    room.write(format!("set/masks/{name}.png"), map.to_png(&Palette::voc()));
+}
+
+fn json(room: &Room, line: &str) -> Value {
+    serde_json::from_str(&room.line(line).succeeded().stdout).unwrap()
+}
+
+const EVAL: &str = "eval --weights tiny.safetensors --data set";
+
+#[test]
+fn nothing_but_255_is_nothing_to_measure() {
+    let room = with_masks(|_| 255);
+    let answer = room.line(EVAL).succeeded();
+    snapshot("eval-void", &answer);
+    let folders = "eval --weights tiny.safetensors --images set/images --masks set/masks --json";
+    let found = json(&room, folders);
+    assert!(found["scores"]["mIoU"]["value"].is_null(), "{found}");
+    assert_eq!(found["ignored_pixels"], 2 * 24 * 16);
+}
+
+#[test]
+fn white_on_black_is_no_class_of_three_by_chance() {
+    let room = with_masks(|i| (i % 2) as u8 * 255);
+    let answer = room.line(EVAL);
+    assert_eq!(answer.code, Some(2), "{}", answer.transcript());
+    snapshot("eval-white", &answer);
+    let void = json(&room, &format!("{EVAL} --masks ids --json"));
+    assert_eq!(void["classes"][1]["pixels"], 0);
+    let protocol = void["scores"]["mIoU"]["protocol"].as_str().unwrap();
+    assert!(
+        protocol.ends_with("pixels labelled 255 ignored"),
+        "{protocol}"
+    );
+    let counted = json(&room, &format!("{EVAL} --masks 0/255 --by-place --json"));
+    assert_eq!(counted["classes"][1]["pixels"], 24 * 16);
+    let protocol = counted["scores"]["mIoU"]["protocol"].as_str().unwrap();
+    assert!(protocol.ends_with("no pixel ignored"), "{protocol}");
+    // With --images the rule is said beside the folder.
+    let folders =
+        "eval --weights tiny.safetensors --images set/images --masks set/masks --masks ids --json";
+    assert_eq!(json(&room, folders)["scores"], void["scores"]);
+}
+
+#[test]
+fn classes_go_by_their_names() {
+    let room = with_masks(|i| (i % 3) as u8);
+    room.write("set/classes.txt", "sky\ntree\nroad\n");
+    let straight = json(&room, &format!("{EVAL} --json"));
+    assert_eq!(straight["matched_by"], "name");
+    for name in ["a", "b"] {
+        write(&room, name, |i| [2, 0, 1][i % 3]);
+    }
+    room.write("set/classes.txt", "Tree\nroad\nsky\n");
+    let turned = json(&room, &format!("{EVAL} --json"));
+    assert_eq!(turned["confusion"], straight["confusion"]);
+    let by_place = json(&room, &format!("{EVAL} --by-place --json"));
+    assert_ne!(by_place["confusion"], straight["confusion"]);
+    room.write("set/classes.txt", "tree\nsea\nsand\n");
+    let answer = room.line(EVAL);
+    assert_eq!(answer.code, Some(2), "{}", answer.transcript());
+    snapshot("eval-names", &answer);
+    room.line(&format!("{EVAL} --by-place")).succeeded();
+}
+
+#[test]
+fn what_breaks_the_rule_or_is_left_out_is_said() {
+    let room = with_masks(|i| u8::from(i % 2 == 0));
+    write(
+        &room,
+        "b",
+        |i| if i == 7 { 200 } else { u8::from(i % 2 == 0) },
+    );
+    let answer = room.line(EVAL);
+    assert_eq!(answer.code, Some(1), "{}", answer.transcript());
+    snapshot("eval-broken", &answer);
+    write(&room, "b", |i| (i % 2) as u8);
+    room.picture("set/images/alone.png", 24, 16);
+    let answer = room.line(EVAL).succeeded();
+    assert!(
+        answer.stderr.contains("left out") && answer.stderr.contains("alone.png"),
+        "{}",
+        answer.stderr
+    );
+    let wrong = room.line(&format!("{EVAL} --masks white"));
+    assert_eq!(wrong.code, Some(2), "{}", wrong.transcript());
+    snapshot("eval-rule", &wrong);
+}
