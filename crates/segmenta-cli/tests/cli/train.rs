@@ -188,7 +188,7 @@ fn what_is_given_to_a_run_that_goes_on_is_used_or_refused() {
         &["--max-steps"],
     );
     refused("train my.toml --explain", 2, &["--explain"]);
-    for n in 6..8 {
+    for n in 6..12 {
         room.picture(format!("more/images/{n}.png"), 48, 32);
         let map = LabelMap::new(48, 32, vec![255; 48 * 32]).unwrap();
         room.write(format!("more/masks/{n}.png"), map.to_png(&Palette::voc()));
