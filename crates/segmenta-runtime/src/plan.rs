@@ -242,10 +242,12 @@ fn own_scratch(work: &Work, isa: Isa, inputs: impl Fn() -> [MapShape; 3]) -> usi
     match work {
         Work::Attention { heads } => attention_scratch(isa, inputs(), *heads),
         Work::PositionAttention => position_attention_scratch(isa, inputs()),
-        // A convolution's plan knows its own.
-        Work::Conv(_) | Work::ScaledConv(_) | Work::ConvOnPicture(_) => 0,
-        // Without scratch memory. Listed, so that the compiler asks where a new kind belongs.
-        Work::Transposed(_)
+        // A convolution's plan knows its own; the others have none. Listed, so that the compiler asks where a new kind
+        // belongs.
+        Work::Conv(_)
+        | Work::ScaledConv(_)
+        | Work::ConvOnPicture(_)
+        | Work::Transposed(_)
         | Work::Block
         | Work::MaxPool(_)
         | Work::MaxUnpool

@@ -145,7 +145,6 @@ fn many_sizes_are_planned_at_once() {
 }
 
 /// Ends the test's process: a scope would wait for its threads for ever.
-#[expect(clippy::print_stderr, reason = "the one word before the end")]
 fn panic_without_waiting() {
     eprintln!("plans wait for each other");
     std::process::abort();

@@ -22,6 +22,10 @@ pub enum Matching {
 }
 
 impl Matching {
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde hands a reference over"
+    )]
     pub(super) fn is_default(&self) -> bool {
         *self == Self::default()
     }
@@ -265,6 +269,8 @@ fn other_channels(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use segmenta_weights::{TensorView, save};
     use segmenta_zoo::{Options, find};
 
@@ -288,7 +294,7 @@ mod tests {
             .iter()
             .map(|(n, s, v)| (n.as_str(), *s, &v[..]))
             .collect();
-        save(path, &views, &Default::default()).unwrap();
+        save(path, &views, &BTreeMap::default()).unwrap();
     }
 
     fn taken(

@@ -102,9 +102,8 @@ fn check_finite(
     all: &[(String, Vec<usize>, Vec<f32>)],
     progress: &Progress,
 ) -> Result<(), RunError> {
-    let wrong = |name: &str, value: f32| match name.starts_with(OPTIMIZER) {
-        true => value.is_nan(),
-        false => !value.is_finite(),
+    let wrong = |name: &str, value: f32| {
+        value.is_nan() || value.is_infinite() && !name.starts_with(OPTIMIZER)
     };
     let count = |(name, _, values): &(String, Vec<usize>, Vec<f32>)| {
         values.iter().filter(|value| wrong(name, **value)).count()

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use segmenta_data::Dataset;
+use segmenta_data::{Dataset, Item};
 use segmenta_report::RunFolder;
 use serde::{Deserialize, Serialize};
 
@@ -44,7 +44,7 @@ impl DataFacts {
     pub(super) fn of(training: &Dataset, validation: &Dataset) -> Self {
         let classes = training.classes();
         let names = [training, validation].map(|split| {
-            let mut names: Vec<&str> = split.items().iter().map(|item| item.name()).collect();
+            let mut names: Vec<&str> = split.items().iter().map(Item::name).collect();
             names.sort_unstable();
             names.join("\n")
         });
@@ -53,9 +53,7 @@ impl DataFacts {
             folder: folder.unwrap_or_else(|_| training.root().to_path_buf()),
             training: training.len(),
             validation: validation.len(),
-            classes: (0..classes.len())
-                .map(|id| classes.name(id).to_string())
-                .collect(),
+            classes: (0..classes.len()).map(|id| classes.name(id)).collect(),
             names: format!("{:016x}", fnv1a(&names.join("\0"))),
         }
     }
@@ -201,9 +199,10 @@ impl Resumed {
         config.data.cache_mb = wanted.data.cache_mb;
         config.data.workers = wanted.data.workers;
         let last = folder.last();
-        let done = match last.exists() {
-            true => Progress::read(&last)?,
-            false => Progress::default(),
+        let done = if last.exists() {
+            Progress::read(&last)?
+        } else {
+            Progress::default()
         };
         let least = done.epochs + u32::from(done.batches > 0);
         if config.train.epochs < was.train.epochs.min(least) {

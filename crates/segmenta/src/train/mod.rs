@@ -46,12 +46,12 @@ pub enum Data {
     /// A folder, opened as the recipe says and checked before anything is learned from it.
     Folder(PathBuf),
     /// A data set that is open, or that a program made.
-    Set(Dataset),
+    Set(Box<Dataset>),
 }
 
 impl From<Dataset> for Data {
     fn from(dataset: Dataset) -> Self {
-        Self::Set(dataset)
+        Self::Set(Box::new(dataset))
     }
 }
 
@@ -207,7 +207,7 @@ impl Run {
         let recipe = self.recipe.ok_or_else(|| missing("recipe"))?;
         let mut config = Config::parse(recipe.text(), &self.settings.given, recipe.origin())?;
         let dataset = match self.data.ok_or_else(|| missing("data"))? {
-            Data::Set(dataset) => dataset,
+            Data::Set(dataset) => *dataset,
             Data::Folder(folder) => {
                 let dataset = config.data.open().open(&folder)?;
                 check(&dataset, observe)?;
@@ -231,7 +231,7 @@ impl Run {
         let resumed = Resumed::new(&folder, recipe, &self.settings.given)?;
         let data = self.data.or(resumed.data.map(Data::Folder));
         let dataset = match data.ok_or_else(|| missing("data"))? {
-            Data::Set(dataset) => dataset,
+            Data::Set(dataset) => *dataset,
             Data::Folder(folder) => resumed.config.data.open().open(&folder)?,
         };
         for note in &resumed.notes {

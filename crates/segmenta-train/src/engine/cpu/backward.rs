@@ -94,10 +94,9 @@ impl Backward<'_, '_> {
                 let scratch = step.instruction.scratch_len;
                 return self.give(step.inputs[0], work, vec![], scratch);
             }
-            // The concatenation that owns this buffer runs later, hence its backward step has already run.
-            Work::Copy => return,
-            // The network's input: nothing before it learns.
-            Work::Block => return,
+            // A copy: the concatenation that owns this buffer runs later, hence its backward step has already run.
+            // A block: it is the network's input, and nothing before that learns.
+            Work::Copy | Work::Block => return,
             _ => {}
         }
         let Some(dy) = self.gradients[step.output].take() else {

@@ -101,9 +101,9 @@ impl Layers {
             | Work::AdaptiveAvgPoolGradient
             | Work::ResizeGradient(_)
             | Work::Accumulate
-            | Work::Place { .. } => vec![],
+            | Work::Place { .. }
             // Of the forward pass, or of both.
-            Work::Block
+            | Work::Block
             | Work::Conv(_)
             | Work::ConvOnPicture(_)
             | Work::Transposed(_)

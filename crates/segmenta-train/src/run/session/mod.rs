@@ -199,16 +199,16 @@ impl Session {
                 "begin the run anew",
             )?;
         }
-        session.remember(begun, facts)?;
+        session.remember(begun.as_ref(), facts)?;
         session.look_ahead();
         Ok(session)
     }
 
     /// Puts down what the run is, once all is ready: its data, what was given beside the recipe, and of a run that
     /// goes on the settings that are changed.
-    fn remember(&self, begun: Option<Begun>, data: DataFacts) -> Result<(), RunError> {
+    fn remember(&self, begun: Option<&Begun>, data: DataFacts) -> Result<(), RunError> {
         let given = &self.settings.given;
-        let now = match &begun {
+        let now = match begun {
             Some(begun) => Begun {
                 settings: begun.with_settings(given),
                 data: begun.data.clone(),
@@ -218,7 +218,7 @@ impl Session {
                 data,
             },
         };
-        if begun.as_ref() != Some(&now) {
+        if begun != Some(&now) {
             now.write(&self.folder)?;
         }
         let config = self.config.to_toml()?;

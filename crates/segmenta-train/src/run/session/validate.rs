@@ -101,7 +101,7 @@ impl Session {
         let names: Vec<&str> = pictures
             .iter()
             .filter_map(|&at| dataset.items().get(at))
-            .map(|item| item.name())
+            .map(segmenta_data::Item::name)
             .collect();
         RunError::NotFinite {
             what: format!("the logits of validation picture {}", names.join(", ")),
