@@ -321,13 +321,17 @@ pub enum OutputError {
 #[derive(Debug)]
 pub struct Failure {
     file: PathBuf,
-    error: Error,
+    // Results that carry one are mostly pictures that went well.
+    error: Box<Error>,
 }
 
 impl Failure {
     /// `error` stopped the work on `file`.
     pub fn new(file: PathBuf, error: Error) -> Self {
-        Self { file, error }
+        Self {
+            file,
+            error: Box::new(error),
+        }
     }
 
     /// The file.

@@ -73,7 +73,7 @@ struct Grid {
     valid: [f64; 4],
 }
 
-impl<'m> Scores<'m> {
+impl Scores<'_> {
     /// The network's own map as it came, 1×classes×rows×columns: with whatever canvas the picture stood on, and
     /// values that are what [`Scores::answer`] says.
     pub fn tensor(&self) -> &Tensor {

@@ -441,6 +441,10 @@ impl Config {
                 &format!("{}; {}", error.what(), error.remedy()),
             );
         }
+        let numbers = self.input.mean.iter().chain(&self.input.std);
+        if numbers.into_iter().any(|value| !value.is_finite()) {
+            return wrong("input", "mean and std are numbers");
+        }
         if self.input.std.contains(&0.0) {
             return wrong("input.std", "nothing can be divided by 0");
         }

@@ -75,10 +75,6 @@ impl Search {
     }
 
     fn folder(&mut self, folder: &Path) {
-        #[expect(
-            clippy::redundant_closure,
-            reason = "the function is generic over its path"
-        )]
         match self.walk(folder, |path| looks_like_picture(path)) {
             Walked::Some => {}
             Walked::Nothing => self.problem(InputError::NoPicture(folder.into())),

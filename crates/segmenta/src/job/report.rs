@@ -10,6 +10,7 @@ use super::Job;
 use crate::error::{Error, Failure};
 use crate::options::SegmentOptions;
 use crate::segmentation::ClassShare;
+use crate::tiles::Tiles;
 
 /// The record's name in the output folder.
 pub(crate) const REPORT: &str = "predictions.json";
@@ -208,8 +209,8 @@ fn settings(job: &Job<'_>, options: &SegmentOptions) -> SettingsRecord {
         mean: recipe.mean,
         std: recipe.std,
         tta: options.flip.then_some("flip"),
-        tile: options.tiles.map(|tiles| tiles.size()),
-        overlap: options.tiles.map(|tiles| tiles.overlap()),
+        tile: options.tiles.map(Tiles::size),
+        overlap: options.tiles.map(Tiles::overlap),
         batch: job.batch,
         alpha: job.drawing.alpha,
     }

@@ -143,8 +143,14 @@ pub(super) fn idle(config: &Config, dataset: &Dataset) -> Vec<Note> {
 /// Channels of the logits.
 pub(super) fn classes(config: &Config, dataset: &Dataset) -> Result<usize, RunError> {
     let of_data = dataset.classes().len();
+    if of_data == 0 {
+        return Err(RunError::Config {
+            origin: "data".into(),
+            problem: "no mask has a pixel of any class".into(),
+        });
+    }
     let classes = config.model.classes.unwrap_or(of_data);
-    if classes != 1 && classes < of_data || of_data == 0 {
+    if classes != 1 && classes < of_data {
         return Err(RunError::Config {
             origin: "model.classes".into(),
             problem: format!("{classes} classes for data of {of_data}"),
