@@ -26,8 +26,12 @@ fuzz_target!(|bytes: &[u8]| {
         b'l' => labelme::parse(&text, path),
         _ => {
             if let Ok(list) = ClassList::parse(&text, path) {
-                let again = ClassList::parse(&list.to_text(), path);
-                assert!(again.is_ok_and(|again| again.names().len() <= list.names().len()));
+                // With numbers or colons, names may read as colours.
+                let plain = |name: &String| !name.contains(|c: char| c.is_ascii_digit() || c == ':');
+                if list.names().iter().all(plain) {
+                    let again = ClassList::parse(&list.to_text(), path).expect("names are read back");
+                    assert_eq!(again.names(), list.names());
+                }
                 if let Ok(colours) = Colours::new(list) {
                     let _ = ClassList::parse(&colours.list().to_labelmap(), path);
                 }

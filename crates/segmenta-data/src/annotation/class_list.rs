@@ -89,7 +89,7 @@ impl ClassList {
         } else {
             entries.extend(lines.into_iter().map(|line| (line, None)));
         }
-        entries.retain(|(name, _)| name != IGNORED);
+        entries.retain(|(name, _)| as_listed(name) != IGNORED);
         Self::with_colours(entries).map_err(|what| {
             let remedy = "name 1 to 255 classes, each once, one a line, in the order of their ids";
             DataError::at(what, path, remedy)

@@ -134,6 +134,11 @@ fn cvat_that_contradicts_itself_is_refused() {
             &["frames 0 to 99999999999"],
         ),
         (
+            format!("{LABELS}{size}<stop_frame>9223372036854775807</stop_frame>"),
+            track(&shape(0)),
+            &["frames 0 to 9223372036854775807"],
+        ),
+        (
             LABELS.to_owned(),
             String::new(),
             &["neither an image nor a track"],

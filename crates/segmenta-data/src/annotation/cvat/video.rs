@@ -302,7 +302,7 @@ fn frames_of(
     let end = end.unwrap_or(last);
     let count = end
         .checked_sub(start)
-        .map_or(i64::MAX, |range| range / step + 1);
+        .map_or(i64::MAX, |range| (range / step).saturating_add(1));
     if end < start || count > MAX_FRAMES {
         let what = format!("frames {start} to {end} of {name}, where 1 to {MAX_FRAMES} can be");
         return Err(wrong(what));
