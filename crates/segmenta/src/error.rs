@@ -58,7 +58,7 @@ pub enum Error {
     #[error("{}", placed(error, file))]
     Broken {
         /// Which of them.
-        error: RuntimeError,
+        error: Box<RuntimeError>,
         /// Where the weights come from.
         file: String,
     },

@@ -136,7 +136,7 @@ impl Model {
         });
         let engine = engine.map_err(|error| match error {
             Error::Runtime(error @ RuntimeError::WeightsNotFinite { .. }) => Error::Broken {
-                error,
+                error: Box::new(error),
                 file: source.into(),
             },
             other => other,

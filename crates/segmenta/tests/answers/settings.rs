@@ -277,7 +277,7 @@ fn values_that_cannot_be_are_refused_in_words() {
                 let Err(problem) = options.set(setting, value) else {
                     match architecture.build(&options) {
                         Ok(graph) => {
-                            assert!(graph.trainable_count() < 1 << 28, "{setting}={value}")
+                            assert!(graph.trainable_count() < 1 << 28, "{setting}={value}");
                         }
                         Err(error) => {
                             // The network, or the layer that cannot be.
