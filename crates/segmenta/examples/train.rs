@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release -p segmenta --features train --example train [FOLDER]`
 
+#![expect(clippy::print_stdout, reason = "an example says what it does")]
+
 use std::error::Error;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
