@@ -221,11 +221,11 @@ fn the_command_that_is_printed_goes_on() {
         "--max-steps",
         "1",
     ];
-    let answer = room.run(&line);
+    let answer = room.run(line);
     assert_eq!(answer.code, Some(130), "{}", answer.transcript());
     let again = r"segmenta train 'it'\''s mine.toml' --data set -o 'a run' --resume goes on";
     assert!(answer.stderr.contains(again), "{}", answer.transcript());
-    room.run(&[
+    room.run([
         "train",
         "it's mine.toml",
         "--data",
