@@ -335,7 +335,7 @@ mod tests {
         let error = RunFolder::create(&path, "", Existing::Refuse).unwrap_err();
         let text = error.to_string();
         assert!(
-            text.contains("runs/pets") && text.contains("resume"),
+            text.contains("runs/pets") && text.contains("go on with the old one"),
             "{text}"
         );
         assert_eq!(fs::read_to_string(folder.config()).unwrap(), "epochs = 3\n");

@@ -153,7 +153,7 @@ fn an_input_that_is_none_is_named() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(16))]
+    #![proptest_config(segmenta_properties::cases(16))]
 
     /// Whatever the size: where nothing is broken nothing is said, as memory of earlier runs is not looked at.
     #[test]

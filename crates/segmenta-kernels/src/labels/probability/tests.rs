@@ -95,6 +95,8 @@ fn ids_of(values: &[f64], how: ToProbability) -> Vec<f64> {
 }
 
 proptest! {
+    #![proptest_config(segmenta_properties::cases(256))]
+
     #[test]
     fn labels_and_probabilities_are_those_of_the_definition(
         (values, extents, valid, size) in parts(), threshold in -0.5..0.5_f32,
