@@ -28,7 +28,6 @@ offered -p segmenta-cli
 # build script as documentation builds do.
 for gpu in cuda wgpu cuda,wgpu; do
   printf '\n-- GPUs: %s\n' "$gpu"
-  DOCS_RS=1 cargo check -p segmenta-train --features "$gpu"
-  DOCS_RS=1 cargo check -p segmenta --features "$gpu"
+  # The command line's features turn on those of the library and of the training crate.
   DOCS_RS=1 cargo check -p segmenta-cli --features "$gpu"
 done
