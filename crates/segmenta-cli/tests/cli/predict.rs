@@ -412,3 +412,92 @@ fn photographs_get_the_masks_that_they_should() {
         mask.ids().len()
     );
 }
+
+/// `predict photos -o photos`, twice: results are no pictures, and that they were met is said, quiet or not.
+#[test]
+fn results_of_an_earlier_run_are_left_out_and_said() {
+    let room = Room::with_model();
+    room.picture("p/a.png", 40, 30);
+    room.picture("p/b.mask.png", 40, 30);
+    let line = format!("predict p {MODEL} -o p --what mask,overlay,cutout --grid -q");
+    assert_eq!(room.line(&line).succeeded().stderr, "");
+    let (files, report) = (room.files("p"), room.report("p"));
+    let answer = room.line(&line).succeeded();
+    assert!(
+        answer
+            .stderr
+            .starts_with("warning: 8 results of Segmenta left out · p/a.cutout.png, … · "),
+        "{}",
+        answer.stderr
+    );
+    assert_eq!(answer.stderr.lines().count(), 1, "{}", answer.stderr);
+    assert_eq!(room.files("p"), files);
+    let again = room.report("p");
+    assert_eq!(again["pictures"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        again["pictures"][0]["written"],
+        report["pictures"][0]["written"]
+    );
+    assert_eq!(again["left_out"].as_array().unwrap().len(), 8);
+
+    // A pattern meets them, too; a file that is named is taken, and that is said.
+    let answer = room
+        .line(&format!("predict p/*.png p/a.mask.png {MODEL} -o out"))
+        .succeeded();
+    assert!(
+        answer.stderr.contains("7 results of Segmenta left out"),
+        "{}",
+        answer.stderr
+    );
+    assert!(
+        answer
+            .stderr
+            .contains("1 result of Segmenta taken as pictures · p/a.mask.png · "),
+        "{}",
+        answer.stderr
+    );
+    assert_eq!(room.report("out")["pictures"].as_array().unwrap().len(), 3);
+    // Nothing else is there.
+    let answer = room.line(&format!("predict out {MODEL} -o again"));
+    assert_eq!(answer.code, Some(1));
+    assert!(
+        answer
+            .stderr
+            .contains("error: no picture but 6 of Segmenta's own results · out · "),
+        "{}",
+        answer.stderr
+    );
+}
+
+#[test]
+fn a_sheet_replaces_no_picture() {
+    let room = Room::with_model();
+    room.picture("p/image_samples.png", 20, 10);
+    let answer = room.line(&format!("predict p {MODEL} -o p --grid"));
+    assert_eq!(answer.code, Some(1));
+    assert!(
+        answer.stderr.contains(
+            "error: a sheet would replace the picture · p/image_samples.png · name another folder with -o"
+        ),
+        "{}",
+        answer.stderr
+    );
+    assert_eq!(room.files("p"), ["image_samples.png"]);
+}
+
+/// The demo's pictures can be segmented; its masks, overlays and its run are no pictures.
+#[test]
+fn what_the_demo_draws_is_left_out() {
+    let room = Room::with_model();
+    room.line("demo --quick -q -o d").succeeded();
+    let answer = room
+        .line(&format!("predict d {MODEL} -o out --what mask"))
+        .succeeded();
+    let report = room.report("out");
+    let pictures = report["pictures"].as_array().unwrap();
+    assert_eq!(pictures.len(), 8, "{}", answer.stderr);
+    for picture in pictures {
+        let file = picture["file"].as_str().unwrap();
+        assert!(file.ends_with(".picture.png"), "{file}");
+    }
+}
