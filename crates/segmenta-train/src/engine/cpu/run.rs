@@ -14,12 +14,12 @@ use self::weighted::{bias_gradient, conv_weights};
 use super::layers::Layers;
 use super::program::{Instruction, Program, Value, Work};
 use crate::engine::drop_seed;
-use crate::optim::Slice;
 
 /// What an instruction works on beside the arena.
 pub(super) struct Surroundings<'a> {
     pub(super) isa: Isa,
-    pub(super) parameters: &'a [Slice],
+    /// The values of each parameter, flat, in the order of the graph.
+    pub(super) parameters: &'a [&'a [f32]],
     /// The network's input, N×C×H×W.
     pub(super) input: &'a [f32],
     pub(super) result_shapes: &'a [Shape],
@@ -34,7 +34,7 @@ pub(super) enum Pass<'a> {
     /// Reads the gradients of results, N×C×H×W; writes those of parameters, where there is room.
     Backward {
         results: &'a [&'a [f32]],
-        gradients: &'a mut [Option<Slice>],
+        gradients: &'a mut [Option<Vec<f32>>],
     },
 }
 
@@ -196,7 +196,7 @@ impl Run<'_> {
                     } = run.views::<2, 0>();
                     let to = &mut gradients[conv.kernel];
                     if let (Some(way), Some(to)) = (&conv.weight_gradient, to) {
-                        way.run(dy, x, to.get_mut(), scratch);
+                        way.run(dy, x, to, scratch);
                     }
                 });
             }
@@ -249,8 +249,8 @@ impl Run<'_> {
                 let parameters = self.around.parameters;
                 self.with_transposed(layer, |run, conv| {
                     conv.forward.repack(Kernel2d {
-                        weights: parameters[conv.kernel].get(),
-                        bias: conv.bias.map_or(&[], |bias| parameters[bias].get()),
+                        weights: parameters[conv.kernel],
+                        bias: conv.bias.map_or(&[], |bias| parameters[bias]),
                     });
                     let Views {
                         reads: [x],
@@ -466,7 +466,7 @@ impl Run<'_> {
                 .into_iter()
                 .find_map(|at| {
                     let gradient = gradients[at].as_ref()?;
-                    gradient.get().iter().find(wrong).copied()
+                    gradient.iter().find(wrong).copied()
                 }),
             Pass::Forward { .. } => None,
         };

@@ -5,7 +5,6 @@ use segmenta_kernels::{self as kernels, Embeddings};
 use super::weighted::give;
 use super::{Run, Views};
 use crate::engine::cpu::program::Work;
-use crate::optim::Slice;
 
 impl Run<'_> {
     pub(super) fn attend(&mut self) {
@@ -38,12 +37,12 @@ impl Run<'_> {
     }
 
     pub(super) fn tokens(&mut self, grid: [usize; 2], entries: [usize; 2]) {
-        let [token, positions] = entries.map(|at| self.around.parameters[at].get());
+        let [token, positions] = entries.map(|at| self.around.parameters[at]);
         let embeddings = Embeddings::new(token, positions, grid);
         self.unary(|x, to| kernels::tokens(x, &embeddings, to));
     }
 
-    pub(super) fn embeddings_gradient(&mut self, gradients: &mut [Option<Slice>]) {
+    pub(super) fn embeddings_gradient(&mut self, gradients: &mut [Option<Vec<f32>>]) {
         let Work::EmbeddingsGradient {
             size,
             grid,
@@ -52,7 +51,7 @@ impl Run<'_> {
         else {
             return;
         };
-        let lens = entries.map(|at| self.around.parameters[at].get().len());
+        let lens = entries.map(|at| self.around.parameters[at].len());
         let mut own = lens.map(|len| vec![0.0; len]);
         let [dy] = self.views::<1, 0>().reads;
         let to = own.each_mut().map(|own| &mut own[..]);

@@ -8,14 +8,13 @@ use segmenta_runtime::lower::{has_leading_taps, with_leading_taps, without_leadi
 use super::{Run, Views};
 use crate::engine::cpu::layers::{ConvLayer, NormLayer, TransposedLayer};
 use crate::engine::cpu::program::Work;
-use crate::optim::Slice;
 
 impl Run<'_> {
     pub(super) fn norm(&mut self, layer: usize) {
         let parameters = self.around.parameters;
         let norm = &mut self.layers.norms[layer];
         if norm.frozen {
-            let running = [norm.mean, norm.variance].map(|at| parameters[at].get());
+            let running = [norm.mean, norm.variance].map(|at| parameters[at]);
             norm.statistics = Statistics::fixed(running[0], running[1], norm.epsilon);
             return self.normalise(layer);
         }
@@ -40,7 +39,7 @@ impl Run<'_> {
         self.unary(|x, to| kernels::affine(x, &scale, &shift, to, numbers.activation));
     }
 
-    pub(super) fn norm_gradient(&mut self, layer: usize, gradients: &mut [Option<Slice>]) {
+    pub(super) fn norm_gradient(&mut self, layer: usize, gradients: &mut [Option<Vec<f32>>]) {
         let norm = &mut self.layers.norms[layer];
         let numbers = numbers(norm, self.around.parameters);
         let statistics = std::mem::take(&mut norm.statistics);
@@ -59,7 +58,7 @@ impl Run<'_> {
             let Some(way) = &mut conv.input_gradient else {
                 return;
             };
-            let weights = parameters[conv.kernel].get();
+            let weights = parameters[conv.kernel];
             let wider = has_leading_taps(&conv.description)
                 .then(|| with_leading_taps(&conv.description, weights));
             let weights = wider.as_deref().unwrap_or(weights);
@@ -88,7 +87,7 @@ impl Run<'_> {
                 return;
             };
             back.repack(Kernel2d {
-                weights: parameters[conv.kernel].get(),
+                weights: parameters[conv.kernel],
                 bias: &[],
             });
             let Views {
@@ -103,22 +102,22 @@ impl Run<'_> {
     /// Packs the weights as they are now.
     pub(super) fn pack(&self, conv: &mut ConvLayer) {
         let parameters = self.around.parameters;
-        let weights = parameters[conv.kernel].get();
+        let weights = parameters[conv.kernel];
         let wider = has_leading_taps(&conv.description)
             .then(|| with_leading_taps(&conv.description, weights));
         conv.forward.repack(Kernel2d {
             weights: wider.as_deref().unwrap_or(weights),
-            bias: conv.bias.map_or(&[], |bias| parameters[bias].get()),
+            bias: conv.bias.map_or(&[], |bias| parameters[bias]),
         });
     }
 
     pub(super) fn group_norm(&mut self, groups: usize, eps: f32, affine: Option<[usize; 2]>) {
         let parameters = self.around.parameters;
-        let affine = affine.map(|own| own.map(|at| parameters[at].get()));
+        let affine = affine.map(|own| own.map(|at| parameters[at]));
         self.unary(|x, to| kernels::group_norm(x, groups, affine, eps, to, Activation::None));
     }
 
-    pub(super) fn group_norm_gradient(&mut self, gradients: &mut [Option<Slice>]) {
+    pub(super) fn group_norm_gradient(&mut self, gradients: &mut [Option<Vec<f32>>]) {
         let Work::GroupNormGradient {
             groups,
             eps,
@@ -127,7 +126,7 @@ impl Run<'_> {
         else {
             return;
         };
-        let scale = affine.map(|[scale, _]| self.around.parameters[scale].get());
+        let scale = affine.map(|[scale, _]| self.around.parameters[scale]);
         let mut own = [vec![], vec![]];
         self.binary(|x, dy, dx| {
             own = kernels::group_norm_gradient(x, dy, groups, scale, eps, dx);
@@ -138,7 +137,7 @@ impl Run<'_> {
     }
 
     pub(super) fn layer_norm(&mut self, eps: f32, affine: [usize; 2]) {
-        let affine = affine.map(|at| self.around.parameters[at].get());
+        let affine = affine.map(|at| self.around.parameters[at]);
         self.unary(|x, to| kernels::layer_norm(x, affine, eps, to));
     }
 
@@ -146,9 +145,9 @@ impl Run<'_> {
         &mut self,
         eps: f32,
         affine: [usize; 2],
-        gradients: &mut [Option<Slice>],
+        gradients: &mut [Option<Vec<f32>>],
     ) {
-        let scale = self.around.parameters[affine[0]].get();
+        let scale = self.around.parameters[affine[0]];
         let mut own = [(); 2].map(|()| vec![0.0; scale.len()]);
         self.binary(|x, dy, dx| {
             let own = own.each_mut().map(|own| &mut own[..]);
@@ -178,22 +177,22 @@ impl Run<'_> {
 
 /// Writes gradients to where there is room for them.
 pub(super) fn give(
-    gradients: &mut [Option<Slice>],
+    gradients: &mut [Option<Vec<f32>>],
     parameters: [usize; 2],
     values: &[Vec<f32>; 2],
 ) {
     for (at, values) in parameters.into_iter().zip(values) {
         if let Some(to) = &mut gradients[at] {
-            to.get_mut().copy_from_slice(values);
+            to.copy_from_slice(values);
         }
     }
 }
 
 /// A batch norm with its numbers.
-fn numbers<'p>(norm: &NormLayer, parameters: &'p [Slice]) -> BatchNorm<'p> {
+fn numbers<'p>(norm: &NormLayer, parameters: &[&'p [f32]]) -> BatchNorm<'p> {
     BatchNorm {
-        scale: parameters[norm.scale].get(),
-        shift: parameters[norm.shift].get(),
+        scale: parameters[norm.scale],
+        shift: parameters[norm.shift],
         epsilon: norm.epsilon,
         activation: norm.activation,
     }
@@ -202,13 +201,12 @@ fn numbers<'p>(norm: &NormLayer, parameters: &'p [Slice]) -> BatchNorm<'p> {
 /// Has `work` write the gradient of a convolution's kernel.
 pub(super) fn conv_weights(
     conv: &ConvLayer,
-    gradients: &mut [Option<Slice>],
+    gradients: &mut [Option<Vec<f32>>],
     work: impl FnOnce(&WeightGradient, &mut [f32]),
 ) {
     let (Some(way), Some(to)) = (&conv.weight_gradient, &mut gradients[conv.kernel]) else {
         return;
     };
-    let to = to.get_mut();
     if has_leading_taps(&conv.description) {
         let mut wider = vec![0.0; conv.forward.spec().weights_len()];
         work(way, &mut wider);
@@ -218,8 +216,8 @@ pub(super) fn conv_weights(
     }
 }
 
-pub(super) fn bias_gradient(bias: Option<usize>, gradients: &mut [Option<Slice>], dy: Map<'_>) {
+pub(super) fn bias_gradient(bias: Option<usize>, gradients: &mut [Option<Vec<f32>>], dy: Map<'_>) {
     if let Some(to) = bias.and_then(|bias| gradients[bias].as_mut()) {
-        kernels::bias_gradient(dy, to.get_mut());
+        kernels::bias_gradient(dy, to);
     }
 }
