@@ -67,7 +67,8 @@ pub use labels::{
 pub use layer_norm::{layer_norm, layer_norm_gradient};
 pub use layout::{blocked, to_blocked, to_planar};
 pub use loss::{
-    BinaryCrossEntropy, CrossEntropy, LabelOutOfRange, binary_cross_entropy, cross_entropy,
+    BinaryCrossEntropy, CrossEntropy, LabelOutOfRange, binary_cross_entropy, class_probabilities,
+    cross_entropy, sigmoids,
 };
 pub use map::{Map, MapMut, MapShape};
 pub use nearest::resize_nearest;

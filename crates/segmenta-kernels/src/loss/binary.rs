@@ -119,7 +119,7 @@ impl Kernel for Values<'_> {
 /// # Safety
 /// As for [`Simd`].
 #[inline(always)]
-unsafe fn ln_1p<S: Simd>(x: S::V) -> S::V {
+pub(super) unsafe fn ln_1p<S: Simd>(x: S::V) -> S::V {
     // SAFETY: nothing but arithmetic of vectors: the caller vouches for the instruction set.
     unsafe {
         let z = S::div(x, S::add(x, S::splat(2.0)));

@@ -120,6 +120,61 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(segmenta_properties::cases(48))]
+
+    #[test]
+    fn probabilities(classes in 1_usize..9, len in 1_usize..200, wide: bool) {
+        let factor = if wide { 60.0 } else { 1.0 };
+        let logits: Vec<f32> = values(classes * len, 3).iter().map(|x| x * factor).collect();
+        let logits: Vec<&[f32]> = logits.chunks(len).collect();
+        for isa in Isa::available() {
+            let mut made = vec![vec![f32::NAN; len]; classes];
+            let mut sums = vec![f32::NAN; len];
+            let mut to: Vec<&mut [f32]> = made.iter_mut().map(|p| &mut p[..]).collect();
+            class_probabilities(isa, &logits, &mut to, &mut sums);
+            for i in 0..len {
+                let most = logits.iter().fold(f32::NEG_INFINITY, |m, x| m.max(x[i]));
+                let e = |c: usize| f64::from(logits[c][i] - most).exp();
+                let sum: f64 = (0..classes).map(e).sum();
+                let log_sum = sum.ln() + f64::from(most);
+                prop_assert!((f64::from(sums[i]) - log_sum).abs() <= 2e-5, "{isa}: {}", sums[i]);
+                for c in 0..classes {
+                    prop_assert!((f64::from(made[c][i]) - e(c) / sum).abs() <= 1e-6, "{isa}: {c}");
+                }
+            }
+            let mut made = [vec![f32::NAN; len], vec![f32::NAN; len]];
+            let [sigmoid, softplus] = made.each_mut().map(|to| &mut to[..]);
+            sigmoids(isa, logits[0], sigmoid, softplus);
+            for (i, &x) in logits[0].iter().enumerate() {
+                let x = f64::from(x);
+                let (p, plus) = (1.0 / (1.0 + (-x).exp()), x.max(0.0) + (-x.abs()).exp().ln_1p());
+                prop_assert!((f64::from(made[0][i]) - p).abs() <= 4e-7 * p + 1e-37, "{isa}: σ({x})");
+                let off = (f64::from(made[1][i]) - plus).abs();
+                prop_assert!(off <= 6e-7 * plus + 1e-37, "{isa}: softplus({x}), {off}");
+            }
+        }
+    }
+}
+
+#[test]
+fn probabilities_of_what_is_no_number() {
+    for isa in Isa::available() {
+        let logits = [[f32::NAN, 500.0], [0.0, -500.0]];
+        let mut made = [[0.0_f32; 2]; 2];
+        let [a, b] = made.each_mut().map(|to| &mut to[..]);
+        class_probabilities(isa, &[&logits[0], &logits[1]], &mut [a, b], &mut []);
+        assert!(made[0][0].is_nan() && made[1][0].is_nan(), "{isa}");
+        assert_eq!((made[0][1], made[1][1]), (1.0, 0.0), "{isa}");
+        let mut made = [[0.0_f32; 4]; 2];
+        let [sigmoid, softplus] = made.each_mut().map(|to| &mut to[..]);
+        sigmoids(isa, &[f32::NAN, 500.0, -500.0, 0.0], sigmoid, softplus);
+        assert!(made[0][0].is_nan() && made[1][0].is_nan(), "{isa}");
+        assert_eq!(made[0][1..], [1.0, 0.0, 0.5], "{isa}");
+        assert_eq!(made[1][1..3], [500.0, 0.0], "{isa}");
+    }
+}
+
 /// Several tasks a picture: the same bits for any number of threads.
 #[test]
 fn threads_do_not_matter() {

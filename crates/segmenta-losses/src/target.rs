@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
-
 use super::LossError;
 
 /// How many classes a pixel can have.
@@ -27,10 +25,10 @@ impl fmt::Display for Mode {
     }
 }
 
-/// The truth of a batch, checked on the host and laid on a device.
+/// The truth of a batch, checked.
 ///
 /// Labels become known here before any arithmetic: a value that no class has is an error that names it, and pixels
-/// of each class are counted, so that no loss has to ask the device.
+/// of each class are counted, so that every loss knows its divisor, on a device without asking it.
 #[derive(Clone, Debug)]
 pub struct Target {
     mode: Mode,
@@ -39,22 +37,11 @@ pub struct Target {
     /// The values as they were given.
     values: Vec<u8>,
     ignore_index: Option<u8>,
-    truth: Truth,
-    /// 1 where a pixel counts, N×1×H×W (labels) or N×C×H×W (masks); `None` if all count.
-    valid: Option<Tensor<4>>,
+    some_ignored: bool,
     /// Pixels of each class in each image, `[N][C]`.
     positives: Vec<u64>,
     /// Pixels that count for each class in each image, `[N][C]`.
     counted: Vec<u64>,
-}
-
-/// On the device, ignored pixels being 0.
-#[derive(Clone, Debug)]
-enum Truth {
-    /// N×1×H×W.
-    Labels(Tensor<4, Int>),
-    /// N×C×H×W of 0 and 1.
-    Masks(Tensor<4>),
 }
 
 impl Target {
@@ -68,7 +55,6 @@ impl Target {
         [images, height, width]: [usize; 3],
         classes: usize,
         ignore_index: Option<u8>,
-        device: &Device,
     ) -> Result<Self, LossError> {
         check_count(&labels, &[images, height, width])?;
         if !(2..=256).contains(&classes) {
@@ -107,17 +93,10 @@ impl Target {
             positives[image * classes..][..classes].copy_from_slice(&seen[..classes]);
             counted[image * classes..][..classes].fill(whole);
         }
-        let keeps = |label: u8| Some(label) != ignore_index;
-        let ids = labels
-            .iter()
-            .map(|&label| if keeps(label) { i32::from(label) } else { 0 });
-        let shape = [images, 1, height, width];
-        let ids = TensorData::new(ids.collect::<Vec<_>>(), shape);
         Ok(Self {
             mode: Mode::Multiclass,
             shape: [images, classes, height, width],
-            truth: Truth::Labels(Tensor::from_data(ids, device)),
-            valid: valid(&labels, ignore_index, shape, device),
+            some_ignored: ignore_index.is_some_and(|index| labels.contains(&index)),
             values: labels,
             ignore_index,
             positives,
@@ -134,7 +113,6 @@ impl Target {
         masks: Vec<u8>,
         shape: [usize; 4],
         ignore_index: Option<u8>,
-        device: &Device,
     ) -> Result<Self, LossError> {
         check_count(&masks, &shape)?;
         if let Some(index @ 0..=1) = ignore_index {
@@ -165,8 +143,6 @@ impl Target {
             positives.push(ones);
             counted.push(count);
         }
-        let ones = masks.iter().map(|&value| f32::from(u8::from(value == 1)));
-        let truth = TensorData::new(ones.collect::<Vec<_>>(), shape);
         Ok(Self {
             mode: if classes == 1 {
                 Mode::Binary
@@ -174,8 +150,7 @@ impl Target {
                 Mode::Multilabel
             },
             shape,
-            truth: Truth::Masks(Tensor::from_data(truth, device)),
-            valid: valid(&masks, ignore_index, shape, device),
+            some_ignored: ignore_index.is_some_and(|index| masks.contains(&index)),
             values: masks,
             ignore_index,
             positives,
@@ -204,7 +179,7 @@ impl Target {
         &self.values
     }
 
-    /// The value that is ignored.
+    /// The value whose pixels teach nothing, whether any has it or not.
     pub fn ignore_index(&self) -> Option<u8> {
         self.ignore_index
     }
@@ -219,13 +194,19 @@ impl Target {
         self.over_images(&self.counted)
     }
 
+    /// [`Target::ignore_index`] where a pixel has it: none where all count.
+    pub fn ignored(&self) -> Option<u8> {
+        self.ignore_index.filter(|_| self.some_ignored)
+    }
+
     /// Pixels of each class in one image.
-    pub(crate) fn positives_in(&self, image: usize) -> &[u64] {
+    pub fn positives_in(&self, image: usize) -> &[u64] {
         &self.positives[image * self.classes()..][..self.classes()]
     }
 
     /// Number of values in the logits.
-    pub(crate) fn len(&self) -> usize {
+    #[expect(clippy::len_without_is_empty, reason = "a target of nothing is refused")]
+    pub fn len(&self) -> usize {
         self.shape.iter().product()
     }
 
@@ -234,42 +215,6 @@ impl Target {
         (0..self.classes())
             .map(|class| of_class(class).sum())
             .collect()
-    }
-
-    /// The labels as N×1×H×W, ignored ones being 0; `None` for masks.
-    pub(crate) fn ids(&self) -> Option<Tensor<4, Int>> {
-        match &self.truth {
-            Truth::Labels(ids) => Some(ids.clone()),
-            Truth::Masks(_) => None,
-        }
-    }
-
-    /// 1 where a pixel counts, broadcast over N×C×H×W; `None` if all count.
-    pub(crate) fn valid(&self) -> Option<Tensor<4>> {
-        self.valid.clone()
-    }
-
-    /// `x`, 0 where a pixel does not count. `x` is N×C×H×W, or N×1×H×W for labels.
-    pub(crate) fn only_valid(&self, x: Tensor<4>) -> Tensor<4> {
-        match self.valid() {
-            Some(valid) => x * valid,
-            None => x,
-        }
-    }
-
-    /// 1 where a pixel is of a class, 0 elsewhere and where it does not count: N×C×H×W.
-    pub(crate) fn one_hot(&self) -> Tensor<4> {
-        match &self.truth {
-            Truth::Masks(masks) => masks.clone(),
-            Truth::Labels(ids) => {
-                let classes = Tensor::<1, Int>::arange(0..self.classes() as i64, &ids.device());
-                let classes = classes
-                    .reshape([1, self.classes(), 1, 1])
-                    .expand(self.shape);
-                let hot = ids.clone().expand(self.shape).equal(classes).float();
-                self.only_valid(hot)
-            }
-        }
     }
 }
 
@@ -284,19 +229,4 @@ fn check_count(values: &[u8], shape: &[usize]) -> Result<(), LossError> {
         });
     }
     Ok(())
-}
-
-/// 1 where a value is not ignored; `None` if none is.
-fn valid(
-    values: &[u8],
-    ignore_index: Option<u8>,
-    shape: [usize; 4],
-    device: &Device,
-) -> Option<Tensor<4>> {
-    let index = ignore_index.filter(|index| values.contains(index))?;
-    let ones = values
-        .iter()
-        .map(|&value| f32::from(u8::from(value != index)));
-    let ones = TensorData::new(ones.collect::<Vec<_>>(), shape);
-    Some(Tensor::from_data(ones, device))
 }

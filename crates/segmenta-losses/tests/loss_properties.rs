@@ -1,34 +1,21 @@
 //! What must hold of every loss, whatever the labels, and what must be refused.
 
-use burn::tensor::{Device, Tensor, TensorData};
 use proptest::prelude::*;
-use segmenta_train::loss::{CrossEntropy, Dice, Loss, LossError, LossSpec, Mode, NAMES, Target};
+use segmenta_kernels::Isa;
+use segmenta_losses::{CrossEntropy, Dice, Loss, LossError, LossSpec, Mode, NAMES, Target};
 
 const SHAPE: [usize; 4] = [2, 3, 4, 5];
 const PIXELS: usize = 2 * 4 * 5;
-
-fn device() -> Device {
-    Device::flex().autodiff()
-}
 
 fn named(name: &str) -> Loss {
     name.parse::<LossSpec>().unwrap().terms()[0].loss.clone()
 }
 
-fn tensor(values: Vec<f32>, shape: [usize; 4]) -> Tensor<4> {
-    Tensor::from_data(TensorData::new(values, shape), &device())
-}
-
-fn vec<const D: usize>(x: Tensor<D>) -> Vec<f32> {
-    x.into_data().try_into_vec_as::<f32>().unwrap()
-}
-
 /// Value and gradient.
 fn both(loss: &Loss, logits: &[f32], target: &Target) -> (f32, Vec<f32>) {
-    let logits = tensor(logits.to_vec(), target.shape()).require_grad();
-    let value = loss.forward(&logits, target).unwrap();
-    let gradient = vec(logits.grad(&value.backward()).unwrap());
-    (value.into_scalar(), gradient)
+    let loss = LossSpec::from(loss.clone());
+    let made = loss.value_and_gradient(Isa::fastest(), logits, target.shape(), target, 1.0);
+    made.unwrap()
 }
 
 /// Truth of a mode from values 0 to 3, of which 3 is ignored; logits fit it.
@@ -39,14 +26,14 @@ fn truth(mode: Mode, values: &[u8]) -> Target {
         Mode::Multiclass => {
             let labels = values[..PIXELS].iter().map(|&v| void(v, v)).collect();
             let shape = [images, height, width];
-            Target::labels(labels, shape, classes, Some(255), &device()).unwrap()
+            Target::labels(labels, shape, classes, Some(255)).unwrap()
         }
         Mode::Binary | Mode::Multilabel => {
             let classes = if mode == Mode::Binary { 1 } else { classes };
             let shape = [images, classes, height, width];
             let len = shape.iter().product();
             let masks = values[..len].iter().map(|&v| void(v, v % 2)).collect();
-            Target::masks(masks, shape, Some(255), &device()).unwrap()
+            Target::masks(masks, shape, Some(255)).unwrap()
         }
     }
 }
@@ -233,7 +220,7 @@ fn settings_out_of_range_are_refused() {
 #[test]
 fn wrong_targets_are_named() {
     let labels = |labels: Vec<u8>, classes, ignore| {
-        Target::labels(labels, [2, 2, 3], classes, ignore, &Device::flex())
+        Target::labels(labels, [2, 2, 3], classes, ignore)
             .unwrap_err()
             .to_string()
     };
@@ -246,7 +233,7 @@ fn wrong_targets_are_named() {
     assert!(labels(vec![0; 11], 4, None).starts_with("11 values do not fill [2, 2, 3]"));
     assert!(labels(vec![0; 12], 1, None).starts_with("label maps of 1 classes"));
     assert!(labels(vec![0; 12], 4, Some(3)).starts_with("ignore index 3 is one of the 4"));
-    let message = Target::masks(wrong, [1, 2, 2, 3], None, &Device::flex()).unwrap_err();
+    let message = Target::masks(wrong, [1, 2, 2, 3], None).unwrap_err();
     assert_eq!(
         message,
         LossError::Mask {
@@ -258,8 +245,8 @@ fn wrong_targets_are_named() {
         }
     );
     let target = truth(Mode::Multiclass, &[0; PIXELS]);
-    let error = named("dice")
-        .forward(&tensor(vec![0.0; 40], [2, 1, 4, 5]), &target)
+    let error = LossSpec::from(named("dice"))
+        .value_and_gradient(Isa::fastest(), &[0.0; 40], [2, 1, 4, 5], &target, 1.0)
         .unwrap_err();
     assert!(
         error
@@ -345,6 +332,68 @@ proptest! {
     }
 }
 
+/// Logits that no `exp` has a number for: finite losses, and gradients that push the right way or not at all.
+#[test]
+fn huge_logits_do_not_overflow() {
+    let values: Vec<u8> = (0..PIXELS * 3).map(|i| (i % 4) as u8).collect();
+    for size in [1e3, 1e20] {
+        let logits: Vec<f32> = (0..PIXELS * 3)
+            .map(|i| if i * 7 % 11 < 5 { size } else { -size })
+            .collect();
+        for name in NAMES {
+            let loss = named(name);
+            for mode in modes_of(&loss) {
+                let target = truth(mode, &values);
+                let (value, gradient) = both(&loss, &logits[..target.len()], &target);
+                assert!(value.is_finite() && value >= 0.0, "{name}, {mode}: {value}");
+                assert!(gradient.iter().all(|g| g.is_finite()), "{name}, {mode}");
+            }
+        }
+    }
+}
+
+/// A class that no pixel has costs nothing where losses are of regions, and never spoils the others.
+#[test]
+fn absent_classes() {
+    let logits: Vec<f32> = (0..PIXELS * 3).map(|i| (i % 7) as f32 - 3.0).collect();
+    for name in NAMES {
+        let loss = named(name);
+        for mode in modes_of(&loss) {
+            for value in [0, 1] {
+                let target = truth(mode, &[value; PIXELS * 3]);
+                let (value, gradient) = both(&loss, &logits[..target.len()], &target);
+                assert!(value.is_finite(), "{name}, {mode}: {value}");
+                assert!(gradient.iter().all(|g| g.is_finite()), "{name}, {mode}");
+            }
+        }
+    }
+}
+
+/// Terms are added, each times its factor, and all times the factor that is asked for.
+#[test]
+fn sums_of_losses() {
+    let logits: Vec<f32> = (0..PIXELS * 3).map(|i| (i * 5 % 13) as f32 / 4.0 - 1.5).collect();
+    let target = truth(Mode::Multiclass, &[1; PIXELS]);
+    let made = |text: &str, factor: f32| {
+        let loss: LossSpec = serde_json::from_str(text).unwrap();
+        let made =
+            loss.value_and_gradient(Isa::fastest(), &logits, target.shape(), &target, factor);
+        made.unwrap()
+    };
+    let (sum, gradient) = made(
+        r#"["dice", {"name": "focal", "factor": 0.5}, {"name": "lovasz", "factor": 2}]"#,
+        3.0,
+    );
+    let parts = [("dice", 1.0_f32), ("focal", 0.5), ("lovasz", 2.0)];
+    let parts = parts.map(|(name, factor)| (made(&format!("{name:?}"), 1.0), factor));
+    let expected: f32 = parts.iter().map(|((value, _), factor)| value * factor).sum();
+    assert!((sum - expected).abs() < 1e-5, "{sum}, {expected}");
+    for (at, g) in gradient.iter().enumerate() {
+        let expected: f32 = parts.iter().map(|((_, own), f)| 3.0 * own[at] * f).sum();
+        assert!((g - expected).abs() < 1e-6, "{at}: {g}, {expected}");
+    }
+}
+
 #[test]
 fn a_nan_reaches_the_loss() {
     let mut logits = vec![0.5; PIXELS * 3];
@@ -379,7 +428,7 @@ fn the_same_bits_for_any_number_of_threads() {
                 .iter()
                 .map(|&l| if l == 3 { 255 } else { l })
                 .collect();
-            let target = Target::labels(labels, [2, 96, 128], 3, Some(255), &device()).unwrap();
+            let target = Target::labels(labels, [2, 96, 128], 3, Some(255)).unwrap();
             let (value, gradient) = both(&named(name), &logits, &target);
             let bits = gradient.iter().map(|g| g.to_bits()).collect::<Vec<_>>();
             (value.to_bits(), bits)

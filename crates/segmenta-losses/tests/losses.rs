@@ -8,8 +8,8 @@ mod formula;
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{Device, Tensor, TensorData};
-use segmenta_train::loss::{Loss, LossSpec, Mcc, Target};
+use segmenta_kernels::Isa;
+use segmenta_losses::{Loss, LossSpec, Mcc, Target};
 use serde_json::{Value, json};
 
 /// What the conformance folder asks for.
@@ -27,7 +27,7 @@ fn cases(file: &str) -> Vec<Value> {
     serde_json::from_slice(&bytes).unwrap()
 }
 
-fn target(case: &Value, device: &Device) -> Target {
+fn target(case: &Value) -> Target {
     let classes = case["classes"].as_u64().unwrap() as usize;
     let ignore = case["ignore_index"].as_u64().map(|index| index as u8);
     let [height, width] = SIZE;
@@ -39,7 +39,7 @@ fn target(case: &Value, device: &Device) -> Target {
             _ => VOID,
         };
         let labels = u.into_iter().map(label).collect();
-        return Target::labels(labels, [IMAGES, height, width], classes, ignore, device).unwrap();
+        return Target::labels(labels, [IMAGES, height, width], classes, ignore).unwrap();
     }
     let shape = [IMAGES, classes, height, width];
     let len = shape.iter().product();
@@ -51,22 +51,20 @@ fn target(case: &Value, device: &Device) -> Target {
             .zip(void)
             .for_each(|(m, u)| *m = if u > 0.9 { VOID } else { *m });
     }
-    Target::masks(mask, shape, ignore, device).unwrap()
+    Target::masks(mask, shape, ignore).unwrap()
 }
 
-fn logits(classes: usize, device: &Device) -> Tensor<4> {
-    let shape = [IMAGES, classes, SIZE[0], SIZE[1]];
-    let u = formula::unit(&format!("loss/logits/{classes}"), shape.iter().product());
-    let values: Vec<f32> = u.into_iter().map(|u| (u - 0.5) * 3.464_101_6).collect();
-    Tensor::from_data(TensorData::new(values, shape), device)
+fn logits(classes: usize) -> Vec<f32> {
+    let len = IMAGES * classes * SIZE[0] * SIZE[1];
+    let u = formula::unit(&format!("loss/logits/{classes}"), len);
+    u.into_iter().map(|u| (u - 0.5) * 3.464_101_6).collect()
 }
 
 /// Largest relative error of value, gradient's norm and gradient's product with the probe.
-fn error(case: &Value, loss: &LossSpec, device: &Device) -> f64 {
-    let logits = logits(case["classes"].as_u64().unwrap() as usize, device).require_grad();
-    let value = loss.forward(&logits, &target(case, device)).unwrap();
-    let gradient = logits.grad(&value.backward()).unwrap();
-    let gradient: Vec<f32> = gradient.into_data().try_into_vec_as::<f32>().unwrap();
+fn error(case: &Value, loss: &LossSpec, isa: Isa) -> f64 {
+    let (target, logits) = (target(case), logits(case["classes"].as_u64().unwrap() as usize));
+    let made = loss.value_and_gradient(isa, &logits, target.shape(), &target, 1.0);
+    let (value, gradient) = made.unwrap();
     let probe = formula::unit(
         &format!("probe/{}", case["name"].as_str().unwrap()),
         gradient.len(),
@@ -79,7 +77,7 @@ fn error(case: &Value, loss: &LossSpec, device: &Device) -> f64 {
     let dot = gradient.iter().zip(probe);
     let dot: f64 = dot.map(|(&g, u)| f64::from(g) * (f64::from(u) - 0.5)).sum();
     let number = |value: &Value| value.as_f64().unwrap();
-    let (loss, value) = (number(&case["loss"]), f64::from(value.into_scalar::<f32>()));
+    let (loss, value) = (number(&case["loss"]), f64::from(value));
     let expected_norm = number(&case["gradient"][0]);
     let scale = loss.abs().max(1.0);
     [
@@ -116,17 +114,18 @@ fn shared_loss(case: &Value) -> LossSpec {
 }
 
 fn check_all(cases: &[Value], loss: impl Fn(&Value) -> LossSpec) {
-    let device = Device::flex().autodiff();
     let mut worst = (0.0, "");
     let mut wrong = Vec::new();
     for case in cases {
         let name = case["name"].as_str().unwrap();
-        let error = error(case, &loss(case), &device);
-        if error > worst.0 {
-            worst = (error, name);
-        }
-        if error.is_nan() || error > TOLERANCE {
-            wrong.push(format!("{name}: {error:e}"));
+        for isa in Isa::available() {
+            let error = error(case, &loss(case), isa);
+            if error > worst.0 {
+                worst = (error, name);
+            }
+            if error.is_nan() || error > TOLERANCE {
+                wrong.push(format!("{name}, {isa}: {error:e}"));
+            }
         }
     }
     println!(

@@ -1,21 +1,21 @@
-//! Jaccard loss: `JaccardLoss` of segmentation_models_pytorch.
+//! Dice loss: `DiceLoss` of segmentation_models_pytorch.
 
-use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
+use super::batch::Batch;
 use super::definition::{Definition, Settings};
 use super::region::Region;
-use super::{LossError, Mode, Target};
+use super::{LossError, Mode};
 
-/// One minus the intersection over union `Σpt / (Σp + Σt − Σpt)` of each class over the batch, averaged; classes
-/// that do not occur in the batch cost nothing.
+/// One minus the Dice coefficient `2 Σpt / (Σp + Σt)` of each class over the batch, averaged; classes that do not
+/// occur in the batch cost nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Jaccard {
+pub struct Dice {
     /// Classes that count; all if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub classes: Option<Vec<usize>>,
-    /// `−log` of the index instead of one minus it.
+    /// `−log` of the coefficient instead of one minus it.
     pub log_loss: bool,
     /// Added above and below the fraction line, in pixels.
     pub smooth: f32,
@@ -26,7 +26,7 @@ pub struct Jaccard {
     pub class_weights: Option<Vec<f32>>,
 }
 
-impl Default for Jaccard {
+impl Default for Dice {
     fn default() -> Self {
         Self {
             classes: None,
@@ -38,28 +38,29 @@ impl Default for Jaccard {
     }
 }
 
-impl Jaccard {
-    fn region(&self) -> Region<'_> {
+impl Dice {
+    /// What it has in common with the other losses of overlaps.
+    pub fn region(&self) -> Region<'_> {
         Region {
             classes: self.classes.as_deref(),
             log_loss: self.log_loss,
             smooth: self.smooth,
             eps: self.eps,
             class_weights: self.class_weights.as_deref(),
-            alpha: 1.0,
-            beta: 1.0,
+            alpha: 0.5,
+            beta: 0.5,
         }
     }
 }
 
-impl Definition for Jaccard {
-    const NAME: &'static str = "jaccard";
+impl Definition for Dice {
+    const NAME: &'static str = "dice";
 
     fn check(&self, mode: Mode, classes: usize) -> Result<(), LossError> {
         self.region().check(Settings(Self::NAME), mode, classes)
     }
 
-    fn value(&self, logits: Tensor<4>, target: &Target) -> Tensor<1> {
-        self.region().value(logits, target)
+    fn compute(&self, batch: &Batch<'_>, factor: f64, gradient: &mut [f32]) -> f64 {
+        self.region().compute(batch, 1.0, factor, gradient)
     }
 }

@@ -1,11 +1,11 @@
 //! Tversky loss: `TverskyLoss` of segmentation_models_pytorch; with `gamma`, focal Tversky.
 
-use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
+use super::batch::Batch;
 use super::definition::{Definition, Settings};
 use super::region::Region;
-use super::{LossError, Mode, Target};
+use super::{LossError, Mode};
 
 /// As [`super::Dice`], false positives and false negatives weighted, the mean over classes raised to a power.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,7 +47,8 @@ impl Default for Tversky {
 }
 
 impl Tversky {
-    fn region(&self) -> Region<'_> {
+    /// What it has in common with the other losses of overlaps.
+    pub fn region(&self) -> Region<'_> {
         Region {
             classes: self.classes.as_deref(),
             log_loss: self.log_loss,
@@ -69,12 +70,8 @@ impl Definition for Tversky {
         self.region().check(settings, mode, classes)
     }
 
-    fn value(&self, logits: Tensor<4>, target: &Target) -> Tensor<1> {
-        let mean = self.region().value(logits, target);
-        if self.gamma == 1.0 || target.positives().iter().all(|&n| n == 0) {
-            return mean;
-        }
-        // Rounding may leave a perfect score a little above 1, and a negative number has no power.
-        mean.clamp_min(0.0).powf_scalar(self.gamma)
+    fn compute(&self, batch: &Batch<'_>, factor: f64, gradient: &mut [f32]) -> f64 {
+        let power = f64::from(self.gamma);
+        self.region().compute(batch, power, factor, gradient)
     }
 }

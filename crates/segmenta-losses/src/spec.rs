@@ -2,11 +2,12 @@
 
 use std::str::FromStr;
 
-use burn::tensor::Tensor;
+use segmenta_kernels::Isa;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+use super::batch::Batch;
 use super::{Loss, LossError, Mode, Target};
 
 /// One loss or a weighted sum of several. Read from a name, a table with `name`, or a list of such tables, in
@@ -68,23 +69,57 @@ impl LossSpec {
             .try_for_each(|term| term.loss.check(mode, classes))
     }
 
-    /// The sum for a batch: one value, with the gradient of `logits` behind it.
+    /// The loss of `logits`, `[image][class][row][column]` of this shape (N, C, H, W), and `factor` times its
+    /// gradient by each of them, on the current thread's pool.
     ///
     /// # Errors
-    /// As [`Loss::forward`].
-    pub fn forward(&self, logits: &Tensor<4>, target: &Target) -> Result<Tensor<1>, LossError> {
-        let mut sum: Option<Tensor<1>> = None;
-        for Term { factor, loss } in &self.terms {
-            let mut value = loss.forward(logits, target)?;
-            if *factor != 1.0 {
-                value = value * *factor;
+    /// Logits of another shape than the target's; a loss that is not defined for the target.
+    ///
+    /// # Panics
+    /// If there are not as many logits as the shape says.
+    pub fn value_and_gradient(
+        &self,
+        isa: Isa,
+        logits: &[f32],
+        shape: [usize; 4],
+        target: &Target,
+        factor: f32,
+    ) -> Result<(f32, Vec<f32>), LossError> {
+        self.fits(shape, target)?;
+        assert_eq!(logits.len(), target.len(), "logits of {shape:?}");
+        let batch = Batch {
+            isa,
+            logits,
+            target,
+        };
+        let (mut sum, mut gradient) = (0.0, vec![0.0; logits.len()]);
+        let mut own = Vec::new();
+        for (at, Term { factor: part, loss }) in self.terms.iter().enumerate() {
+            let (part, factor) = (f64::from(*part), f64::from(factor));
+            if at == 0 {
+                sum += part * loss.compute(&batch, factor * part, &mut gradient);
+                continue;
             }
-            sum = Some(match sum {
-                Some(sum) => sum + value,
-                None => value,
+            own.resize(gradient.len(), 0.0);
+            sum += part * loss.compute(&batch, factor * part, &mut own);
+            gradient.iter_mut().zip(&own).for_each(|(all, own)| *all += own);
+        }
+        Ok((sum as f32, gradient))
+    }
+
+    /// Whether logits of this shape have a loss for the target.
+    ///
+    /// # Errors
+    /// Another shape than the target's; a loss that is not defined for the target.
+    pub fn fits(&self, logits: [usize; 4], target: &Target) -> Result<(), LossError> {
+        let target_shape = target.shape();
+        if logits != target_shape {
+            return Err(LossError::Shape {
+                logits,
+                target: target_shape,
             });
         }
-        sum.ok_or_else(|| LossError::Spec("a sum of no losses".into()))
+        self.check(target.mode(), target.classes())
     }
 
     fn from_value(value: Value) -> Result<Self, LossError> {

@@ -1,11 +1,11 @@
 //! Smoothed cross entropy: `SoftCrossEntropyLoss` of segmentation_models_pytorch.
 
-use burn::tensor::{Tensor, activation::log_softmax};
 use serde::{Deserialize, Serialize};
 
+use super::batch::Batch;
+use super::cross_entropy::entropy;
 use super::definition::{Definition, Settings};
-use super::sums::total;
-use super::{LossError, Mode, Target};
+use super::{LossError, Mode};
 
 /// `−(1 − ε) log p_y − ε/C Σ_c log p_c`, the mean over all pixels, ignored ones being 0. (Where nothing is
 /// ignored this is [`super::CrossEntropy`] with label smoothing.)
@@ -25,15 +25,11 @@ impl Definition for SoftCrossEntropy {
         settings.share("smooth_factor", self.smooth_factor)
     }
 
-    fn value(&self, logits: Tensor<4>, target: &Target) -> Tensor<1> {
-        let pixels = target.len() / target.classes();
-        let log_p = log_softmax(logits, 1);
-        let spread = self.smooth_factor / target.classes() as f32;
-        let all = log_p.clone().sum_dim(1) * spread;
-        let loss = match target.ids() {
-            Some(ids) => log_p.gather(1, ids) * (1.0 - self.smooth_factor) + all,
-            None => all,
-        };
-        total(target.only_valid(loss)) * (-1.0 / pixels as f64)
+    fn compute(&self, batch: &Batch<'_>, factor: f64, gradient: &mut [f32]) -> f64 {
+        // The mean over the pixels that count, made one over all.
+        let pixels = batch.target.len() / batch.target.classes();
+        let counted: u64 = batch.target.positives().iter().sum();
+        let share = counted as f64 / pixels as f64;
+        share * entropy(batch, &[], self.smooth_factor, factor * share, gradient)
     }
 }

@@ -61,9 +61,6 @@ pub enum LossError {
         /// What the target asks for.
         target: [usize; 4],
     },
-    /// What a device or its library says.
-    #[error("the device: {0} · computing the loss")]
-    Device(String),
     /// A loss that is not defined for this kind of target.
     #[error("loss `{loss}` is not defined for {mode} targets · checking the loss · {instead}")]
     Mode {

@@ -1,13 +1,10 @@
 //! Cross entropy over hard pixels only.
 
-use burn::tensor::activation::log_softmax;
-use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
+use super::batch::Batch;
 use super::definition::{Definition, Settings};
-use super::sums::{nothing, total};
 use super::{LossError, Mode, Target};
-use crate::tensor::values_of;
 
 /// Online hard example mining: the mean cross entropy over the pixels whose class is given a probability below
 /// `threshold`, and over the `min_kept` hardest at least. The rule is that of the pixel samplers of HRNet's and
@@ -45,28 +42,49 @@ impl Definition for OhemCrossEntropy {
         settings.weights("weight", self.weight.as_deref(), classes)
     }
 
-    fn value(&self, logits: Tensor<4>, target: &Target) -> Tensor<1> {
-        let Some(ids) = target.ids() else {
-            return nothing(logits);
-        };
-        let log_p = log_softmax(logits.clone(), 1).gather(1, ids.clone());
-        let Ok(easy) = values_of(log_p.clone().detach()) else {
-            // A device that gives nothing back has failed; the loss says so by being no number.
-            return nothing(logits) + f32::NAN;
-        };
-        let least = self.min_kept.saturating_mul(target.shape()[0]);
-        let (factors, kept) = self.factors(&easy, target, least);
+    fn compute(&self, batch: &Batch<'_>, factor: f64, gradient: &mut [f32]) -> f64 {
+        // Probabilities first; the gradient takes their place.
+        let log_p = batch.by_pixels(gradient, |mut strip| {
+            let mut log_p = vec![0.0; strip.len()];
+            batch.softmax(&mut strip, &mut log_p);
+            for (i, (log_p, &label)) in log_p.iter_mut().zip(batch.labels(&strip)).enumerate() {
+                let own = batch.logit(&strip, usize::from(label), i);
+                *log_p = own.map_or(0.0, |x| x - *log_p);
+            }
+            log_p
+        });
+        let log_p = log_p.concat();
+        let (factors, kept) = self.factors(&log_p, batch.target);
         if kept == 0 {
-            return nothing(logits);
+            return batch.nothing(gradient);
         }
-        let factors = TensorData::new(factors, ids.dims());
-        total(log_p.clone() * Tensor::from_data(factors, &log_p.device())) * (-1.0 / kept as f64)
+        let share = factor / kept as f64;
+        let plane = batch.shape().pixels();
+        batch.by_pixels(gradient, |mut strip| {
+            let factors = &factors[strip.image * plane + strip.first..][..strip.len()];
+            let labels = batch.labels(&strip);
+            let shares: Vec<f32> = { factors.iter() }
+                .map(|&factor| (f64::from(factor) * share) as f32)
+                .collect();
+            for (class, plane) in strip.planes.iter_mut().enumerate() {
+                for (i, p) in plane.iter_mut().enumerate() {
+                    let is = f32::from(u8::from(usize::from(labels[i]) == class));
+                    // Of an easy pixel, or one that is ignored, nothing is left, not even of a NaN.
+                    *p = if shares[i] == 0.0 { 0.0 } else { (*p - is) * shares[i] };
+                }
+            }
+        });
+        let terms = log_p.iter().zip(&factors);
+        let sum: f64 = terms.map(|(&x, &f)| f64::from(x) * f64::from(f)).sum();
+        -sum / kept as f64
     }
 }
 
 impl OhemCrossEntropy {
-    /// What each pixel's logarithm is multiplied by, and how many pixels are kept.
-    fn factors(&self, log_p: &[f32], target: &Target, least: usize) -> (Vec<f32>, usize) {
+    /// What each pixel's `log p` of its class is multiplied by, and how many pixels are kept: `log_p` is
+    /// `[image][row][column]`, and so are the factors, 0 where a pixel is not kept. Devices, too, rank pixels by it.
+    pub fn factors(&self, log_p: &[f32], target: &Target) -> (Vec<f32>, usize) {
+        let least = self.min_kept.saturating_mul(target.shape()[0]);
         let counts = |label: u8| Some(label) != target.ignore_index();
         let labelled = log_p.iter().zip(target.values());
         let mut hardest: Vec<f32> = labelled

@@ -1,10 +1,10 @@
 //! Losses: how wrong logits are, with gradients.
 //!
-//! *In*: logits `Tensor<4>` (N, C, H, W) on any device, and a [`Target`]: label maps or masks that were checked on
-//! the host. *Out*: `Tensor<1>` with one value, on the tape. Definitions are those of PyTorch and of
+//! *In*: logits as slices, `[image][class][row][column]`, and a [`Target`]: label maps or masks that were checked.
+//! *Out*: the loss, and its gradient by every logit. Definitions are those of PyTorch and of
 //! segmentation_models_pytorch, one loss a file; settings are the fields, with the libraries' names and defaults.
 //!
-//! A configuration names a loss, or several that are added:
+//! A configuration names a loss, or several that are added ([`LossSpec`]):
 //!
 //! ```toml
 //! loss = "cross_entropy"
@@ -12,28 +12,29 @@
 //! loss = [{ name = "cross_entropy" }, { name = "dice", factor = 0.5 }]
 //! ```
 //!
-//! An ignored pixel adds nothing to any loss and gets no gradient; a batch that teaches nothing has a loss of 0.
+//! An ignored pixel adds nothing to any loss and gets no gradient; a batch that teaches nothing has a loss of 0. A
+//! NaN among logits that count makes the loss NaN. Work is cut into strips of a fixed number of pixels, whose sums
+//! are added in order and in f64: values and gradients are the same bits for any number of threads.
 
+mod batch;
 mod bce;
 mod cross_entropy;
 mod definition;
 mod dice;
 mod error;
 mod focal;
-mod gradient;
 mod jaccard;
 mod lovasz;
 mod mcc;
 mod ohem;
+mod overlap;
 mod region;
 mod soft_cross_entropy;
 mod soft_iou;
 mod spec;
-mod sums;
 mod target;
 mod tversky;
 
-use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 pub use bce::{BceWithLogits, PosWeight, SoftBceWithLogits};
@@ -45,12 +46,14 @@ pub use jaccard::Jaccard;
 pub use lovasz::Lovasz;
 pub use mcc::Mcc;
 pub use ohem::OhemCrossEntropy;
+pub use region::Region;
 pub use soft_cross_entropy::SoftCrossEntropy;
 pub use soft_iou::SoftIou;
 pub use spec::{LossSpec, Term};
 pub use target::{Mode, Target};
 pub use tversky::Tversky;
 
+use batch::Batch;
 use definition::Definition;
 
 macro_rules! losses {
@@ -84,9 +87,9 @@ macro_rules! losses {
                 }
             }
 
-            fn value(&self, logits: Tensor<4>, target: &Target) -> Tensor<1> {
+            fn compute(&self, batch: &Batch<'_>, factor: f64, gradient: &mut [f32]) -> f64 {
                 match self {
-                    $(Self::$loss(loss) => loss.value(logits, target),)*
+                    $(Self::$loss(loss) => loss.compute(batch, factor, gradient),)*
                 }
             }
         }
@@ -118,21 +121,4 @@ losses! {
     OhemCrossEntropy,
     #[serde(alias = "SoftIoULoss")]
     SoftIou,
-}
-
-impl Loss {
-    /// The loss of a batch: one value, with the gradient of `logits` behind it.
-    ///
-    /// # Errors
-    /// Logits of another shape than the target's; a loss that is not defined for the target.
-    pub fn forward(&self, logits: &Tensor<4>, target: &Target) -> Result<Tensor<1>, LossError> {
-        if logits.dims() != target.shape() {
-            return Err(LossError::Shape {
-                logits: logits.dims(),
-                target: target.shape(),
-            });
-        }
-        self.check(target.mode(), target.classes())?;
-        Ok(self.value(logits.clone(), target))
-    }
 }

@@ -1,8 +1,7 @@
 //! What every loss says about itself, and how settings are checked.
 
-use burn::tensor::Tensor;
-
-use super::{LossError, Mode, Target};
+use super::batch::Batch;
+use super::{LossError, Mode};
 
 /// One loss: its settings are the fields.
 pub(crate) trait Definition {
@@ -12,8 +11,9 @@ pub(crate) trait Definition {
     /// Whether it is defined for these targets, and its settings make sense.
     fn check(&self, mode: Mode, classes: usize) -> Result<(), LossError>;
 
-    /// The loss of a batch, one value. Target and settings have been checked.
-    fn value(&self, logits: Tensor<4>, target: &Target) -> Tensor<1>;
+    /// The loss of a batch; every value of `gradient` is written: `factor` times the loss's. Target and settings have
+    /// been checked.
+    fn compute(&self, batch: &Batch<'_>, factor: f64, gradient: &mut [f32]) -> f64;
 }
 
 /// Checks the settings of the loss with this name.
