@@ -1,15 +1,11 @@
 //! The graph learns on this machine's processor.
 //!
-//! `compile` and `backward` turn the graph into instructions for one input size, once; `program` gives every
-//! value of both passes a place in one arena; `run` has the kernels do it. Nothing is allocated in a step
-//! but the logits, values live from their first use to their last, and every sum has an order of its own:
-//! results are the same bits for any number of threads.
+//! `passes` turns the graph into a `segmenta-program` of both passes for one input size, once; `pack` makes its
+//! layers. Nothing is allocated in a step but the logits, values live from their first use to their last, and every
+//! sum has an order of its own: results are the same bits for any number of threads.
 
-mod backward;
-mod compile;
-mod layers;
-mod program;
-mod run;
+mod pack;
+mod passes;
 
 use std::sync::Arc;
 
@@ -17,9 +13,11 @@ use burn::tensor::{Device, Tensor};
 use segmenta_graph::{Graph, Node, Shape};
 use segmenta_kernels::{Arena, Isa, Threads};
 
-use self::compile::{Compiled, Purpose, compile};
-use self::program::Instruction;
-use self::run::{NotFinite, Pass, Surroundings, run};
+use segmenta_program::{
+    Layers, LayersIn, NormLayer, NormNumbers, NotFinite, Pass, Program, Surroundings, run,
+};
+
+use self::passes::{Compiled, Purpose, compile};
 use super::{EngineError, Parameters, Phase, Timing};
 use crate::optim::Slice;
 
@@ -120,38 +118,45 @@ impl Cpu {
         self.pending = None;
         self.prepare(shape)?;
         let (_, compiled) = &mut self.ready[0];
-        let mut results: Vec<Vec<f32>> = compiled
-            .results
-            .iter()
-            .map(|s| vec![0.0; s.len()])
-            .collect();
+        let Compiled {
+            program,
+            layers,
+            plan,
+            ..
+        } = compiled;
+        let shapes = plan.results.clone();
+        let mut results: Vec<Vec<f32>> = shapes.iter().map(|s| vec![0.0; s.len()]).collect();
         let slices = parameters.slices()?;
+        let values: Vec<&[f32]> = slices.iter().map(Slice::get).collect();
         let around = Surroundings {
-            isa: self.isa,
-            parameters: &slices,
             input: &input,
-            result_shapes: &compiled.results,
+            parameters: &values,
             seed,
         };
         let pass = Pass::Forward {
-            results: &mut results,
+            results: results.iter_mut().map(|result| &mut result[..]).collect(),
         };
-        let mut timed = timing(&self.graph, Phase::Forward, timed);
-        let (program, layers) = (&compiled.program, &mut compiled.layers);
+        let mut timed = timing(&self.graph, program, layers, Phase::Forward, timed);
         let (arena, check) = (&mut self.arena, self.check);
-        let ran = self
-            .threads
-            .run(|| run(program, layers, arena, &around, pass, check, &mut timed));
-        ran.map_err(|wrong| not_finite(&self.graph, Phase::Forward, &wrong))?;
+        let ran = self.threads.run(|| {
+            let layers = LayersIn::Learning(layers);
+            run(
+                program, plan, layers, arena, around, pass, check, &mut timed,
+            )
+        });
+        ran.map_err(|wrong| not_finite(&self.graph, program, Phase::Forward, wrong))?;
+        drop(values);
         drop(slices);
-        for norm in &compiled.layers.norms {
-            if !norm.frozen {
+        for NormLayer { numbers, .. } in &layers.norms {
+            if let NormNumbers::Learning(norm) = numbers
+                && !norm.frozen
+            {
                 let (at, momentum) = ([norm.mean, norm.variance, norm.counter], norm.momentum);
                 parameters.track(at, &norm.statistics, momentum)?;
             }
         }
         self.pending = Some(Pending { input, seed });
-        Ok(compiled.results.iter().copied().zip(results).collect())
+        Ok(shapes.into_iter().zip(results).collect())
     }
 
     /// The gradients of all parameters that learn, from those of the results of the last forward pass.
@@ -165,30 +170,38 @@ impl Cpu {
             return Err(EngineError::NoForward);
         };
         let (_, compiled) = &mut self.ready[0];
+        let Compiled {
+            program,
+            layers,
+            plan,
+            learned,
+        } = compiled;
         let slices = parameters.slices()?;
+        let values: Vec<&[f32]> = slices.iter().map(Slice::get).collect();
         let around = Surroundings {
-            isa: self.isa,
-            parameters: &slices,
             input: &input,
-            result_shapes: &compiled.results,
+            parameters: &values,
             seed,
         };
         // Whatever ends this early leaves no room behind, and the next pass makes it anew.
         let room = std::mem::take(&mut self.gradients);
-        let mut gradients = with_room(&self.graph, &compiled.learned, room)?;
+        let mut gradients = with_room(&self.graph, learned, room)?;
+        let slices = gradients.iter_mut();
         let pass = Pass::Backward {
             results,
-            gradients: &mut gradients,
+            gradients: slices.map(|g| g.as_mut().map(Slice::get_mut)).collect(),
         };
-        let mut timed = timing(&self.graph, Phase::Backward, timed);
-        let (program, layers) = (&compiled.program, &mut compiled.layers);
+        let mut timed = timing(&self.graph, program, layers, Phase::Backward, timed);
         let (arena, check) = (&mut self.arena, self.check);
-        let ran = self
-            .threads
-            .run(|| run(program, layers, arena, &around, pass, check, &mut timed));
+        let ran = self.threads.run(|| {
+            let layers = LayersIn::Learning(layers);
+            run(
+                program, plan, layers, arena, around, pass, check, &mut timed,
+            )
+        });
         let tensor = |slice: Option<Slice>| slice.map(Slice::into_tensor);
         self.gradients = gradients.into_iter().map(tensor).collect();
-        ran.map_err(|wrong| not_finite(&self.graph, Phase::Backward, &wrong))?;
+        ran.map_err(|wrong| not_finite(&self.graph, program, Phase::Backward, wrong))?;
         let all = self.gradients.iter().enumerate();
         Ok(all.filter_map(|(at, g)| Some((at, g.clone()?))).collect())
     }
@@ -211,7 +224,7 @@ impl Cpu {
             self.ready.truncate(SIZES - 1);
             self.ready.insert(0, (shape, compiled));
         }
-        let needed = self.ready[0].1.program.arena_len;
+        let needed = self.ready[0].1.plan.arena_bytes / size_of::<f32>();
         if self.arena.len() < needed {
             // The old one goes first, so that the two are never there together.
             self.arena = Arena::new(0)?;
@@ -240,24 +253,32 @@ fn with_room(
         .map_err(EngineError::Device)
 }
 
-fn timing(
-    graph: &Graph,
+fn timing<'a>(
+    graph: &'a Graph,
+    program: &'a Program,
+    layers: &Layers,
     phase: Phase,
-    mut timed: impl FnMut(Timing) + Send,
-) -> impl FnMut(&Instruction, f64) + Send {
-    move |instruction, seconds| {
+    mut timed: impl FnMut(Timing) + Send + 'a,
+) -> impl FnMut(usize, f64) + Send + 'a {
+    let steps: Vec<_> = program
+        .steps()
+        .map(|step| (step.node, step.work.label()))
+        .collect();
+    move |index, seconds| {
+        let (node, kind) = steps[index];
         timed(Timing {
-            node: graph.nodes()[instruction.node].name.clone(),
+            node: graph.node(node).name.clone(),
             phase,
-            kind: instruction.work.label(),
+            kind,
             seconds,
         });
     }
 }
 
-fn not_finite(graph: &Graph, phase: Phase, wrong: &NotFinite) -> EngineError {
+fn not_finite(graph: &Graph, program: &Program, phase: Phase, wrong: NotFinite) -> EngineError {
+    let step = program.steps().nth(wrong.step);
     EngineError::NotFinite {
-        node: graph.nodes()[wrong.node].name.clone(),
+        node: step.map_or_else(String::new, |step| graph.node(step.node).name.clone()),
         phase,
         value: wrong.value,
     }

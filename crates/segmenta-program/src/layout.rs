@@ -2,24 +2,24 @@
 
 use std::ops::{Range, RangeInclusive};
 
-/// A buffer's size in values and the steps from its first to its last use.
+/// A buffer's size in bytes and the steps from its first to its last use.
 #[derive(Clone, Debug)]
-pub struct Demand {
-    /// Values.
-    pub len: usize,
+pub(crate) struct Demand {
+    /// Bytes.
+    pub(crate) bytes: usize,
     /// Steps.
-    pub live: RangeInclusive<usize>,
+    pub(crate) live: RangeInclusive<usize>,
 }
 
-/// Places of all buffers, and the length of the arena.
+/// Places of all buffers, and the length of the arena, in bytes.
 ///
 /// Largest first, each at the lowest place that is free for as long as it lives; the usual greedy
 /// answer to a problem whose best answer costs too much to find.
-pub fn lay_out(demands: &[Demand]) -> (Vec<Range<usize>>, usize) {
+pub(crate) fn lay_out(demands: &[Demand]) -> (Vec<Range<usize>>, usize) {
     /// Places start at multiples of a cache line.
-    const ALIGN: usize = 16;
+    const ALIGN: usize = 64;
     let mut order: Vec<usize> = (0..demands.len()).collect();
-    order.sort_by_key(|&i| (std::cmp::Reverse(demands[i].len), i));
+    order.sort_by_key(|&i| (std::cmp::Reverse(demands[i].bytes), i));
 
     let mut places = vec![0..0; demands.len()];
     let mut placed: Vec<usize> = Vec::new();
@@ -33,12 +33,12 @@ pub fn lay_out(demands: &[Demand]) -> (Vec<Range<usize>>, usize) {
         neighbours.sort_by_key(|place| place.start);
         let mut start = 0;
         for taken in neighbours {
-            if start + demand.len <= taken.start {
+            if start + demand.bytes <= taken.start {
                 break;
             }
             start = start.max(taken.end.next_multiple_of(ALIGN));
         }
-        places[index] = start..start + demand.len;
+        places[index] = start..start + demand.bytes;
         placed.push(index);
     }
     let len = places.iter().map(|place| place.end).max().unwrap_or(0);
@@ -63,11 +63,11 @@ mod tests {
         ) {
             let demands: Vec<Demand> = demands
                 .into_iter()
-                .map(|(len, from, steps)| Demand { len, live: from..=from + steps })
+                .map(|(bytes, from, steps)| Demand { bytes, live: from..=from + steps })
                 .collect();
             let (places, len) = lay_out(&demands);
             for (i, a) in places.iter().enumerate() {
-                prop_assert!(a.end <= len && a.len() == demands[i].len);
+                prop_assert!(a.end <= len && a.len() == demands[i].bytes);
                 for (j, b) in places.iter().enumerate().skip(i + 1) {
                     let apart = a.end <= b.start || b.end <= a.start;
                     prop_assert!(apart || !lives_with(&demands[i], &demands[j]), "{i} and {j}");
@@ -80,10 +80,10 @@ mod tests {
     fn a_chain_needs_two_neighbours_at_a_time() {
         let chain: Vec<_> = (0..10)
             .map(|i| Demand {
-                len: 160,
+                bytes: 640,
                 live: i..=i + 1,
             })
             .collect();
-        assert_eq!(lay_out(&chain).1, 320);
+        assert_eq!(lay_out(&chain).1, 1280);
     }
 }
