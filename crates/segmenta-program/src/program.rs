@@ -41,6 +41,14 @@ impl Program {
         self.forward.iter().chain(&self.backward)
     }
 
+    /// A step, counted from the first of the forward pass on.
+    pub fn step(&self, index: usize) -> &Step {
+        match index.checked_sub(self.forward.len()) {
+            None => &self.forward[index],
+            Some(backward) => &self.backward[backward],
+        }
+    }
+
     /// Bytes of all weights, in all forms.
     pub fn weight_bytes(&self, layers: &Layers) -> usize {
         self.steps().map(|s| s.work.weight_bytes(layers)).sum()

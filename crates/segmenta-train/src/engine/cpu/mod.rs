@@ -9,17 +9,12 @@ mod passes;
 
 use std::sync::Arc;
 
-use burn::tensor::{Device, Tensor};
 use segmenta_graph::{Graph, Node, Shape};
-use segmenta_kernels::{Arena, Isa, Threads};
-
-use segmenta_program::{
-    Layers, LayersIn, NormLayer, NormNumbers, NotFinite, Pass, Program, Surroundings, run,
-};
+use segmenta_kernels::{Arena, Isa, Statistics, Threads};
+use segmenta_program::{LayersIn, NormNumbers, NotFinite, Pass, Program, Surroundings, run};
 
 use self::passes::{Compiled, Purpose, compile};
-use super::{EngineError, Parameters, Phase, Timing};
-use crate::optim::Slice;
+use super::{EngineError, Phase, Timing};
 
 /// How many input sizes are kept ready: whole batches, and the last one of an epoch.
 const SIZES: usize = 2;
@@ -38,9 +33,8 @@ pub(super) struct Cpu {
     /// The last used first.
     ready: Vec<(Shape, Compiled)>,
     arena: Arena,
-    /// One for each parameter that learns and that the results depend on, written anew by each step; none before
-    /// the first.
-    gradients: Vec<Option<Tensor<1>>>,
+    /// Room for the gradients of the next step, by parameter: the memory of the last ones that came back.
+    room: Vec<Option<Vec<f32>>>,
     /// What the backward pass needs of the forward pass.
     pending: Option<Pending>,
 }
@@ -82,7 +76,7 @@ impl Cpu {
             check,
             ready: Vec::new(),
             arena: Arena::new(0)?,
-            gradients: Vec::new(),
+            room: Vec::new(),
             trains,
             pending: None,
             graph,
@@ -106,10 +100,11 @@ impl Cpu {
         self.arena.len() * size_of::<f32>()
     }
 
-    /// The results for a batch, N×C×H×W each. Moves running statistics.
+    /// The results for a batch, N×C×H×W each, from the values of all parameters. Running statistics are the
+    /// caller's to move, by [`Cpu::measured`].
     pub(super) fn forward(
         &mut self,
-        parameters: &mut Parameters,
+        parameters: &[&[f32]],
         input: Vec<f32>,
         shape: Shape,
         seed: u64,
@@ -124,19 +119,17 @@ impl Cpu {
             plan,
             ..
         } = compiled;
-        let shapes = plan.results.clone();
+        let shapes = &plan.results;
         let mut results: Vec<Vec<f32>> = shapes.iter().map(|s| vec![0.0; s.len()]).collect();
-        let slices = parameters.slices()?;
-        let values: Vec<&[f32]> = slices.iter().map(Slice::get).collect();
         let around = Surroundings {
             input: &input,
-            parameters: &values,
+            parameters,
             seed,
         };
         let pass = Pass::Forward {
             results: results.iter_mut().map(|result| &mut result[..]).collect(),
         };
-        let mut timed = timing(&self.graph, program, layers, Phase::Forward, timed);
+        let mut timed = timing(&self.graph, program, Phase::Forward, timed);
         let (arena, check) = (&mut self.arena, self.check);
         let ran = self.threads.run(|| {
             let layers = LayersIn::Learning(layers);
@@ -145,27 +138,32 @@ impl Cpu {
             )
         });
         ran.map_err(|wrong| not_finite(&self.graph, program, Phase::Forward, wrong))?;
-        drop(values);
-        drop(slices);
-        for NormLayer { numbers, .. } in &layers.norms {
-            if let NormNumbers::Learning(norm) = numbers
-                && !norm.frozen
-            {
-                let (at, momentum) = ([norm.mean, norm.variance, norm.counter], norm.momentum);
-                parameters.track(at, &norm.statistics, momentum)?;
-            }
-        }
         self.pending = Some(Pending { input, seed });
-        Ok(shapes.into_iter().zip(results).collect())
+        Ok(shapes.iter().copied().zip(results).collect())
     }
 
-    /// The gradients of all parameters that learn, from those of the results of the last forward pass.
+    /// What batch norms that learn measured in the last forward pass.
+    pub(super) fn measured(&self) -> impl Iterator<Item = Measured<'_>> {
+        let last = self.ready.first();
+        let norms = last.map_or(&[][..], |(_, compiled)| &compiled.layers.norms);
+        norms.iter().filter_map(|norm| match &norm.numbers {
+            NormNumbers::Learning(norm) if !norm.frozen => Some(Measured {
+                running: [norm.mean, norm.variance, norm.counter],
+                statistics: &norm.statistics,
+                momentum: norm.momentum,
+            }),
+            NormNumbers::Learning(_) | NormNumbers::Fixed(_) => None,
+        })
+    }
+
+    /// The gradients of all parameters that learn, by their index, from those of the results of the last forward
+    /// pass.
     pub(super) fn backward(
         &mut self,
-        parameters: &Parameters,
+        parameters: &[&[f32]],
         results: &[&[f32]],
         timed: impl FnMut(Timing) + Send,
-    ) -> Result<Vec<(usize, Tensor<1>)>, EngineError> {
+    ) -> Result<Vec<(usize, Vec<f32>)>, EngineError> {
         let Some(Pending { input, seed }) = self.pending.take() else {
             return Err(EngineError::NoForward);
         };
@@ -176,22 +174,18 @@ impl Cpu {
             plan,
             learned,
         } = compiled;
-        let slices = parameters.slices()?;
-        let values: Vec<&[f32]> = slices.iter().map(Slice::get).collect();
         let around = Surroundings {
             input: &input,
-            parameters: &values,
+            parameters,
             seed,
         };
-        // Whatever ends this early leaves no room behind, and the next pass makes it anew.
-        let room = std::mem::take(&mut self.gradients);
-        let mut gradients = with_room(&self.graph, learned, room)?;
-        let slices = gradients.iter_mut();
+        let room = std::mem::take(&mut self.room);
+        let mut gradients = with_room(&self.graph, learned, room);
         let pass = Pass::Backward {
             results,
-            gradients: slices.map(|g| g.as_mut().map(Slice::get_mut)).collect(),
+            gradients: gradients.iter_mut().map(Option::as_deref_mut).collect(),
         };
-        let mut timed = timing(&self.graph, program, layers, Phase::Backward, timed);
+        let mut timed = timing(&self.graph, program, Phase::Backward, timed);
         let (arena, check) = (&mut self.arena, self.check);
         let ran = self.threads.run(|| {
             let layers = LayersIn::Learning(layers);
@@ -199,11 +193,21 @@ impl Cpu {
                 program, plan, layers, arena, around, pass, check, &mut timed,
             )
         });
-        let tensor = |slice: Option<Slice>| slice.map(Slice::into_tensor);
-        self.gradients = gradients.into_iter().map(tensor).collect();
         ran.map_err(|wrong| not_finite(&self.graph, program, Phase::Backward, wrong))?;
-        let all = self.gradients.iter().enumerate();
-        Ok(all.filter_map(|(at, g)| Some((at, g.clone()?))).collect())
+        let all = gradients.into_iter().enumerate();
+        Ok(all.filter_map(|(at, g)| Some((at, g?))).collect())
+    }
+
+    /// Takes back the memory of gradients that are no longer needed: the next backward pass writes there.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "tensors keep the memory for now")
+    )]
+    pub(super) fn give_back(&mut self, gradients: impl IntoIterator<Item = (usize, Vec<f32>)>) {
+        self.room.resize(self.graph.parameters().len(), None);
+        for (at, gradient) in gradients {
+            self.room[at] = Some(gradient);
+        }
     }
 
     /// Makes the program for a shape the first of those that are ready, and the arena large enough.
@@ -234,51 +238,50 @@ impl Cpu {
     }
 }
 
-/// Room for the gradients of the parameters `learned`: what is there already, and zeros where it is not.
+/// What a batch norm measured of a batch.
+pub(super) struct Measured<'a> {
+    /// Running mean and variance and the counter, by index.
+    pub(super) running: [usize; 3],
+    pub(super) statistics: &'a Statistics,
+    pub(super) momentum: f32,
+}
+
+/// Room for the gradients of the parameters `learned`: what is there already where it fits, zeros where not.
 fn with_room(
     graph: &Graph,
     learned: &[usize],
-    mut there: Vec<Option<Tensor<1>>>,
-) -> Result<Vec<Option<Slice>>, EngineError> {
-    there.resize(graph.parameters().len(), None);
+    mut there: Vec<Option<Vec<f32>>>,
+) -> Vec<Option<Vec<f32>>> {
+    let mut room = vec![None; graph.parameters().len()];
     for &at in learned {
-        let zeros = || Tensor::zeros([graph.parameters()[at].len()], &Device::flex());
-        there[at].get_or_insert_with(zeros);
+        let len = graph.parameters()[at].len();
+        let kept = there.get_mut(at).and_then(Option::take);
+        let fits = kept.filter(|kept| kept.len() == len);
+        room[at] = Some(fits.unwrap_or_else(|| vec![0.0; len]));
     }
-    let slices = there
-        .into_iter()
-        .map(|room| room.map(Slice::new).transpose());
-    slices
-        .collect::<Result<_, _>>()
-        .map_err(EngineError::Device)
+    room
 }
 
 fn timing<'a>(
     graph: &'a Graph,
     program: &'a Program,
-    layers: &Layers,
     phase: Phase,
     mut timed: impl FnMut(Timing) + Send + 'a,
 ) -> impl FnMut(usize, f64) + Send + 'a {
-    let steps: Vec<_> = program
-        .steps()
-        .map(|step| (step.node, step.work.label()))
-        .collect();
     move |index, seconds| {
-        let (node, kind) = steps[index];
+        let step = program.step(index);
         timed(Timing {
-            node: graph.node(node).name.clone(),
+            node: graph.node(step.node).name.clone(),
             phase,
-            kind,
+            kind: step.work.label(),
             seconds,
         });
     }
 }
 
 fn not_finite(graph: &Graph, program: &Program, phase: Phase, wrong: NotFinite) -> EngineError {
-    let step = program.steps().nth(wrong.step);
     EngineError::NotFinite {
-        node: step.map_or_else(String::new, |step| graph.node(step.node).name.clone()),
+        node: graph.node(program.step(wrong.step).node).name.clone(),
         phase,
         value: wrong.value,
     }
@@ -307,17 +310,19 @@ mod tests {
             check: true,
         };
         let mut cpu = Cpu::new(graph.clone(), setup).unwrap();
-        let mut parameters = Parameters::initial(&graph, 0, &Device::flex());
+        let parameters: Vec<Vec<f32>> = { graph.parameters().iter() }
+            .map(|p| p.initial(0))
+            .collect();
+        let parameters: Vec<&[f32]> = parameters.iter().map(|values| &values[..]).collect();
         let shape = Shape::new(1, 3, 4, 5);
         let mut step = |gradient: f32| {
             let input = vec![0.5; shape.len()];
-            cpu.forward(&mut parameters, input, shape, 0, |_| {})?;
+            cpu.forward(&parameters, input, shape, 0, |_| {})?;
             let of_result = vec![gradient; 4 * shape.pixels()];
             let made = cpu.backward(&parameters, &[&of_result], |_| {})?;
-            // As if an error had come between taking the room and giving it back.
-            cpu.gradients = Vec::new();
-            let value = |(at, g): (usize, Tensor<1>)| (at, g.sum().into_scalar::<f32>());
-            Ok::<_, EngineError>(made.into_iter().map(value).collect::<Vec<_>>())
+            let values = made.clone();
+            cpu.give_back(made);
+            Ok::<_, EngineError>(values)
         };
         let first = step(1.0).unwrap();
         assert_eq!(first.len(), 2);
