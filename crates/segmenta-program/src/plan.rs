@@ -238,7 +238,7 @@ impl Aliases {
             };
             let all_apart = program.steps().all(apart);
             // Nor may another step compute a part of that whole from it: it would write what it reads.
-            let into_whole = |reader: &Step| {
+            let writing_whole = |reader: &Step| {
                 let other = !std::ptr::eq(reader, step);
                 let reads_it = reader.reads.iter().any(|read| read.buffer == from.buffer);
                 let mut writes = reader.writes.iter();
@@ -246,7 +246,7 @@ impl Aliases {
             };
             let free = aliases.0[from.buffer].is_none();
             let fits = own && free && size(*from) == size(to);
-            if fits && all_apart && !program.steps().any(into_whole) {
+            if fits && all_apart && !program.steps().any(writing_whole) {
                 aliases.0[from.buffer] = Some(to);
             }
         }

@@ -264,7 +264,10 @@ impl Io<'_> {
     }
 
     /// What it reads, what it writes first, and the indices that it writes second.
-    pub(crate) fn to_indices(&mut self, work: impl FnOnce(Map<'_>, &mut MapMut<'_>, &mut [u32])) {
+    pub(crate) fn writing_indices(
+        &mut self,
+        work: impl FnOnce(Map<'_>, &mut MapMut<'_>, &mut [u32]),
+    ) {
         let (plan, isa) = (self.plan, self.isa);
         let (x, [to, indices]) = (self.step.reads[0], [0, 1].map(|i| self.step.writes[i]));
         let writes = [to, indices].map(|value| numbers(plan.place(value)));
@@ -278,7 +281,7 @@ impl Io<'_> {
     }
 
     /// What it reads, the whole buffer that it writes to, and from which channel on.
-    pub(crate) fn into_whole(&mut self, work: impl FnOnce(Map<'_>, &mut MapMut<'_>, usize)) {
+    pub(crate) fn writing_whole(&mut self, work: impl FnOnce(Map<'_>, &mut MapMut<'_>, usize)) {
         let (plan, isa) = (self.plan, self.isa);
         let (x, to) = (self.step.reads[0], self.step.writes[0]);
         let (place, shape) = plan.whole(to);

@@ -59,7 +59,7 @@ impl Operation for Copy {
     const LABEL: &'static str = "copy";
 
     fn run(&self, run: &mut Run<'_, '_>) {
-        run.io.into_whole(kernels::copy);
+        run.io.writing_whole(kernels::copy);
     }
 }
 

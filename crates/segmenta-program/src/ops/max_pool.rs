@@ -42,7 +42,7 @@ impl Operation for MaxPool {
             ..PoolWindow::square(1)
         });
         if self.keeps_indices {
-            run.io.to_indices(|x, to, indices| {
+            run.io.writing_indices(|x, to, indices| {
                 kernels::max_pool_with_indices(x, window, to, indices);
             });
         } else {
