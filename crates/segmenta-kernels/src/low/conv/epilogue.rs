@@ -1,0 +1,277 @@
+//! From sums to what is stored: scale and bias of the channel, residual, non-linearity, rounding.
+//!
+//! In f32: `v = sum · scale + bias`, then `v + r · factor` for a residual `r`, each rounded once; the non-linearity;
+//! then the nearest bf16 number, or `v / scale + zero point` rounded to the nearest whole number, of two the even one,
+//! and clamped. Where the non-linearity does no more than clamp, the output's scale and zero point are part of `scale`,
+//! `bias` and `factor`. Sums of bytes are exact, and `−zero point · Σ weights` of the input is added to them as a whole
+//! number, so that padding counts for nothing and 8-bit results are the same bits on every engine.
+
+use super::{ConvElements, Numbers};
+use crate::activation::{Activation, clamp};
+use crate::low::element::Element;
+use crate::low::layout::LowLayout;
+use crate::low::narrow::{GROUP, Narrow};
+
+/// What is done to sums; a value a channel, groups filled up.
+#[derive(Debug)]
+pub(crate) struct Epilogue {
+    /// Added to whole sums.
+    terms: Vec<i32>,
+    scale: Vec<f32>,
+    bias: Vec<f32>,
+    /// What is multiplied by the numbers of a residual.
+    factor: f32,
+    residual: Option<Element>,
+    bounds: [f32; 2],
+    /// The non-linearity where it does more than clamp, then what its values are multiplied by, what is added, and the
+    /// range of what is stored.
+    curve: Option<(Activation, [f32; 2], [f32; 2])>,
+    pub(crate) output: Option<Element>,
+}
+
+/// Where the pixels of a task go. Offsets of pixels are bytes of a low-precision map and values of an f32 one.
+#[derive(Clone, Copy)]
+pub(crate) enum Target {
+    Low {
+        /// The picture's first byte.
+        start: *mut u8,
+        layout: LowLayout,
+    },
+    Blocked {
+        /// The picture's first value.
+        start: *mut f32,
+        /// Values from one block to the next.
+        plane: usize,
+        lanes: usize,
+        blocks: usize,
+    },
+}
+
+impl Target {
+    /// The offset of a pixel.
+    pub(crate) fn at(&self, width: usize, [row, column]: [usize; 2]) -> usize {
+        match self {
+            Self::Low { layout, .. } => layout.at(row, column),
+            Self::Blocked { lanes, .. } => (row * width + column) * lanes,
+        }
+    }
+}
+
+/// A residual's picture.
+#[derive(Clone, Copy)]
+pub(crate) struct Residual {
+    pub(crate) start: *const u8,
+    pub(crate) layout: LowLayout,
+}
+
+/// The sums of a run of pixels, `[pixel][group][16]` of i32 or f32, and where each pixel goes.
+pub(crate) struct Sums<'a> {
+    pub(crate) from: *const u8,
+    /// The first group of channels, and how many there are.
+    pub(crate) first: usize,
+    pub(crate) groups: usize,
+    /// Offsets of the pixels; the sums of the first come first. A pixel at [`NOWHERE`] is left out.
+    pub(crate) outs: &'a [usize],
+    pub(crate) residuals: &'a [usize],
+}
+
+/// The offset of a pixel that is not of the map.
+pub(crate) const NOWHERE: usize = usize::MAX;
+
+impl Epilogue {
+    pub(crate) fn new(
+        elements: &ConvElements,
+        numbers: &Numbers<'_>,
+        activation: Activation,
+    ) -> Self {
+        let input = elements.input.quantisation();
+        let output = elements.output.map_or(Element::Bf16, |element| element);
+        let (range, to) = (output.range(), output.quantisation());
+        let clamps = activation.bounds();
+        // By what real numbers are multiplied, and what is added, in the one step.
+        let (multiplier, shift) = (1.0 / f64::from(to.scale), f64::from(to.zero_point));
+        let (early, shift) = if clamps.is_some() {
+            (multiplier, shift)
+        } else {
+            (1.0, 0.0)
+        };
+        let residual = elements.residual.map(Element::quantisation);
+        let factor = residual.map_or(0.0, |r| f64::from(r.scale) * early);
+        let behind = residual.map_or(0.0, |r| f64::from(r.zero_point) * factor);
+        let channels = numbers.scales.len().next_multiple_of(GROUP);
+        let mut epilogue = Self {
+            terms: vec![0; channels],
+            scale: vec![0.0; channels],
+            bias: vec![0.0; channels],
+            factor: factor as f32,
+            residual: elements.residual,
+            bounds: clamps.unwrap_or([f32::NEG_INFINITY, f32::INFINITY]),
+            curve: None,
+            output: elements.output,
+        };
+        for (channel, &scale) in numbers.scales.iter().enumerate() {
+            let term =
+                i64::from(input.zero_point) * numbers.sums.get(channel).copied().unwrap_or(0);
+            epilogue.terms[channel] = -term as i32;
+            epilogue.scale[channel] = (f64::from(input.scale) * f64::from(scale) * early) as f32;
+            let bias = numbers.bias.get(channel).copied().unwrap_or(0.0);
+            epilogue.bias[channel] = (f64::from(bias) * early + shift - behind) as f32;
+        }
+        let range = range.unwrap_or([f32::NEG_INFINITY, f32::INFINITY]);
+        if clamps.is_some() {
+            let [low, high] = epilogue
+                .bounds
+                .map(|x| (f64::from(x) * early + shift) as f32);
+            epilogue.bounds = [low.max(range[0]), high.min(range[1])];
+        } else {
+            let last = [multiplier as f32, to.zero_point as f32];
+            epilogue.curve = Some((activation, last, range));
+        }
+        epilogue
+    }
+
+    /// Computes and stores what belongs to some sums: whole numbers if `WHOLE`.
+    ///
+    /// # Safety
+    /// The processor has the instruction set; there are sums for all pixels, the offsets are those of pixels of the
+    /// target and of the residual, and no other thread has the pixels' channels.
+    #[inline(always)]
+    pub(crate) unsafe fn store<S: Narrow, const WHOLE: bool>(
+        &self,
+        sums: &Sums<'_>,
+        target: &Target,
+        residual: Option<&Residual>,
+    ) {
+        for group in 0..sums.groups {
+            // SAFETY: what the caller vouches for is passed on.
+            unsafe {
+                match (target, self.output) {
+                    (&Target::Low { start, layout }, output) if layout.block() < GROUP => {
+                        // A pixel thinner than a group: no byte beside it may be written.
+                        let to = |v: S::V, at: usize| {
+                            let mut room = [0; 2 * GROUP];
+                            if output == Some(Element::Bf16) {
+                                S::store_bf16(room.as_mut_ptr(), v);
+                            } else {
+                                S::store_bytes(room.as_mut_ptr(), v);
+                            }
+                            start
+                                .add(at)
+                                .copy_from_nonoverlapping(room.as_ptr(), layout.pixel());
+                        };
+                        self.group::<S, WHOLE>(sums, group, residual, to);
+                    }
+                    (&Target::Low { start, layout }, Some(Element::Bf16)) => {
+                        let to = start.add(layout.channel((sums.first + group) * GROUP));
+                        let to = |v: S::V, at: usize| S::store_bf16(to.add(at), v);
+                        self.group::<S, WHOLE>(sums, group, residual, to);
+                    }
+                    (&Target::Low { start, layout }, _) => {
+                        let to = start.add(layout.channel((sums.first + group) * GROUP));
+                        let to = |v: S::V, at: usize| S::store_bytes(to.add(at), v);
+                        self.group::<S, WHOLE>(sums, group, residual, to);
+                    }
+                    (
+                        &Target::Blocked {
+                            start,
+                            plane,
+                            lanes,
+                            blocks,
+                        },
+                        _,
+                    ) => {
+                        let per_group = GROUP / lanes;
+                        let first = (sums.first + group) * per_group;
+                        let to = |v: S::V, at: usize| {
+                            let mut values = [0.0; GROUP];
+                            S::store(values.as_mut_ptr(), v);
+                            for block in 0..per_group.min(blocks - first) {
+                                let to = start.add((first + block) * plane + at);
+                                to.copy_from_nonoverlapping(
+                                    values.as_ptr().add(block * lanes),
+                                    lanes,
+                                );
+                            }
+                        };
+                        self.group::<S, WHOLE>(sums, group, residual, to);
+                    }
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`Epilogue::store`]; `put` stores a vector at a pixel's offset.
+    #[inline(always)]
+    unsafe fn group<S: Narrow, const WHOLE: bool>(
+        &self,
+        sums: &Sums<'_>,
+        group: usize,
+        residual: Option<&Residual>,
+        put: impl Fn(S::V, usize),
+    ) {
+        // SAFETY: channels are filled up to whole groups; a thin residual is read by way of a buffer.
+        unsafe {
+            let channel = (sums.first + group) * GROUP;
+            let terms = self.terms.as_ptr().add(channel);
+            let scale = S::load(self.scale.as_ptr().add(channel));
+            let bias = S::load(self.bias.as_ptr().add(channel));
+            let [low, high] = self.bounds.map(|x| S::splat(x));
+            let factor = S::splat(self.factor);
+            let added =
+                residual.map(|r| (r.start.add(r.layout.channel(channel)), r.layout.pixel()));
+            let row = sums.groups * GROUP * size_of::<i32>();
+            let mut from = sums.from.add(group * GROUP * size_of::<i32>());
+            for (index, &at) in sums.outs.iter().enumerate() {
+                let sum = if WHOLE {
+                    S::load_sums(from.cast(), terms)
+                } else {
+                    S::load(from.cast())
+                };
+                from = from.add(row);
+                if at == NOWHERE {
+                    continue;
+                }
+                let mut v = S::fused(sum, scale, bias);
+                if let Some((start, pixel)) = added {
+                    let from = start.add(*sums.residuals.get_unchecked(index));
+                    v = S::fused(self.residual_at::<S>(from, pixel), factor, v);
+                }
+                v = clamp::<S>(v, low, high);
+                if let Some((activation, [multiplier, shift], [low, high])) = self.curve {
+                    let mut values = [0.0; GROUP];
+                    S::store(values.as_mut_ptr(), v);
+                    activation.in_place::<S>(values.as_mut_ptr(), 1);
+                    v = S::load(values.as_ptr());
+                    v = S::fused(v, S::splat(multiplier), S::splat(shift));
+                    v = clamp::<S>(v, S::splat(low), S::splat(high));
+                }
+                put(v, at);
+            }
+        }
+    }
+
+    /// The numbers of a residual's group, as they are stored.
+    ///
+    /// # Safety
+    /// As for [`Epilogue::store`]; a pixel of `pixel` bytes is at `from`.
+    #[inline(always)]
+    unsafe fn residual_at<S: Narrow>(&self, from: *const u8, pixel: usize) -> S::V {
+        // SAFETY: a group is read where a pixel has one; else the pixel is copied to where there is room.
+        unsafe {
+            let mut room = [0; 2 * GROUP];
+            let is_bf16 = self.residual == Some(Element::Bf16);
+            let from = if pixel < GROUP * (1 + usize::from(is_bf16)) {
+                room.as_mut_ptr().copy_from_nonoverlapping(from, pixel);
+                room.as_ptr()
+            } else {
+                from
+            };
+            match self.residual {
+                Some(Element::Bf16) => S::load_bf16(from),
+                Some(Element::I8(_)) => S::load_i8(from),
+                Some(Element::U8(_)) | None => S::load_u8(from),
+            }
+        }
+    }
+}
