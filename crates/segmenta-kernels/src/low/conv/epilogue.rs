@@ -75,6 +75,88 @@ pub(crate) struct Sums<'a> {
     pub(crate) residuals: &'a [usize],
 }
 
+/// Stores a group of a pixel. A type, not a closure, which would not have the caller's instructions where the compiler
+/// leaves it out of line.
+trait Put: Copy {
+    /// # Safety
+    /// As for [`Epilogue::store`]; `at` is a pixel's offset.
+    unsafe fn put<S: Narrow>(self, v: S::V, at: usize);
+}
+
+/// 8-bit numbers from the group's first byte on.
+#[derive(Clone, Copy)]
+struct Bytes(*mut u8);
+
+impl Put for Bytes {
+    #[inline(always)]
+    unsafe fn put<S: Narrow>(self, v: S::V, at: usize) {
+        // SAFETY: the caller vouches for the pixel.
+        unsafe { S::store_bytes(self.0.add(at), v) }
+    }
+}
+
+/// bf16 numbers from the group's first byte on.
+#[derive(Clone, Copy)]
+struct Halves(*mut u8);
+
+impl Put for Halves {
+    #[inline(always)]
+    unsafe fn put<S: Narrow>(self, v: S::V, at: usize) {
+        // SAFETY: the caller vouches for the pixel.
+        unsafe { S::store_bf16(self.0.add(at), v) }
+    }
+}
+
+/// A pixel thinner than a group: no byte beside it may be written.
+#[derive(Clone, Copy)]
+struct Thin {
+    start: *mut u8,
+    pixel: usize,
+    is_bf16: bool,
+}
+
+impl Put for Thin {
+    #[inline(always)]
+    unsafe fn put<S: Narrow>(self, v: S::V, at: usize) {
+        // SAFETY: the caller vouches for the pixel, which is shorter than the room.
+        unsafe {
+            let mut room = [0; 2 * GROUP];
+            if self.is_bf16 {
+                S::store_bf16(room.as_mut_ptr(), v);
+            } else {
+                S::store_bytes(room.as_mut_ptr(), v);
+            }
+            self.start
+                .add(at)
+                .copy_from_nonoverlapping(room.as_ptr(), self.pixel);
+        }
+    }
+}
+
+/// Blocks of an f32 map: as many of a group as there are.
+#[derive(Clone, Copy)]
+struct Blocks {
+    start: *mut f32,
+    plane: usize,
+    lanes: usize,
+    count: usize,
+}
+
+impl Put for Blocks {
+    #[inline(always)]
+    unsafe fn put<S: Narrow>(self, v: S::V, at: usize) {
+        // SAFETY: the caller vouches for the pixel, `count` for the blocks.
+        unsafe {
+            let mut values = [0.0; GROUP];
+            S::store(values.as_mut_ptr(), v);
+            for block in 0..self.count {
+                let to = self.start.add(block * self.plane + at);
+                to.copy_from_nonoverlapping(values.as_ptr().add(block * self.lanes), self.lanes);
+            }
+        }
+    }
+}
+
 /// The offset of a pixel that is not of the map.
 pub(crate) const NOWHERE: usize = usize::MAX;
 
@@ -143,36 +225,30 @@ impl Epilogue {
         residual: Option<&Residual>,
     ) {
         for group in 0..sums.groups {
+            let channel = (sums.first + group) * GROUP;
             // SAFETY: what the caller vouches for is passed on.
             unsafe {
-                match (target, self.output) {
-                    (&Target::Low { start, layout }, output) if layout.block() < GROUP => {
-                        // A pixel thinner than a group: no byte beside it may be written.
-                        let to = |v: S::V, at: usize| {
-                            let mut room = [0; 2 * GROUP];
-                            if output == Some(Element::Bf16) {
-                                S::store_bf16(room.as_mut_ptr(), v);
-                            } else {
-                                S::store_bytes(room.as_mut_ptr(), v);
-                            }
-                            start
-                                .add(at)
-                                .copy_from_nonoverlapping(room.as_ptr(), layout.pixel());
+                match (*target, self.output) {
+                    (Target::Low { start, layout }, output) if layout.block() < GROUP => {
+                        let is_bf16 = output == Some(Element::Bf16);
+                        let pixel = layout.pixel();
+                        let put = Thin {
+                            start,
+                            pixel,
+                            is_bf16,
                         };
-                        self.group::<S, WHOLE>(sums, group, residual, to);
+                        self.group::<S, _, WHOLE>(sums, group, residual, put);
                     }
-                    (&Target::Low { start, layout }, Some(Element::Bf16)) => {
-                        let to = start.add(layout.channel((sums.first + group) * GROUP));
-                        let to = |v: S::V, at: usize| S::store_bf16(to.add(at), v);
-                        self.group::<S, WHOLE>(sums, group, residual, to);
+                    (Target::Low { start, layout }, Some(Element::Bf16)) => {
+                        let put = Halves(start.add(layout.channel(channel)));
+                        self.group::<S, _, WHOLE>(sums, group, residual, put);
                     }
-                    (&Target::Low { start, layout }, _) => {
-                        let to = start.add(layout.channel((sums.first + group) * GROUP));
-                        let to = |v: S::V, at: usize| S::store_bytes(to.add(at), v);
-                        self.group::<S, WHOLE>(sums, group, residual, to);
+                    (Target::Low { start, layout }, _) => {
+                        let put = Bytes(start.add(layout.channel(channel)));
+                        self.group::<S, _, WHOLE>(sums, group, residual, put);
                     }
                     (
-                        &Target::Blocked {
+                        Target::Blocked {
                             start,
                             plane,
                             lanes,
@@ -180,20 +256,14 @@ impl Epilogue {
                         },
                         _,
                     ) => {
-                        let per_group = GROUP / lanes;
-                        let first = (sums.first + group) * per_group;
-                        let to = |v: S::V, at: usize| {
-                            let mut values = [0.0; GROUP];
-                            S::store(values.as_mut_ptr(), v);
-                            for block in 0..per_group.min(blocks - first) {
-                                let to = start.add((first + block) * plane + at);
-                                to.copy_from_nonoverlapping(
-                                    values.as_ptr().add(block * lanes),
-                                    lanes,
-                                );
-                            }
+                        let first = channel / lanes;
+                        let put = Blocks {
+                            start: start.add(first * plane),
+                            plane,
+                            lanes,
+                            count: (GROUP / lanes).min(blocks - first),
                         };
-                        self.group::<S, WHOLE>(sums, group, residual, to);
+                        self.group::<S, _, WHOLE>(sums, group, residual, put);
                     }
                 }
             }
@@ -201,14 +271,14 @@ impl Epilogue {
     }
 
     /// # Safety
-    /// As for [`Epilogue::store`]; `put` stores a vector at a pixel's offset.
+    /// As for [`Epilogue::store`].
     #[inline(always)]
-    unsafe fn group<S: Narrow, const WHOLE: bool>(
+    unsafe fn group<S: Narrow, P: Put, const WHOLE: bool>(
         &self,
         sums: &Sums<'_>,
         group: usize,
         residual: Option<&Residual>,
-        put: impl Fn(S::V, usize),
+        put: P,
     ) {
         // SAFETY: channels are filled up to whole groups; a thin residual is read by way of a buffer.
         unsafe {
@@ -216,7 +286,7 @@ impl Epilogue {
             let terms = self.terms.as_ptr().add(channel);
             let scale = S::load(self.scale.as_ptr().add(channel));
             let bias = S::load(self.bias.as_ptr().add(channel));
-            let [low, high] = self.bounds.map(|x| S::splat(x));
+            let (low, high) = (S::splat(self.bounds[0]), S::splat(self.bounds[1]));
             let factor = S::splat(self.factor);
             let added =
                 residual.map(|r| (r.start.add(r.layout.channel(channel)), r.layout.pixel()));
@@ -246,7 +316,7 @@ impl Epilogue {
                     v = S::fused(v, S::splat(multiplier), S::splat(shift));
                     v = clamp::<S>(v, S::splat(low), S::splat(high));
                 }
-                put(v, at);
+                put.put::<S>(v, at);
             }
         }
     }
