@@ -9,6 +9,9 @@ use super::narrow::{Narrow, Pair};
 #[cfg(target_arch = "x86_64")]
 use super::product::{Bf16Pairs, Vnni};
 use super::product::{Plain, Product, Widened};
+#[cfg(target_arch = "x86_64")]
+use super::tile::Amx;
+use super::tile::{Emulated, Tiles};
 #[cfg(target_arch = "aarch64")]
 use crate::simd::Neon;
 use crate::simd::Portable;
@@ -56,6 +59,15 @@ pub(crate) trait ProductKernel {
     unsafe fn run<P: Product>(self);
 }
 
+/// A loop nest over tiles.
+pub(crate) trait TileKernel {
+    /// Does the work; must be `#[inline(always)]`.
+    ///
+    /// # Safety
+    /// The processor must have the tiles of `T`, and the system permit them.
+    unsafe fn run<T: Tiles>(self);
+}
+
 /// Functions that switch instructions on and enter a kernel.
 macro_rules! enter {
     ($($(#[$cfg:meta])* $name:ident($features:literal, $kernel:ident, $run:ident);)*) => {$(
@@ -79,6 +91,8 @@ enter! {
     products_vnni("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni", ProductKernel, Product);
     #[cfg(target_arch = "x86_64")]
     products_bf16("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512bf16", ProductKernel, Product);
+    #[cfg(target_arch = "x86_64")]
+    tiles_amx("avx512f,avx512bw,avx512vl,avx512dq", TileKernel, Tiles);
     #[cfg(target_arch = "x86_64")]
     vectors_avx2("avx2,fma", VectorKernel, Narrow);
     #[cfg(target_arch = "x86_64")]
@@ -188,6 +202,22 @@ impl Engine {
                 #[cfg(target_arch = "aarch64")]
                 Kind::Neon => vectors_neon::<Pair<Pair<Neon>>, K>(kernel),
                 Kind::Portable | Kind::Emulated => kernel.run::<Pair<Portable>>(),
+            }
+        }
+    }
+
+    /// Runs a kernel on tiles.
+    ///
+    /// # Panics
+    /// If it has none.
+    pub(crate) fn tiles<K: TileKernel>(self, kernel: K) {
+        // SAFETY: as for `vectors`.
+        unsafe {
+            match self.0 {
+                #[cfg(target_arch = "x86_64")]
+                Kind::Amx => tiles_amx::<Amx, K>(kernel),
+                Kind::Emulated => kernel.run::<Emulated>(),
+                _ => unreachable!("tiles of {self}"),
             }
         }
     }

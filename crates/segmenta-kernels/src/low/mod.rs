@@ -21,6 +21,7 @@ mod narrow;
 mod product;
 #[cfg(test)]
 pub(crate) mod reference;
+mod tile;
 
 pub use conv::{ConvElements, LONGEST_SUM, LowConvolution, LowKernel};
 pub use element::{Element, Quantisation, bf16, from_bf16};

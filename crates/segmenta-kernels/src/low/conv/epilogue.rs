@@ -9,6 +9,7 @@
 use super::{ConvElements, Numbers};
 use crate::activation::{Activation, clamp};
 use crate::low::element::Element;
+use crate::low::engine::VectorKernel;
 use crate::low::layout::LowLayout;
 use crate::low::narrow::{GROUP, Narrow};
 
@@ -73,6 +74,33 @@ pub(crate) struct Sums<'a> {
     /// Offsets of the pixels; the sums of the first come first. A pixel at [`NOWHERE`] is left out.
     pub(crate) outs: &'a [usize],
     pub(crate) residuals: &'a [usize],
+}
+
+/// The epilogue of some sums. It is entered through the engine, not inlined: one piece of code for all products and
+/// tiles that end with it.
+pub(crate) struct Finish<'a> {
+    pub(crate) epilogue: &'a Epilogue,
+    pub(crate) sums: Sums<'a>,
+    pub(crate) target: &'a Target,
+    pub(crate) residual: Option<&'a Residual>,
+    /// Whether sums are whole numbers, i32.
+    pub(crate) whole: bool,
+}
+
+impl VectorKernel for Finish<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Narrow>(self) {
+        // SAFETY: whoever made it vouches for the sums and for where they go.
+        unsafe {
+            if self.whole {
+                self.epilogue
+                    .store::<S, true>(&self.sums, self.target, self.residual);
+            } else {
+                self.epilogue
+                    .store::<S, false>(&self.sums, self.target, self.residual);
+            }
+        }
+    }
 }
 
 /// Stores a group of a pixel. A type, not a closure, which would not have the caller's instructions where the compiler
@@ -218,7 +246,7 @@ impl Epilogue {
     /// The processor has the instruction set; there are sums for all pixels, the offsets are those of pixels of the
     /// target and of the residual, and no other thread has the pixels' channels.
     #[inline(always)]
-    pub(crate) unsafe fn store<S: Narrow, const WHOLE: bool>(
+    unsafe fn store<S: Narrow, const WHOLE: bool>(
         &self,
         sums: &Sums<'_>,
         target: &Target,

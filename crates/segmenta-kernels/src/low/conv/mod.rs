@@ -8,6 +8,7 @@
 mod epilogue;
 mod registers;
 mod task;
+mod tiles;
 mod weights;
 
 use self::epilogue::{Epilogue, Residual, Target};
@@ -284,7 +285,11 @@ impl LowConvolution {
                 pixels: crate::shared::part(output.pixels(), chunks, part % chunks),
                 panels: crate::shared::part(self.weights.panels.len(), slices, part / chunks),
             };
-            self.engine.products(self.elements.input, task);
+            if self.engine.has_tiles() {
+                self.engine.tiles(task);
+            } else {
+                self.engine.products(self.elements.input, task);
+            }
         });
     }
 

@@ -9,7 +9,7 @@
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use super::epilogue::Sums;
+use super::epilogue::{Finish, Sums};
 use super::task::{Offset, Pixels, Task};
 use super::weights::{PANEL, Panel};
 use crate::low::engine::ProductKernel;
@@ -57,7 +57,6 @@ impl Task<'_> {
         unsafe {
             let mut room = MaybeUninit::<Room>::uninit();
             let room = room.as_mut_ptr().cast::<u8>();
-            let epilogue = &self.convolution.epilogue;
             let weights = self.convolution.weights.of(panel);
             let wide = panel.groups.min(P::GROUPS);
             let height = P::PIXELS[wide - 1];
@@ -94,11 +93,13 @@ impl Task<'_> {
                     outs: &pixels.outs[first..first + batch],
                     residuals: pixels.residuals.get(first..first + batch).unwrap_or(&[]),
                 };
-                if P::WHOLE {
-                    epilogue.store::<P::S, true>(&sums, &self.target, self.residual.as_ref());
-                } else {
-                    epilogue.store::<P::S, false>(&sums, &self.target, self.residual.as_ref());
-                }
+                self.convolution.engine.vectors(Finish {
+                    epilogue: &self.convolution.epilogue,
+                    sums,
+                    target: &self.target,
+                    residual: self.residual.as_ref(),
+                    whole: P::WHOLE,
+                });
                 first += batch;
             }
         }
