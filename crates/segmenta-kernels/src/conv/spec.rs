@@ -51,7 +51,7 @@ impl ConvSpec {
 
     /// # Panics
     /// If an extent is 0 or the channels do not divide into the groups.
-    pub(super) fn check(&self) {
+    pub(crate) fn check(&self) {
         check_extents(
             [self.in_channels, self.out_channels, self.groups],
             [self.kernel, self.stride, self.dilation],
