@@ -1,9 +1,9 @@
 //! The network that the arguments name, loaded.
 
-use segmenta::{Model, ModelOptions, Names, WeightMemory};
+use segmenta::{Model, ModelOptions, Names, Precision, WeightMemory};
 use segmenta_runtime::Isa;
 
-use super::args::{MemoryUse, ModelArgs, NameUse};
+use super::args::{MemoryUse, ModelArgs, NameUse, PrecisionUse};
 use super::message::{Usage, count, note, taken, warning};
 use super::progress;
 
@@ -26,6 +26,10 @@ pub(crate) fn options(args: &ModelArgs) -> anyhow::Result<ModelOptions> {
         Some(MemoryUse::Ample) | None => WeightMemory::Ample,
         Some(MemoryUse::Brief) => WeightMemory::Brief,
         Some(MemoryUse::Low) => WeightMemory::Low,
+    };
+    options.precision = match args.precision {
+        Some(PrecisionUse::Auto | PrecisionUse::F32) | None => Precision::F32,
+        Some(PrecisionUse::Bf16) => Precision::Bf16,
     };
     Ok(options)
 }

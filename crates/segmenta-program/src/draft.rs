@@ -9,6 +9,7 @@ use crate::ops::{
     TokensOf, Transposed,
 };
 use crate::terms::{as_convolution, kernel_activation, pool_window, undone_pools};
+use crate::value::Element;
 use crate::work::Work;
 
 /// A step between nodes.
@@ -22,6 +23,10 @@ pub struct DraftStep {
     pub inputs: Vec<Node>,
     /// What it computes.
     pub work: Work,
+    /// In what: read as a whole, except for what a convolution adds, which it takes as it comes.
+    pub reads: Element,
+    /// In what it writes.
+    pub writes: Element,
 }
 
 /// A convolution, transposed convolution or linear layer, and what passes folded into its weights.
@@ -255,6 +260,8 @@ impl<'g> Draft<'g> {
             output: node,
             inputs: read.iter().map(|i| self.same_as[i.index()]).collect(),
             work,
+            reads: Element::F32,
+            writes: Element::F32,
         }));
         self.maker[node.index()] = Some(at);
     }
@@ -272,6 +279,19 @@ impl<'g> Draft<'g> {
     /// What the step at a place computes.
     pub fn work(&self, at: usize) -> Option<&Work> {
         self.step(at).map(|step| &step.work)
+    }
+
+    /// Sets in what the step at a place reads and writes.
+    pub fn set_elements(&mut self, at: usize, reads: Element, writes: Element) {
+        if let Some(step) = &mut self.steps[at] {
+            (step.reads, step.writes) = (reads, writes);
+        }
+    }
+
+    /// The places of the steps that read what the one at a place makes.
+    pub fn readers(&self, at: usize) -> &[usize] {
+        let output = self.step(at).map(|step| step.output.index());
+        output.map_or(&[], |output| &self.readers[output])
     }
 
     /// What the step at a place computes, to be changed.

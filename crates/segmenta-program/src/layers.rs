@@ -1,9 +1,10 @@
 //! What steps compute with beside maps: packed weights, and what of them learns.
 
 use segmenta_graph::Conv2d;
+use segmenta_kernels::low::LowConvolution;
 use segmenta_kernels::{
-    Activation, ConvPlan, Convolution, InputGradient, Kernel2d, Statistics, TransposedConvolution,
-    WeightGradient,
+    Activation, ConvPlan, ConvSpec, Convolution, InputGradient, Kernel2d, Statistics,
+    TransposedConvolution, WeightGradient,
 };
 
 use crate::terms::{has_leading_taps, with_leading_taps};
@@ -33,9 +34,44 @@ impl Layers {
 #[derive(Debug)]
 pub struct ConvLayer {
     /// Its weights for the forward pass.
-    pub packed: Convolution,
+    pub packed: Packed,
     /// How it learns; `None` where its weights stay as they were packed.
     pub learning: Option<ConvLearning>,
+}
+
+/// Weights in the form of what they are multiplied with.
+#[derive(Debug)]
+pub enum Packed {
+    /// For f32 maps.
+    F32(Convolution),
+    /// For maps of low precision.
+    Low(LowConvolution),
+}
+
+impl Packed {
+    /// Its extents.
+    pub fn spec(&self) -> &ConvSpec {
+        match self {
+            Self::F32(conv) => conv.spec(),
+            Self::Low(conv) => conv.spec(),
+        }
+    }
+
+    /// Bytes of its weights, in all forms.
+    pub fn weight_bytes(&self) -> usize {
+        match self {
+            Self::F32(conv) => conv.weight_bytes(),
+            Self::Low(conv) => conv.weight_bytes(),
+        }
+    }
+
+    /// Bytes of its weights in a second form.
+    pub fn transformed_bytes(&self) -> usize {
+        match self {
+            Self::F32(conv) => conv.transformed_bytes(),
+            Self::Low(_) => 0,
+        }
+    }
 }
 
 /// A convolution whose weights are packed anew for each step. Parameters are indices into those of the graph.
@@ -132,10 +168,12 @@ impl ConvLayer {
         };
         let weights = parameters[*kernel];
         let wider = has_leading_taps(description).then(|| with_leading_taps(description, weights));
-        self.packed.repack(Kernel2d {
-            weights: wider.as_deref().unwrap_or(weights),
-            bias: bias.map_or(&[], |bias| parameters[bias]),
-        });
+        if let Packed::F32(packed) = &mut self.packed {
+            packed.repack(Kernel2d {
+                weights: wider.as_deref().unwrap_or(weights),
+                bias: bias.map_or(&[], |bias| parameters[bias]),
+            });
+        }
     }
 }
 

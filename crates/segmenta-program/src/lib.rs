@@ -25,7 +25,7 @@ mod work;
 pub use backward::{Learning, backward};
 pub use draft::{Branch, ConvDraft, Draft, DraftResult, DraftStep, Emission, NormDraft};
 pub use layers::{
-    ConvLayer, ConvLearning, Layers, NormLayer, NormLearning, NormNumbers, TransposedLayer,
+    ConvLayer, ConvLearning, Layers, NormLayer, NormLearning, NormNumbers, Packed, TransposedLayer,
     TransposedLearning,
 };
 pub use ops::*;

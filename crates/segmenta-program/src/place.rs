@@ -2,9 +2,10 @@
 //! slices as looks at the whole.
 
 use segmenta_graph::Node;
+use segmenta_kernels::low::LowLayout;
 
 use crate::draft::{Draft, DraftResult, DraftStep};
-use crate::ops::{Block, Copy, Emit, MaxUnpool, Slice};
+use crate::ops::{Block, Convert, Copy, Emit, MaxUnpool, Slice};
 use crate::terms::precise_nodes;
 use crate::value::{Buffers, Element, Value};
 use crate::work::{Step, Work};
@@ -31,6 +32,7 @@ impl Draft<'_> {
             precise: precise_nodes(self.graph),
             input: self.graph.iter().next().map(|(node, _)| node),
             values: vec![None; count],
+            converted: Vec::new(),
             indices: vec![None; count],
             buffers: Buffers::default(),
             steps: Vec::new(),
@@ -58,6 +60,8 @@ struct Placing {
     input: Option<Node>,
     /// The value of each node that has one so far.
     values: Vec<Option<Value>>,
+    /// Values in another element than the one that they were made in.
+    converted: Vec<(Node, Element, Value)>,
     /// Where each max pool leaves its indices.
     indices: Vec<Option<Value>>,
     buffers: Buffers,
@@ -74,11 +78,14 @@ impl Placing {
     }
 
     fn compute(&mut self, draft: DraftStep) {
-        let mut reads: Vec<Value> = draft.inputs.iter().map(|&i| self.value(i)).collect();
+        let inputs = draft.inputs.iter().enumerate();
+        let mut reads: Vec<Value> = inputs
+            .map(|(i, &input)| self.operand(&draft, i, input))
+            .collect();
         if let Work::MaxUnpool(MaxUnpool { pool }) = draft.work {
             reads.push(self.indices[pool.index()].expect("left by the pool before"));
         }
-        let mut writes = vec![self.fresh(draft.output, Element::F32)];
+        let mut writes = vec![self.fresh(draft.output, draft.writes)];
         self.values[draft.output.index()] = Some(writes[0]);
         if let Work::MaxPool(pool) = &draft.work
             && pool.keeps_indices
@@ -108,8 +115,48 @@ impl Placing {
         });
     }
 
-    /// The value of a node; the network's input is brought into blocks when first asked for.
-    fn value(&mut self, node: Node) -> Value {
+    /// What a step reads as its operand number `i`.
+    fn operand(&mut self, draft: &DraftStep, i: usize, input: Node) -> Value {
+        match (&draft.work, draft.reads) {
+            (Work::Conv(_), Element::Low(_)) if i > 0 => {
+                let made = self.made(input);
+                match self.buffers.element(made) {
+                    Element::Low(_) => made,
+                    Element::F32 | Element::U32 => self.value(input, draft.reads),
+                }
+            }
+            // Factors, a channel each.
+            (Work::Mul(_), Element::Low(_)) if i > 0 => self.value(input, Element::F32),
+            (_, element) => self.value(input, element),
+        }
+    }
+
+    /// The value of a node in an element: converted once where it was made in another.
+    fn value(&mut self, node: Node, element: Element) -> Value {
+        let made = self.made(node);
+        if self.buffers.element(made) == element {
+            return made;
+        }
+        let mut known = self.converted.iter();
+        if let Some((.., value)) = known.find(|(of, to, _)| *of == node && *to == element) {
+            return *value;
+        }
+        let value = self.fresh(node, element);
+        self.converted.push((node, element, value));
+        let convert = DraftStep {
+            node,
+            output: node,
+            inputs: Vec::new(),
+            work: Convert.into(),
+            reads: element,
+            writes: element,
+        };
+        self.push(convert, vec![made], vec![value]);
+        value
+    }
+
+    /// The value of a node as it was made; the network's input is brought into blocks when first asked for.
+    fn made(&mut self, node: Node) -> Value {
         if self.values[node.index()].is_none() {
             assert_eq!(Some(node), self.input, "a value that no step makes");
             let block = DraftStep {
@@ -117,6 +164,8 @@ impl Placing {
                 output: node,
                 inputs: Vec::new(),
                 work: Block.into(),
+                reads: Element::F32,
+                writes: Element::F32,
             };
             self.compute(block);
         }
@@ -125,14 +174,16 @@ impl Placing {
 
     /// Parts that were just computed are made to write into the whole; others are copied.
     fn concat(&mut self, draft: DraftStep) {
-        let whole = self.fresh(draft.output, Element::F32);
+        let element = draft.writes;
+        let whole = self.fresh(draft.output, element);
         // A buffer that several parts lie in cannot become the place of one: the others would be copied within
         // the whole, from what is written.
-        let buffers: Vec<usize> = draft.inputs.iter().map(|&i| self.value(i).buffer).collect();
+        let inputs = draft.inputs.iter();
+        let buffers: Vec<usize> = inputs.map(|&i| self.value(i, element).buffer).collect();
         let is_shared = |buffer| buffers.iter().filter(|&&other| other == buffer).count() > 1;
         let mut first = 0;
         for (&part, &buffer) in draft.inputs.iter().zip(&buffers) {
-            let value = self.value(part);
+            let value = self.value(part, element);
             let place = whole.part(first, value.channels);
             let left = whole.channels - first;
             first += value.channels;
@@ -144,6 +195,8 @@ impl Placing {
                     output: draft.output,
                     inputs: Vec::new(),
                     work: Copy.into(),
+                    reads: element,
+                    writes: element,
                 };
                 self.push(copy, vec![value], vec![place]);
             }
@@ -161,10 +214,24 @@ impl Placing {
             among(&step.writes, value) && among(&step.reads, place)
                 || among(&step.writes, place) && among(&step.reads, value)
         };
+        let element = self.buffers.element(place);
+        let block = self.block(element, value.channels, self.buffers.channels(place));
         self.buffers.is_whole(value)
             && value.buffer != place.buffer
-            && place.is_whole_blocks(left, self.lanes)
+            && block.is_some_and(|block| place.is_whole_blocks(left, block))
             && !self.steps.iter().any(crosses)
+    }
+
+    /// Channels that lie together, of a map of `own` that is a part of one of `whole`; `None` where it cannot be.
+    fn block(&self, element: Element, own: usize, whole: usize) -> Option<usize> {
+        match element {
+            Element::F32 | Element::U32 => Some(self.lanes),
+            // A map with fewer channels may have smaller pixels, and convolutions read only those.
+            Element::Low(element) => {
+                let of = |channels| LowLayout::channels_of_a_pixel(channels, element);
+                (of(own) == of(whole)).then(|| of(own))
+            }
+        }
     }
 
     fn move_buffer(&mut self, from: usize, to: Value) {
@@ -178,13 +245,18 @@ impl Placing {
             step.writes.iter_mut().for_each(moved);
         }
         self.values.iter_mut().flatten().for_each(moved);
+        self.converted
+            .iter_mut()
+            .for_each(|(.., value)| moved(value));
     }
 
     /// Some channels: a look at the whole where they begin a block and fill it, or are its last; else a copy.
     fn slice(&mut self, mut draft: DraftStep, first: usize) {
-        let whole = self.value(draft.inputs[0]);
+        let element = draft.reads;
+        let whole = self.value(draft.inputs[0], element);
         let part = whole.part(first, self.channels[draft.output.index()]);
-        if part.is_whole_blocks(whole.channels - first, self.lanes) {
+        let block = self.block(element, part.channels, self.buffers.channels(whole));
+        if block.is_some_and(|block| part.is_whole_blocks(whole.channels - first, block)) {
             let in_place = true;
             draft.work = Slice { first, in_place }.into();
             self.values[draft.output.index()] = Some(part);
@@ -196,7 +268,7 @@ impl Placing {
 
     /// Writes result number `output`.
     fn emit(&mut self, output: usize, result: DraftResult) {
-        let value = self.value(result.source);
+        let value = self.value(result.source, Element::F32);
         let draft = DraftStep {
             node: result.node,
             output: result.node,
@@ -206,6 +278,8 @@ impl Placing {
                 how: result.emission,
             }
             .into(),
+            reads: Element::F32,
+            writes: Element::F32,
         };
         self.push(draft, vec![value], Vec::new());
     }

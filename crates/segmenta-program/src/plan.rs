@@ -3,9 +3,10 @@
 use std::ops::Range;
 
 use segmenta_graph::{Graph, GraphError, Shape};
+use segmenta_kernels::low::{self, Engine, LowLayout};
 use segmenta_kernels::{ConvPlan, Isa, MapShape, WeightMemory};
 
-use crate::layers::Layers;
+use crate::layers::{Layers, Packed};
 use crate::layout::{Demand, lay_out};
 use crate::program::Program;
 use crate::terms::map_shape;
@@ -33,6 +34,7 @@ pub struct Plan {
     /// Bytes of scratch memory of each step; none for most.
     scratch: Vec<Range<usize>>,
     isa: Isa,
+    engine: Engine,
 }
 
 /// What all plans together may hold of weights in a second form, in bytes. Beyond that, weights are
@@ -76,7 +78,9 @@ impl Plan {
             let Work::Conv(conv) = &step.work else {
                 return None;
             };
-            let packed = &layers.convs[conv.layer].packed;
+            let Packed::F32(packed) = &layers.convs[conv.layer].packed else {
+                return None;
+            };
             if conv.on_picture {
                 return Some(packed.plan(input, threads, memory()));
             }
@@ -119,6 +123,7 @@ impl Plan {
             convolutions,
             scratch,
             isa,
+            engine: program.engine,
         })
     }
 
@@ -127,6 +132,7 @@ impl Plan {
     pub fn label(&self, index: usize, work: &Work, layers: &Layers) -> &'static str {
         match (self.convolutions[index].as_ref(), work) {
             (Some(plan), _) => plan.algorithm(),
+            (None, Work::Conv(_)) => self.engine.instruction(low::Element::Bf16),
             (None, Work::Transposed(conv)) => layers.transposed[conv.layer].packed.algorithm(),
             (None, _) => work.label(),
         }
@@ -169,14 +175,28 @@ impl Plan {
         }
     }
 
-    /// Whether a value's numbers are f32.
-    pub(crate) fn is_f32(&self, value: Value) -> bool {
-        self.buffers[value.buffer].element == Element::F32
+    /// What a value's numbers are.
+    pub(crate) fn element(&self, value: Value) -> Element {
+        self.buffers[value.buffer].element
+    }
+
+    /// Where a value of low precision lies in the arena, in bytes, and how.
+    pub(crate) fn low(&self, value: Value) -> (Range<usize>, LowLayout) {
+        let layout = self.buffers[value.buffer].low_layout(self.shapes[value.buffer]);
+        let layout = layout.expect("of low precision");
+        let part = layout.part(value.first, value.channels);
+        let (before, layout) = part.expect("placed where a part may be");
+        let start = self.places[value.buffer].start + before;
+        (start..start + layout.bytes(), layout)
     }
 
     /// Bytes of a value.
     pub fn bytes(&self, value: Value) -> usize {
-        self.shape(value).blocked_len(self.isa) * self.buffers[value.buffer].element.bytes()
+        let buffer = Buffer {
+            channels: value.channels,
+            ..self.buffers[value.buffer]
+        };
+        buffer.bytes(self.shape(value), self.isa)
     }
 
     /// Numbers from one picture to the next in a value's buffer.
@@ -197,9 +217,18 @@ impl Plan {
         let before = value.first / self.isa.lanes() * plane;
         let images = (shape.batch - 1) * self.image_stride(value);
         let len = images + self.shape(value).image_len(self.isa);
-        let [before, len] = [before, len].map(|numbers| numbers * buffer.element.bytes());
+        let [before, len] = [before, len].map(|numbers| numbers * size_of::<f32>());
         let start = place.start + before;
         start..start + len
+    }
+
+    /// The whole buffer that a value lies in.
+    pub(crate) fn whole_value(&self, value: Value) -> Value {
+        Value {
+            first: 0,
+            channels: self.buffers[value.buffer].channels,
+            ..value
+        }
     }
 
     /// The whole buffer that a value lies in, in bytes of the arena, and its shape.
@@ -284,7 +313,7 @@ fn demands(
     }
     let buffers = buffers.iter().zip(shapes).zip(lives);
     let demand = |((buffer, shape), live): ((&Buffer, &MapShape), Option<(usize, usize)>)| {
-        let bytes = || shape.blocked_len(program.isa) * buffer.element.bytes();
+        let bytes = || buffer.bytes(*shape, program.isa);
         match live {
             Some((first, last)) => Demand {
                 bytes: bytes(),

@@ -2,11 +2,12 @@
 
 use segmenta_graph::Node;
 use segmenta_kernels::Isa;
+use segmenta_kernels::low::Engine;
 
-use crate::layers::Layers;
+use crate::layers::{Layers, Packed};
 use crate::place::Placed;
 use crate::value::Buffer;
-use crate::work::Step;
+use crate::work::{Step, Work};
 
 /// The steps of the forward pass, and of the backward pass where there is one.
 #[derive(Debug)]
@@ -20,19 +21,37 @@ pub struct Program {
     pub results: Vec<Node>,
     /// The instruction set whose blocks maps lie in.
     pub isa: Isa,
+    /// What computes on maps of low precision.
+    pub engine: Engine,
 }
 
 impl Program {
     /// Of steps that are placed, and those of their backward pass.
-    pub fn new(isa: Isa, placed: Placed, backward: Vec<Step>) -> Self {
+    pub fn new(
+        isa: Isa,
+        engine: Engine,
+        placed: Placed,
+        backward: Vec<Step>,
+        layers: &Layers,
+    ) -> Self {
         let mut forward = placed.steps;
         forward.retain(|step| !step.work.is_place());
+        let mut buffers = placed.buffers.as_slice().to_vec();
+        for step in &forward {
+            if let Work::Conv(conv) = &step.work
+                && let Packed::Low(packed) = &layers.convs[conv.layer].packed
+            {
+                let halo = &mut buffers[step.reads[0].buffer].halo;
+                *halo = [0, 1].map(|axis| halo[axis].max(packed.halo()[axis]));
+            }
+        }
         Self {
-            buffers: placed.buffers.as_slice().to_vec(),
+            buffers,
             forward,
             backward,
             results: placed.results,
             isa,
+            engine,
         }
     }
 

@@ -3,12 +3,13 @@
 use std::ops::Range;
 use std::time::Instant;
 
-use segmenta_kernels::{self as kernels, Arena, Isa, Map, MapMut};
+use segmenta_kernels::low::{Engine, LowMap, LowMapMut};
+use segmenta_kernels::{self as kernels, Arena, Isa, Map, MapMut, as_bytes, as_bytes_mut};
 
 use crate::layers::Layers;
 use crate::plan::Plan;
 use crate::program::Program;
-use crate::value::Value;
+use crate::value::{Element, Value};
 use crate::work::Step;
 
 /// What steps work on beside the arena.
@@ -103,6 +104,7 @@ pub fn run<'p>(
             io: Io {
                 plan,
                 isa: program.isa,
+                engine: program.engine,
                 arena,
                 step,
                 index,
@@ -132,6 +134,7 @@ pub(crate) struct Run<'r, 'p> {
 pub(crate) struct Io<'r> {
     pub(crate) plan: &'r Plan,
     pub(crate) isa: Isa,
+    pub(crate) engine: Engine,
     pub(crate) step: &'r Step,
     /// The step's, from the first of the forward pass on.
     pub(crate) index: usize,
@@ -203,7 +206,8 @@ impl Run<'_, '_> {
     fn first_non_finite(&mut self) -> Option<f32> {
         let (plan, isa, step) = (self.io.plan, self.io.isa, self.io.step);
         let wrong = |value: &&f32| !value.is_finite();
-        for &value in step.writes.iter().filter(|&&v| plan.is_f32(v)) {
+        let is_f32 = |value: &&Value| plan.element(**value) == Element::F32;
+        for &value in step.writes.iter().filter(is_f32) {
             let [written] = self.io.arena.views([numbers(plan.place(value))], []).reads;
             // In a concatenation other maps lie between one picture's and the next's.
             let image = plan.shape(value).image_len(isa);
@@ -289,6 +293,75 @@ impl Io<'_> {
         let ([from], [whole]) = (views.reads, views.writes);
         let mut whole = MapMut::whole(isa, shape, whole);
         work(map(plan, isa, x, from), &mut whole, to.first);
+    }
+}
+
+/// What a step reads, or writes, in the element that it is in.
+pub(crate) enum View<F, L> {
+    F32(F),
+    Low(L),
+}
+
+impl Io<'_> {
+    /// What it reads, the whole buffer of low precision that it writes to, and from which channel on.
+    pub(crate) fn writing_low_whole(
+        &mut self,
+        work: impl FnOnce(LowMap<'_>, &mut LowMapMut<'_>, usize),
+    ) {
+        let (plan, engine) = (self.plan, self.engine);
+        let (x, to) = (self.step.reads[0], self.step.writes[0]);
+        let ([of_x, of_whole], [from, whole]) = {
+            let [(a, of_x), (b, of_whole)] = [plan.low(x), plan.low(plan.whole_value(to))];
+            ([of_x, of_whole], [a, b])
+        };
+        let views = self.arena.views([numbers(from)], [numbers(whole)]);
+        let ([from], [whole]) = (views.reads, views.writes);
+        let mut whole = LowMapMut::new(engine, of_whole, as_bytes_mut(whole));
+        work(
+            LowMap::new(engine, of_x, as_bytes(from)),
+            &mut whole,
+            to.first,
+        );
+    }
+
+    /// All that the step reads, and what it writes, each in its element.
+    pub(crate) fn mixed<const R: usize>(
+        &mut self,
+    ) -> (
+        [View<Map<'_>, LowMap<'_>>; R],
+        View<MapMut<'_>, LowMapMut<'_>>,
+    ) {
+        let (plan, isa, engine) = (self.plan, self.isa, self.engine);
+        let reads: [Value; R] = std::array::from_fn(|i| self.step.reads[i]);
+        let to = self.step.writes[0];
+        let place = |value: Value| match plan.element(value) {
+            Element::Low(_) => plan.low(value).0,
+            Element::F32 | Element::U32 => plan.place(value),
+        };
+        let views = self.arena.views(
+            reads.map(|value| numbers(place(value))),
+            [numbers(place(to))],
+        );
+        let mut from = views.reads.into_iter();
+        let [written] = views.writes;
+        let read = |value: Value| {
+            let data = from.next().unwrap_or_default();
+            match plan.element(value) {
+                Element::Low(_) => {
+                    View::Low(LowMap::new(engine, plan.low(value).1, as_bytes(data)))
+                }
+                Element::F32 | Element::U32 => View::F32(map(plan, isa, value, data)),
+            }
+        };
+        let write = match plan.element(to) {
+            Element::Low(_) => View::Low(LowMapMut::new(
+                engine,
+                plan.low(to).1,
+                as_bytes_mut(written),
+            )),
+            Element::F32 | Element::U32 => View::F32(map_mut(plan, isa, to, written)),
+        };
+        (reads.map(read), write)
     }
 }
 

@@ -1,27 +1,22 @@
 //! What steps read and write.
 
 use segmenta_graph::Node;
+use segmenta_kernels::low::{self, LowLayout};
+use segmenta_kernels::{Isa, MapShape};
 
-/// What a buffer's numbers are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// What a buffer's numbers are, and with it how they lie.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Element {
-    /// Single precision.
+    /// Single precision, in blocks of as many channels as the instruction set has lanes:
+    /// `[batch][channels / L][height][width][L]`.
     F32,
-    /// Indices of pixels.
+    /// Indices of pixels, which lie as f32 does.
     U32,
+    /// Low precision, in planes of pixels of 64 bytes ([`LowLayout`]).
+    Low(low::Element),
 }
 
-impl Element {
-    /// Bytes of one number.
-    pub fn bytes(self) -> usize {
-        match self {
-            Self::F32 | Self::U32 => 4,
-        }
-    }
-}
-
-/// Memory that a plan gives a place: as many channels, of the height and width of a node, in blocks of as many channels
-/// as the instruction set has lanes: `[batch][channels / L][height][width][L]`.
+/// Memory that a plan gives a place: as many channels, of the height and width of a node.
 #[derive(Clone, Copy, Debug)]
 pub struct Buffer {
     /// Channels.
@@ -30,6 +25,24 @@ pub struct Buffer {
     pub size_of: Node,
     /// What its numbers are.
     pub element: Element,
+    /// Rows and columns around the map that windows may read; of low precision alone.
+    pub halo: [usize; 2],
+}
+
+impl Buffer {
+    /// How it lies, if it is of low precision; `shape` is its own.
+    pub(crate) fn low_layout(&self, shape: MapShape) -> Option<LowLayout> {
+        match self.element {
+            Element::Low(element) => Some(LowLayout::new(shape, element, self.halo)),
+            Element::F32 | Element::U32 => None,
+        }
+    }
+
+    /// Bytes that it takes.
+    pub(crate) fn bytes(&self, shape: MapShape, isa: Isa) -> usize {
+        let low = self.low_layout(shape).map(|layout| layout.bytes());
+        low.unwrap_or_else(|| shape.blocked_len(isa) * size_of::<f32>())
+    }
 }
 
 /// Channels of a buffer, from `first` on.
@@ -89,6 +102,7 @@ impl Buffers {
             channels,
             size_of,
             element,
+            halo: [0, 0],
         });
         Value {
             buffer: self.0.len() - 1,
@@ -103,6 +117,7 @@ impl Buffers {
             channels,
             size_of,
             element,
+            ..
         } = self.0[value.buffer];
         self.allocate(channels, size_of, element)
     }
@@ -110,6 +125,16 @@ impl Buffers {
     /// All of them.
     pub fn as_slice(&self) -> &[Buffer] {
         &self.0
+    }
+
+    /// What a value's numbers are.
+    pub fn element(&self, value: Value) -> Element {
+        self.0[value.buffer].element
+    }
+
+    /// Channels of the buffer that a value is in.
+    pub fn channels(&self, value: Value) -> usize {
+        self.0[value.buffer].channels
     }
 
     /// Whether a value is the whole of its buffer.

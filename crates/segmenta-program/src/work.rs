@@ -174,7 +174,7 @@ works! {
         BatchNorm, GroupNorm, LayerNorm, Softmax,
         Attention, Tokens, Patches,
         Apply, Add, Mul, Scale, Drop,
-        Copy, Concat, Slice,
+        Copy, Concat, Slice, Convert,
         MaxPool, MaxUnpool, AvgPool,
         Resize, Fit,
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use segmenta_graph::{Graph, GraphError, Parameter, Shape};
-use segmenta_kernels::{Arena, Isa, MapShape, Threads, WeightMemory};
+use segmenta_kernels::{Arena, Isa, MapShape, Threads, WeightMemory, low};
 use segmenta_program::terms::map_shape;
 use segmenta_program::{
     Layers, LayersIn, NotFinite, Pass, Plan, Program, Step, Surroundings, Work, run,
@@ -19,6 +19,7 @@ use crate::finite::count_non_finite;
 use crate::memory;
 use crate::pack::pack;
 use crate::passes::lower;
+use crate::precision::Precision;
 
 pub use diagnose::check_input;
 
@@ -33,6 +34,8 @@ pub struct EngineOptions {
     pub outputs: Vec<String>,
     /// Whether weights may be kept in a second form that is faster to compute with.
     pub memory: WeightMemory,
+    /// In what it is computed.
+    pub precision: Precision,
 }
 
 /// Why a network could not be run.
@@ -172,6 +175,7 @@ pub struct Engine {
     graph: Graph,
     program: Program,
     layers: Layers,
+    precision: Precision,
     weight_memory: WeightMemory,
     threads: Threads,
     plans: Mutex<Vec<Arc<Plan>>>,
@@ -211,9 +215,10 @@ impl Engine {
             }
             Ok(values)
         };
-        let mut draft = lower(&graph, isa, &wanted);
-        let layers = threads.run(|| pack(&mut draft, &checked))?;
-        let program = Program::new(isa, draft.place(), Vec::new());
+        let low = low::Engine::fastest();
+        let mut draft = lower(&graph, isa, &wanted, options.precision);
+        let layers = threads.run(|| pack(&mut draft, low, &checked))?;
+        let program = Program::new(isa, low, draft.place(), Vec::new(), &layers);
         let broken = broken.into_inner().unwrap_or_else(PoisonError::into_inner);
         if let Some(error) = first_broken(&graph, &broken) {
             return Err(error.into());
@@ -222,6 +227,7 @@ impl Engine {
             graph,
             program,
             layers,
+            precision: options.precision,
             weight_memory: options.memory,
             threads,
             plans: Mutex::default(),
@@ -237,6 +243,19 @@ impl Engine {
     /// The instruction set in use.
     pub fn isa(&self) -> Isa {
         self.program.isa
+    }
+
+    /// In what it is computed.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// What multiplies numbers of its precision, in a word, as profiles have it.
+    pub fn instruction(&self) -> &'static str {
+        match self.precision {
+            Precision::F32 => "f32 multiply-adds",
+            Precision::Bf16 => self.program.engine.instruction(low::Element::Bf16),
+        }
     }
 
     /// Threads in use.

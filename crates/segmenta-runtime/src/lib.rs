@@ -14,7 +14,9 @@ mod finite;
 mod memory;
 mod pack;
 mod passes;
+mod precision;
 
 pub use engine::{Engine, EngineOptions, Memory, RuntimeError, StepTime, Tensor, check_input};
 pub use finite::{all_finite, count_non_finite};
+pub use precision::Precision;
 pub use segmenta_kernels::{Isa, Logits, ToProbability, WeightMemory};

@@ -2,13 +2,16 @@
 
 use rayon::prelude::*;
 use segmenta_graph::{BatchNorm, Graph, Node, Op, Parameter};
-use segmenta_kernels::{Convolution, Embeddings, Isa, Kernel2d, TransposedConvolution};
+use segmenta_kernels::low::{self, ConvElements, LowConvolution, LowKernel};
+use segmenta_kernels::{
+    Activation, ConvSpec, Convolution, Embeddings, Isa, Kernel2d, TransposedConvolution,
+};
 use segmenta_program::terms::{
     as_convolution, conv_spec, has_leading_taps, transposed_spec, with_leading_taps,
 };
 use segmenta_program::{
-    Branch, Conv, ConvDraft, ConvLayer, Draft, Layers, NormDraft, NormLayer, NormNumbers, Numbers,
-    Tokens, TokensOf, TransposedLayer, Work,
+    Branch, ConvDraft, ConvLayer, Draft, Element, Layers, NormDraft, NormLayer, NormNumbers,
+    Numbers, Packed, Tokens, TokensOf, TransposedLayer, Work,
 };
 
 use crate::passes::widened;
@@ -17,18 +20,14 @@ use crate::passes::widened;
 /// the time to load: on all threads.
 pub(crate) fn pack<E: Send>(
     draft: &mut Draft<'_>,
+    engine: low::Engine,
     read: &(impl Fn(&Parameter) -> Result<Vec<f32>, E> + Sync),
 ) -> Result<Layers, E> {
     draft.drop_unused_layers();
     let (graph, isa) = (draft.graph, draft.isa);
-    let mut on_picture = vec![false; draft.convs.len()];
+    let forms: Vec<Form> = draft.places().filter_map(|at| form(draft, at)).collect();
     for at in draft.places() {
         match draft.work_mut(at) {
-            Some(Work::Conv(Conv {
-                layer,
-                on_picture: true,
-                ..
-            })) => on_picture[*layer] = true,
             Some(Work::GroupNorm(norm)) => {
                 for numbers in norm.affine.iter_mut().flatten() {
                     own(numbers, graph, read)?;
@@ -48,8 +47,13 @@ pub(crate) fn pack<E: Send>(
             _ => {}
         }
     }
-    let convs = draft.convs.par_iter().zip(on_picture);
-    let convs = convs.map(|(conv, on_picture)| convolution(conv, on_picture, graph, isa, read));
+    let convs = draft.convs.par_iter().zip(forms);
+    let convs = convs.map(|(conv, form)| {
+        let (spec, weights) = weights(conv, graph, read)?;
+        let packed = packed(isa, engine, spec, &weights, conv.activation, form);
+        let learning = None;
+        Ok(ConvLayer { packed, learning })
+    });
     let transposed = draft.transposed.par_iter();
     let transposed = transposed.map(|conv| transposed_convolution(conv, graph, isa, read));
     let norms = draft
@@ -90,13 +94,73 @@ impl Weights {
     }
 }
 
-fn convolution<E>(
-    draft: &ConvDraft,
-    on_picture: bool,
-    graph: &Graph,
+/// What a convolution's weights are packed for.
+#[derive(Clone, Copy)]
+enum Form {
+    Picture,
+    Blocked,
+    Low(ConvElements),
+}
+
+/// What the convolution of a step is packed for; in the order of the layers' indices.
+fn form(draft: &Draft<'_>, at: usize) -> Option<Form> {
+    let step = draft.step(at)?;
+    let Work::Conv(conv) = step.work else {
+        return None;
+    };
+    let low = |element| match element {
+        Element::Low(element) => Some(element),
+        Element::F32 | Element::U32 => None,
+    };
+    Some(match low(step.reads) {
+        _ if conv.on_picture => Form::Picture,
+        None => Form::Blocked,
+        // What is added comes as it was made, if that is of low precision.
+        Some(input) => Form::Low(ConvElements {
+            input,
+            output: low(step.writes),
+            residual: conv.adds.then(|| {
+                let maker = draft.maker(step.inputs[1]);
+                let made = maker.and_then(|maker| draft.step(maker));
+                made.and_then(|made| low(made.writes)).unwrap_or(input)
+            }),
+        }),
+    })
+}
+
+fn packed(
     isa: Isa,
+    engine: low::Engine,
+    spec: ConvSpec,
+    weights: &Weights,
+    activation: Activation,
+    form: Form,
+) -> Packed {
+    let kernel = weights.as_kernel();
+    match form {
+        Form::Picture => Packed::F32(
+            Convolution::on_picture(isa, spec, kernel, activation)
+                .expect("asked before it was made to read the picture"),
+        ),
+        Form::Blocked => Packed::F32(Convolution::new(isa, spec, kernel, activation)),
+        Form::Low(elements) => {
+            let kernel = LowKernel::Float {
+                weights: &weights.kernel,
+                bias: &weights.bias,
+            };
+            Packed::Low(LowConvolution::new(
+                engine, spec, kernel, elements, activation,
+            ))
+        }
+    }
+}
+
+/// The extents of a convolution and its weights, with all that is folded into them.
+fn weights<E>(
+    draft: &ConvDraft,
+    graph: &Graph,
     read: &impl Fn(&Parameter) -> Result<Vec<f32>, E>,
-) -> Result<ConvLayer, E> {
+) -> Result<(ConvSpec, Weights), E> {
     let data = graph.node(draft.node);
     let in_channels = graph.node(data.inputs[0]).channels;
     let Some(own) = as_convolution(&data.op) else {
@@ -114,18 +178,10 @@ fn convolution<E>(
         let sums = sums.chain(weights.bias.iter_mut().zip(&bias));
         sums.for_each(|(sum, value)| *sum += draft.scale * value);
     }
-    let spec = conv_spec(&conv, in_channels);
     if has_leading_taps(&conv) {
         weights.kernel = with_leading_taps(&conv, &weights.kernel);
     }
-    let kernel = weights.as_kernel();
-    let packed = on_picture
-        .then(|| Convolution::on_picture(isa, spec, kernel, draft.activation))
-        .flatten();
-    Ok(ConvLayer {
-        packed: packed.unwrap_or_else(|| Convolution::new(isa, spec, kernel, draft.activation)),
-        learning: None,
-    })
+    Ok((conv_spec(&conv, in_channels), weights))
 }
 
 fn transposed_convolution<E>(

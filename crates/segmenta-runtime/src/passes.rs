@@ -1,5 +1,6 @@
 //! Inference's passes: what is folded into weights and fused into the step before.
 
+use crate::precision::{Precision, lower_precision};
 use segmenta_graph::{Conv2d, Graph, Node, Op};
 use segmenta_kernels::{Activation, Convolution, Isa};
 use segmenta_program::terms::{as_convolution, conv_spec};
@@ -8,7 +9,12 @@ use segmenta_program::{
 };
 
 /// A graph lowered for inference.
-pub(crate) fn lower<'g>(graph: &'g Graph, isa: Isa, wanted: &[Node]) -> Draft<'g> {
+pub(crate) fn lower<'g>(
+    graph: &'g Graph,
+    isa: Isa,
+    wanted: &[Node],
+    precision: Precision,
+) -> Draft<'g> {
     let mut draft = Draft::lower(graph, isa, wanted, |_, data| data.op.is_training_only());
     fold_batch_norms(&mut draft);
     merge_branches(&mut draft);
@@ -17,10 +23,13 @@ pub(crate) fn lower<'g>(graph: &'g Graph, isa: Isa, wanted: &[Node]) -> Draft<'g
         Convolution::supports_picture(&spec)
     });
     fold_scales(&mut draft);
-    scale_weights_by_channel(&mut draft);
+    if precision == Precision::F32 {
+        scale_weights_by_channel(&mut draft);
+    }
     add_in_convolutions(&mut draft);
     draft.fuse_activations(|_, _| true);
     draft.resize_into_results(true);
+    lower_precision(&mut draft, precision);
     draft
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use segmenta_graph::Graph;
-use segmenta_runtime::{Engine, EngineOptions, Isa, RuntimeError, WeightMemory};
+use segmenta_runtime::{Engine, EngineOptions, Isa, Precision, RuntimeError, WeightMemory};
 use segmenta_weights::{Hub, ModelCard, Progress, Published, StateDict, Taken};
 use segmenta_zoo::{Options, PublishedWeights, find, published};
 
@@ -43,6 +43,8 @@ pub struct ModelOptions {
     pub isa: Option<Isa>,
     /// Whether weights may be kept in a second form that is faster to compute with.
     pub memory: WeightMemory,
+    /// In what the network is computed; single precision unless another is asked for.
+    pub precision: Precision,
 }
 
 /// A network with its weights.
@@ -270,6 +272,7 @@ pub(crate) fn engine_options(options: &ModelOptions) -> EngineOptions {
         isa: options.isa,
         outputs: options.outputs.clone(),
         memory: options.memory,
+        precision: options.precision,
     }
 }
 

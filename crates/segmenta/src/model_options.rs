@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use segmenta_runtime::{Isa, WeightMemory};
+use segmenta_runtime::{Isa, Precision, WeightMemory};
 
 use crate::model::ModelOptions;
 use crate::resolve::Names;
@@ -102,6 +102,13 @@ impl ModelOptions {
     #[must_use]
     pub fn memory(mut self, memory: WeightMemory) -> Self {
         self.memory = memory;
+        self
+    }
+
+    /// In what the network is computed.
+    #[must_use]
+    pub fn precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
         self
     }
 }

@@ -1,7 +1,8 @@
 //! A non-linearity: x → y.
 
-use segmenta_kernels::{self as kernels, Activation};
+use segmenta_kernels::{self as kernels, Activation, low};
 
+use crate::run::View;
 use crate::value::Value;
 use crate::work::{Backward, Forward, Operation, Run, Step};
 
@@ -17,7 +18,11 @@ impl Operation for Apply {
     const LABEL: &'static str = "activation";
 
     fn run(&self, run: &mut Run<'_, '_>) {
-        run.unary(|x, to| kernels::apply(x, to, self.0));
+        match run.io.mixed() {
+            ([View::F32(x)], View::F32(mut to)) => kernels::apply(x, &mut to, self.0),
+            ([View::Low(x)], View::Low(mut to)) => low::apply(x, self.0, &mut to),
+            _ => unreachable!("both are of one precision"),
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Sums.
 
-use segmenta_kernels::{self as kernels, Activation};
+use segmenta_kernels::{self as kernels, Activation, low};
 
+use crate::run::View;
 use crate::value::Value;
 use crate::work::{Backward, Forward, Operation, Run, Step};
 
@@ -17,7 +18,13 @@ impl Operation for Add {
     const LABEL: &'static str = "add";
 
     fn run(&self, run: &mut Run<'_, '_>) {
-        run.binary(|a, b, to| kernels::add(a, b, to, self.0));
+        match run.io.mixed() {
+            ([View::F32(a), View::F32(b)], View::F32(mut to)) => {
+                kernels::add(a, b, &mut to, self.0);
+            }
+            ([View::Low(a), View::Low(b)], View::Low(mut to)) => low::add(a, b, self.0, &mut to),
+            _ => unreachable!("operands and sum are of one precision"),
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! Parts of maps and wholes of parts, which are places more often than copies.
 
-use segmenta_kernels as kernels;
+use segmenta_kernels::{self as kernels, low};
 
 use crate::ops::Accumulate;
-use crate::value::Value;
+use crate::run::View;
+use crate::value::{Element, Value};
 use crate::work::{Backward, Forward, Operation, Run, Step};
 
 /// Parts → the whole: a place that the parts are written to, or that a [`Copy`] brings them to.
@@ -59,7 +60,10 @@ impl Operation for Copy {
     const LABEL: &'static str = "copy";
 
     fn run(&self, run: &mut Run<'_, '_>) {
-        run.io.writing_whole(kernels::copy);
+        match run.io.plan.element(run.io.step.writes[0]) {
+            Element::Low(_) => run.io.writing_low_whole(low::copy),
+            Element::F32 | Element::U32 => run.io.writing_whole(kernels::copy),
+        }
     }
 }
 
@@ -72,7 +76,11 @@ impl Operation for Slice {
     const LABEL: &'static str = "slice";
 
     fn run(&self, run: &mut Run<'_, '_>) {
-        run.unary(|x, to| kernels::extract(x, self.first, to));
+        match run.io.mixed() {
+            ([View::F32(x)], View::F32(mut to)) => kernels::extract(x, self.first, &mut to),
+            ([View::Low(x)], View::Low(mut to)) => low::extract(x, self.first, &mut to),
+            _ => unreachable!("both are of one precision"),
+        }
     }
 }
 

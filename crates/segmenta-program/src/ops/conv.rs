@@ -1,9 +1,10 @@
 //! Convolutions and linear layers.
 
-use segmenta_kernels::{self as kernels, ConvPlan, InputGradient, WeightGradient};
+use segmenta_kernels::low::{LowConvolution, LowMap};
+use segmenta_kernels::{self as kernels, ConvPlan, InputGradient, Map, WeightGradient};
 
-use crate::layers::ConvLearning;
-use crate::run::Views;
+use crate::layers::{ConvLearning, Packed};
+use crate::run::{Io, View, Views};
 use crate::terms::{has_leading_taps, with_leading_taps, without_leading_taps};
 use crate::value::Value;
 use crate::work::{Backward, Forward, Gradient, Layers, Operation, Run, Sizes, Step};
@@ -54,6 +55,27 @@ impl Conv {
             adds: false,
         }
     }
+
+    /// On maps of low precision.
+    fn run_low(self, conv: &LowConvolution, io: &mut Io<'_>) {
+        fn low<'m>(view: View<Map<'m>, LowMap<'m>>) -> LowMap<'m> {
+            match view {
+                View::Low(map) => map,
+                View::F32(_) => unreachable!("converted before it is read"),
+            }
+        }
+        let run = |x, to, sum| match to {
+            View::Low(mut to) => conv.run(x, &mut to, sum),
+            View::F32(mut to) => conv.run_to_f32(x, &mut to, sum),
+        };
+        if self.adds {
+            let ([x, sum], to) = io.mixed();
+            run(low(x), to, Some(low(sum)));
+        } else {
+            let ([x], to) = io.mixed();
+            run(low(x), to, None);
+        }
+    }
 }
 
 impl Operation for Conv {
@@ -71,7 +93,10 @@ impl Operation for Conv {
         if let Some(layers) = run.layers.learning() {
             layers.convs[self.layer].pack(run.around.parameters);
         }
-        let conv = &run.layers.get().convs[self.layer].packed;
+        let conv = match &run.layers.get().convs[self.layer].packed {
+            Packed::F32(conv) => conv,
+            Packed::Low(conv) => return self.run_low(conv, &mut run.io),
+        };
         let plan = run.io.plan.convolution(run.io.index);
         if self.on_picture {
             let Views {

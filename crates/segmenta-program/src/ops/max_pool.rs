@@ -1,8 +1,9 @@
 //! Maxima over windows, and values put back where they were found.
 
 use segmenta_graph::Node;
-use segmenta_kernels::{self as kernels, PoolWindow};
+use segmenta_kernels::{self as kernels, PoolWindow, low};
 
+use crate::run::View;
 use crate::value::Value;
 use crate::work::{Backward, Forward, Operation, Run, Step};
 
@@ -46,7 +47,11 @@ impl Operation for MaxPool {
                 kernels::max_pool_with_indices(x, window, to, indices);
             });
         } else {
-            run.unary(|x, to| kernels::max_pool(x, window, to));
+            match run.io.mixed() {
+                ([View::F32(x)], View::F32(mut to)) => kernels::max_pool(x, window, &mut to),
+                ([View::Low(x)], View::Low(mut to)) => low::max_pool(x, window, &mut to),
+                _ => unreachable!("both are of one precision"),
+            }
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Means over windows: x → y.
 
-use segmenta_kernels::{self as kernels, PoolWindow};
+use segmenta_kernels::{self as kernels, PoolWindow, low};
 
+use crate::run::View;
 use crate::value::Value;
 use crate::work::{Backward, Forward, Operation, Run, Step};
 
@@ -29,14 +30,32 @@ impl Operation for AvgPool {
     const LABEL: &'static str = "average pool";
 
     fn run(&self, run: &mut Run<'_, '_>) {
-        run.unary(|x, to| match *self {
-            Self::Window {
-                window,
-                count_include_pad,
-            } => kernels::avg_pool(x, window, count_include_pad, to),
-            Self::Grid => kernels::adaptive_avg_pool(x, to),
-            Self::Global => kernels::global_avg_pool(x, to),
-        });
+        match (run.io.mixed(), *self) {
+            (
+                ([View::F32(x)], View::F32(mut to)),
+                Self::Window {
+                    window,
+                    count_include_pad,
+                },
+            ) => kernels::avg_pool(x, window, count_include_pad, &mut to),
+            (([View::F32(x)], View::F32(mut to)), Self::Grid) => {
+                kernels::adaptive_avg_pool(x, &mut to);
+            }
+            (([View::F32(x)], View::F32(mut to)), Self::Global) => {
+                kernels::global_avg_pool(x, &mut to);
+            }
+            (
+                ([View::Low(x)], View::Low(mut to)),
+                Self::Window {
+                    window,
+                    count_include_pad,
+                },
+            ) => low::avg_pool(x, window, count_include_pad, &mut to),
+            (([View::Low(x)], View::F32(mut to)), Self::Grid | Self::Global) => {
+                low::adaptive_avg_pool(x, &mut to);
+            }
+            _ => unreachable!("windows keep the precision, grids end it"),
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Products of a map and a map of the same shape, of one pixel or of one channel.
 
-use segmenta_kernels::{self as kernels, Activation};
+use segmenta_kernels::{self as kernels, Activation, low};
 
+use crate::run::View;
 use crate::value::Value;
 use crate::work::{Backward, Forward, Operation, Run, Step};
 
@@ -19,7 +20,13 @@ impl Operation for Mul {
     const LABEL: &'static str = "multiply";
 
     fn run(&self, run: &mut Run<'_, '_>) {
-        run.binary(|x, by, to| kernels::mul(x, by, to, self.0));
+        match run.io.mixed() {
+            ([View::F32(x), View::F32(by)], View::F32(mut to)) => {
+                kernels::mul(x, by, &mut to, self.0);
+            }
+            ([View::Low(x), View::F32(by)], View::Low(mut to)) => low::scale(x, by, &mut to),
+            _ => unreachable!("factors a channel of a map of low precision are f32"),
+        }
     }
 }
 

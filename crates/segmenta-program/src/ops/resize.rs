@@ -1,8 +1,9 @@
 //! A map resized: x → y.
 
 use segmenta_graph::Filter;
-use segmenta_kernels as kernels;
+use segmenta_kernels::{self as kernels, low};
 
+use crate::run::View;
 use crate::value::Value;
 use crate::work::{Backward, Forward, Operation, Run, Step};
 
@@ -18,10 +19,21 @@ impl Operation for Resize {
     const LABEL: &'static str = "resize";
 
     fn run(&self, run: &mut Run<'_, '_>) {
-        run.unary(|x, to| match self.0 {
-            Filter::Nearest => kernels::resize_nearest(x, to),
-            Filter::Bilinear { align_corners } => kernels::resize_bilinear(x, to, align_corners),
-        });
+        match (run.io.mixed(), self.0) {
+            (([View::F32(x)], View::F32(mut to)), Filter::Nearest) => {
+                kernels::resize_nearest(x, &mut to);
+            }
+            (([View::F32(x)], View::F32(mut to)), Filter::Bilinear { align_corners }) => {
+                kernels::resize_bilinear(x, &mut to, align_corners);
+            }
+            (([View::Low(x)], View::Low(mut to)), Filter::Nearest) => {
+                low::resize_nearest(x, &mut to);
+            }
+            (([View::Low(x)], View::Low(mut to)), Filter::Bilinear { align_corners }) => {
+                low::resize_bilinear(x, &mut to, align_corners);
+            }
+            _ => unreachable!("both are of one precision"),
+        }
     }
 }
 

@@ -47,6 +47,8 @@ pub struct ModelRecord {
     pub classes: Vec<ClassRecord>,
     /// The instruction set that it ran on.
     pub isa: String,
+    /// In what it was computed.
+    pub precision: String,
     /// Threads that it ran on.
     pub threads: usize,
 }
@@ -180,6 +182,7 @@ impl Report {
                     })
                     .collect(),
                 isa: model.engine().isa().to_string(),
+                precision: model.engine().precision().to_string(),
                 threads: model.engine().threads(),
             },
             settings: settings(job, &job.options),

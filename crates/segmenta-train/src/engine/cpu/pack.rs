@@ -8,7 +8,8 @@ use segmenta_kernels::{
 use segmenta_program::terms::{as_convolution, conv_spec, map_shape, transposed_spec};
 use segmenta_program::{
     BatchNorm, Conv, ConvDraft, ConvLayer, ConvLearning, Draft, DraftStep, Layers, NormDraft,
-    NormLayer, NormLearning, NormNumbers, Transposed, TransposedLayer, TransposedLearning, Work,
+    NormLayer, NormLearning, NormNumbers, Packed, Transposed, TransposedLayer, TransposedLearning,
+    Work,
 };
 
 use super::passes::Purpose;
@@ -84,7 +85,7 @@ impl Packing<'_, '_> {
         };
         let input_gradient = from.filter(|input| self.learns[input.index()]);
         ConvLayer {
-            packed: packed.expect("asked before it was made to read the picture"),
+            packed: Packed::F32(packed.expect("asked before it was made to read the picture")),
             learning: Some(ConvLearning {
                 description,
                 kernel: parameters[0],

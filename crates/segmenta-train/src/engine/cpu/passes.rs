@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use segmenta_graph::{Graph, Node, NodeData, Op, Shape};
-use segmenta_kernels::{Activation, Convolution, Isa, WeightMemory};
+use segmenta_kernels::{Activation, Convolution, Isa, WeightMemory, low};
 use segmenta_program::terms::{as_convolution, conv_spec};
 use segmenta_program::{
     BatchNorm, Draft, Layers, Learning, MaxPool, Placed, Plan, Program, Renorm, Step, Value, Work,
@@ -83,7 +83,8 @@ pub(super) fn compile(
     if purpose.recomputes {
         steps = recompute_norms(&mut placed, steps);
     }
-    let program = Program::new(isa, placed, steps);
+    let engine = low::Engine::PORTABLE;
+    let program = Program::new(isa, engine, placed, steps, &layers);
     let learned = program.learned(&layers);
     let memory = WeightMemory::Brief;
     let plan = Plan::new(graph, &program, &layers, threads, memory, input)?;
