@@ -12,20 +12,27 @@
 //! same on every engine, too.
 
 mod conv;
+mod copy;
 mod element;
 mod engine;
 mod instructions;
 mod layout;
 mod map;
 mod narrow;
+mod numbers;
+mod pointwise;
 mod product;
 #[cfg(test)]
 pub(crate) mod reference;
 mod tile;
+mod windows;
 
 pub use conv::{ConvElements, LONGEST_SUM, LowConvolution, LowKernel};
+pub use copy::{copy, extract};
 pub use element::{Element, Quantisation, bf16, from_bf16};
 pub use engine::Engine;
 pub use instructions::instructions;
 pub use layout::LowLayout;
 pub use map::{LowMap, LowMapMut};
+pub use pointwise::{add, apply, from_blocked, from_planar, scale, to_blocked};
+pub use windows::{adaptive_avg_pool, avg_pool, max_pool, resize_bilinear, resize_nearest};

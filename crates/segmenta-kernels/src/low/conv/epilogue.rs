@@ -6,23 +6,25 @@
 //! `bias` and `factor`. Sums of bytes are exact, and `−zero point · Σ weights` of the input is added to them as a whole
 //! number, so that padding counts for nothing and 8-bit results are the same bits on every engine.
 
-use super::{ConvElements, Numbers};
+use super::{ConvElements, KernelNumbers};
 use crate::activation::{Activation, clamp};
 use crate::low::element::Element;
 use crate::low::engine::VectorKernel;
 use crate::low::layout::LowLayout;
 use crate::low::narrow::{GROUP, Narrow};
+use crate::low::numbers::Numbers;
 
 /// What is done to sums; a value a channel, groups filled up.
 #[derive(Debug)]
 pub(crate) struct Epilogue {
     /// Added to whole sums.
     terms: Vec<i32>,
+    /// The same for sums that are kept in f32.
+    terms_f32: Vec<f32>,
     scale: Vec<f32>,
     bias: Vec<f32>,
     /// What is multiplied by the numbers of a residual.
     factor: f32,
-    residual: Option<Element>,
     bounds: [f32; 2],
     /// The non-linearity where it does more than clamp, then what its values are multiplied by, what is added, and the
     /// range of what is stored.
@@ -191,7 +193,7 @@ pub(crate) const NOWHERE: usize = usize::MAX;
 impl Epilogue {
     pub(crate) fn new(
         elements: &ConvElements,
-        numbers: &Numbers<'_>,
+        numbers: &KernelNumbers<'_>,
         activation: Activation,
     ) -> Self {
         let input = elements.input.quantisation();
@@ -211,10 +213,10 @@ impl Epilogue {
         let channels = numbers.scales.len().next_multiple_of(GROUP);
         let mut epilogue = Self {
             terms: vec![0; channels],
+            terms_f32: vec![0.0; channels],
             scale: vec![0.0; channels],
             bias: vec![0.0; channels],
             factor: factor as f32,
-            residual: elements.residual,
             bounds: clamps.unwrap_or([f32::NEG_INFINITY, f32::INFINITY]),
             curve: None,
             output: elements.output,
@@ -223,6 +225,7 @@ impl Epilogue {
             let term =
                 i64::from(input.zero_point) * numbers.sums.get(channel).copied().unwrap_or(0);
             epilogue.terms[channel] = -term as i32;
+            epilogue.terms_f32[channel] = -term as f32;
             epilogue.scale[channel] = (f64::from(input.scale) * f64::from(scale) * early) as f32;
             let bias = numbers.bias.get(channel).copied().unwrap_or(0.0);
             epilogue.bias[channel] = (f64::from(bias) * early + shift - behind) as f32;
@@ -238,6 +241,11 @@ impl Epilogue {
             epilogue.curve = Some((activation, last, range));
         }
         epilogue
+    }
+
+    /// What sums of whole numbers in f32 begin with: a value a channel.
+    pub(crate) fn terms_f32(&self) -> *const f32 {
+        self.terms_f32.as_ptr()
     }
 
     /// Computes and stores what belongs to some sums: whole numbers if `WHOLE`.
@@ -316,8 +324,12 @@ impl Epilogue {
             let bias = S::load(self.bias.as_ptr().add(channel));
             let (low, high) = (S::splat(self.bounds[0]), S::splat(self.bounds[1]));
             let factor = S::splat(self.factor);
-            let added =
-                residual.map(|r| (r.start.add(r.layout.channel(channel)), r.layout.pixel()));
+            let added = residual.map(|r| {
+                (
+                    r.start.add(r.layout.channel(channel)),
+                    Numbers::of(&r.layout),
+                )
+            });
             let row = sums.groups * GROUP * size_of::<i32>();
             let mut from = sums.from.add(group * GROUP * size_of::<i32>());
             for (index, &at) in sums.outs.iter().enumerate() {
@@ -331,9 +343,9 @@ impl Epilogue {
                     continue;
                 }
                 let mut v = S::fused(sum, scale, bias);
-                if let Some((start, pixel)) = added {
+                if let Some((start, numbers)) = added {
                     let from = start.add(*sums.residuals.get_unchecked(index));
-                    v = S::fused(self.residual_at::<S>(from, pixel), factor, v);
+                    v = S::fused(numbers.load::<S>(from), factor, v);
                 }
                 v = clamp::<S>(v, low, high);
                 if let Some((activation, [multiplier, shift], [low, high])) = self.curve {
@@ -345,30 +357,6 @@ impl Epilogue {
                     v = clamp::<S>(v, S::splat(low), S::splat(high));
                 }
                 put.put::<S>(v, at);
-            }
-        }
-    }
-
-    /// The numbers of a residual's group, as they are stored.
-    ///
-    /// # Safety
-    /// As for [`Epilogue::store`]; a pixel of `pixel` bytes is at `from`.
-    #[inline(always)]
-    unsafe fn residual_at<S: Narrow>(&self, from: *const u8, pixel: usize) -> S::V {
-        // SAFETY: a group is read where a pixel has one; else the pixel is copied to where there is room.
-        unsafe {
-            let mut room = [0; 2 * GROUP];
-            let is_bf16 = self.residual == Some(Element::Bf16);
-            let from = if pixel < GROUP * (1 + usize::from(is_bf16)) {
-                room.as_mut_ptr().copy_from_nonoverlapping(from, pixel);
-                room.as_ptr()
-            } else {
-                from
-            };
-            match self.residual {
-                Some(Element::Bf16) => S::load_bf16(from),
-                Some(Element::I8(_)) => S::load_i8(from),
-                Some(Element::U8(_)) | None => S::load_u8(from),
             }
         }
     }

@@ -5,6 +5,7 @@
 //! the padding. `weights.rs` says in which order numbers lie, `registers.rs` and `tiles.rs` multiply, `epilogue.rs`
 //! makes of sums what is stored.
 
+mod depthwise;
 mod epilogue;
 mod registers;
 mod task;
@@ -22,7 +23,7 @@ use super::narrow::GROUP;
 use crate::activation::Activation;
 use crate::conv::ConvSpec;
 use crate::map::{MapMut, MapShape, assert_same};
-use crate::shared::in_parallel;
+use crate::shared::{in_parallel, part as part_of, parts};
 
 /// A convolution's weights `[out, in, height, width]` and bias `[out]`, which is f32; empty for none.
 #[derive(Clone, Copy, Debug)]
@@ -62,12 +63,18 @@ pub struct LowConvolution {
     engine: Engine,
     spec: ConvSpec,
     elements: ConvElements,
-    weights: Weights,
+    packed: Packed,
     epilogue: Epilogue,
 }
 
+#[derive(Debug)]
+enum Packed {
+    Dense(Weights),
+    Depthwise(depthwise::Packed),
+}
+
 /// What the epilogue needs to know of the kernel.
-pub(crate) struct Numbers<'a> {
+pub(crate) struct KernelNumbers<'a> {
     scales: &'a [f32],
     bias: &'a [f32],
     /// Sums of a channel's whole weights.
@@ -78,14 +85,19 @@ pub(crate) struct Numbers<'a> {
 pub const LONGEST_SUM: usize = i32::MAX as usize / (255 * 128);
 
 impl LowConvolution {
-    /// Whether there is a kernel for it: one group, a bf16 or u8 input, and of bytes at most [`LONGEST_SUM`]
-    /// products a sum.
+    /// Whether there is a kernel for it: one group or a group a channel, a bf16 or u8 input, and of bytes at most
+    /// [`LONGEST_SUM`] products a sum, 514 where channels are by themselves. Other groups stay in f32.
     pub fn supports(spec: &ConvSpec, input: Element) -> bool {
-        let products = spec.in_channels * spec.kernel[0] * spec.kernel[1];
-        spec.groups == 1
+        let taps = spec.kernel[0] * spec.kernel[1];
+        let fits = if spec.is_depthwise() {
+            taps <= depthwise::MOST_TAPS
+        } else {
+            spec.in_channels * taps <= LONGEST_SUM
+        };
+        (spec.groups == 1 || spec.is_depthwise())
             && match input {
                 Element::Bf16 => true,
-                Element::U8(_) => products <= LONGEST_SUM,
+                Element::U8(_) => fits,
                 Element::I8(_) => false,
             }
     }
@@ -142,7 +154,17 @@ impl LowConvolution {
         assert_eq!(len, spec.weights_len(), "kernel of {spec:?}");
         assert_eq!(scales.len(), outs, "scales of {spec:?}");
         assert!([0, outs].contains(&bias.len()), "bias of {spec:?}");
-        let numbers = Numbers {
+        let packed = if spec.is_depthwise() {
+            Packed::Depthwise(depthwise::Packed::new(&spec, &values))
+        } else {
+            Packed::Dense(Weights::new(
+                &spec,
+                elements.input,
+                &values,
+                engine.has_tiles(),
+            ))
+        };
+        let numbers = KernelNumbers {
             scales,
             bias,
             sums: &sums,
@@ -151,7 +173,7 @@ impl LowConvolution {
             engine,
             spec,
             elements,
-            weights: Weights::new(&spec, elements.input, &values, engine.has_tiles()),
+            packed,
             epilogue: Epilogue::new(&elements, &numbers, activation),
         }
     }
@@ -173,7 +195,10 @@ impl LowConvolution {
 
     /// Bytes of packed weights.
     pub fn weight_bytes(&self) -> usize {
-        self.weights.bytes()
+        match &self.packed {
+            Packed::Dense(weights) => weights.bytes(),
+            Packed::Depthwise(weights) => weights.bytes(),
+        }
     }
 
     /// `output = activation(convolution(input) + bias + residual)`.
@@ -253,49 +278,80 @@ impl LowConvolution {
     }
 
     /// Cuts the work into tasks; what is computed does not depend on how.
-    fn tasks<'a>(
+    fn tasks(
         &self,
         input: LowMap<'_>,
         output: MapShape,
         residual: Option<LowMap<'_>>,
-        places: Option<Places<'a>>,
+        places: Option<Places<'_>>,
         target: impl Fn(usize) -> Target + Sync,
     ) {
         let layout = input.layout();
-        let [chunks, slices] = self.cuts(&layout, output);
-        let per_image = chunks * slices;
-        let steps = task::offsets(&self.weights, &layout, &self.spec);
-        in_parallel(output.batch * per_image, |index| {
-            let (image, part) = (index / per_image, index % per_image);
-            if let Some(places) = places {
-                self.fill(&places, image, part, per_image);
+        let residual = |image: usize| {
+            residual.map(|residual| Residual {
+                start: residual.image(image),
+                layout: residual.layout(),
+            })
+        };
+        match &self.packed {
+            Packed::Dense(weights) => {
+                let [chunks, slices] = self.cuts(weights, &layout, output);
+                let per_image = chunks * slices;
+                let steps = task::offsets(weights, &layout, &self.spec);
+                in_parallel(output.batch * per_image, |index| {
+                    let (image, part) = (index / per_image, index % per_image);
+                    if let Some(places) = places {
+                        self.fill(&places, image, part, per_image);
+                    }
+                    let task = Task {
+                        convolution: self,
+                        weights,
+                        steps: &steps,
+                        input: input.image(image),
+                        layout,
+                        output,
+                        target: target(image),
+                        residual: residual(image),
+                        // Slices of channels outermost: threads that are neighbours in time share weights.
+                        pixels: part_of(output.pixels(), chunks, part % chunks),
+                        panels: part_of(weights.panels.len(), slices, part / chunks),
+                    };
+                    if self.engine.has_tiles() {
+                        self.engine.tiles(task);
+                    } else {
+                        self.engine.products(self.elements.input, task);
+                    }
+                });
             }
-            let task = Task {
-                convolution: self,
-                steps: &steps,
-                input: input.image(image),
-                layout,
-                output,
-                target: target(image),
-                residual: residual.map(|residual| Residual {
-                    start: residual.image(image),
-                    layout: residual.layout(),
-                }),
-                // Slices of channels outermost: threads that are neighbours in time share weights.
-                pixels: crate::shared::part(output.pixels(), chunks, part % chunks),
-                panels: crate::shared::part(self.weights.panels.len(), slices, part / chunks),
-            };
-            if self.engine.has_tiles() {
-                self.engine.tiles(task);
-            } else {
-                self.engine.products(self.elements.input, task);
+            Packed::Depthwise(packed) => {
+                let groups = self.spec.out_channels.div_ceil(GROUP);
+                let cuts = parts(output.height, 8).min(output.height);
+                let per_image = groups * cuts;
+                in_parallel(output.batch * per_image, |index| {
+                    let (image, part) = (index / per_image, index % per_image);
+                    if let Some(places) = places {
+                        self.fill(&places, image, part, per_image);
+                    }
+                    self.engine.vectors(depthwise::Rows {
+                        convolution: self,
+                        packed,
+                        epilogue: &self.epilogue,
+                        input: input.image(image),
+                        layout,
+                        output,
+                        target: target(image),
+                        residual: residual(image),
+                        group: part / cuts,
+                        rows: part_of(output.height, cuts, part % cuts),
+                    });
+                });
             }
-        });
+        }
     }
 
     /// Into how many runs of pixels and slices of panels a picture is cut: a run's input stays in the second cache
     /// while all panels pass by, and there are enough tasks for all threads.
-    fn cuts(&self, layout: &LowLayout, output: MapShape) -> [usize; 2] {
+    fn cuts(&self, weights: &Weights, layout: &LowLayout, output: MapShape) -> [usize; 2] {
         const RUN_BYTES: usize = 256 << 10;
         const LEAST_PIXELS: usize = 96;
         let pixels = output.pixels();
@@ -307,7 +363,7 @@ impl LowConvolution {
             .div_ceil(RUN_BYTES)
             .max(wanted)
             .min(most);
-        let slices = wanted.div_ceil(chunks).min(self.weights.panels.len());
+        let slices = wanted.div_ceil(chunks).min(weights.panels.len());
         [chunks, slices]
     }
 
@@ -325,7 +381,7 @@ impl LowConvolution {
             return;
         }
         let bytes = values * layout.element().bytes();
-        for row in crate::shared::part(shape.height, parts, part) {
+        for row in part_of(shape.height, parts, part) {
             for (group, column) in
                 (first..groups).flat_map(|g| (0..shape.width).map(move |x| (g, x)))
             {

@@ -40,7 +40,7 @@ impl ProductKernel for Task<'_> {
     #[inline(always)]
     unsafe fn run<P: Product>(self) {
         let pixels = self.pixels();
-        for panel in &self.convolution.weights.panels[self.panels.clone()] {
+        for panel in &self.weights.panels[self.panels.clone()] {
             // SAFETY: whoever made the task vouches for its pointers.
             unsafe { self.panel::<P>(&pixels, panel) };
         }
@@ -57,7 +57,7 @@ impl Task<'_> {
         unsafe {
             let mut room = MaybeUninit::<Room>::uninit();
             let room = room.as_mut_ptr().cast::<u8>();
-            let weights = self.convolution.weights.of(panel);
+            let weights = self.weights.of(panel);
             let wide = panel.groups.min(P::GROUPS);
             let height = P::PIXELS[wide - 1];
             let row = panel.groups * ROW;

@@ -28,6 +28,7 @@ pub(crate) fn offsets(weights: &Weights, layout: &LowLayout, spec: &ConvSpec) ->
 /// The pointers of a task reach what its convolution checked; its pixels and panels are no other task's.
 pub(crate) struct Task<'a> {
     pub(crate) convolution: &'a LowConvolution,
+    pub(crate) weights: &'a Weights,
     pub(crate) steps: &'a [Offset],
     /// The input's picture.
     pub(crate) input: *const u8,
@@ -39,7 +40,15 @@ pub(crate) struct Task<'a> {
     pub(crate) panels: Range<usize>,
 }
 
+/// Bytes from the input's picture to the first pixel of an output pixel's window.
+#[inline(always)]
+pub(crate) fn window(spec: &ConvSpec, layout: &LowLayout, [row, column]: [usize; 2]) -> usize {
+    let padding = spec.padding[0] * layout.pitch() + spec.padding[1];
+    layout.at(row * spec.stride[0], column * spec.stride[1]) - padding * layout.pixel()
+}
+
 /// Where each pixel of a task is read and written.
+#[derive(Default)]
 pub(crate) struct Pixels {
     /// Bytes from the input's picture to the first pixel of the window.
     pub(crate) ins: Vec<usize>,
@@ -69,12 +78,7 @@ impl Task<'_> {
     }
 
     /// Bytes from the input's picture to the first pixel of an output pixel's window.
-    pub(crate) fn window(&self, [row, column]: [usize; 2]) -> usize {
-        let spec = &self.convolution.spec;
-        let padding = spec.padding[0] * self.layout.pitch() + spec.padding[1];
-        let at = self
-            .layout
-            .at(row * spec.stride[0], column * spec.stride[1]);
-        at - padding * self.layout.pixel()
+    pub(crate) fn window(&self, at: [usize; 2]) -> usize {
+        window(&self.convolution.spec, &self.layout, at)
     }
 }

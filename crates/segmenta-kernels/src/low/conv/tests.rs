@@ -105,15 +105,17 @@ impl Case {
         let (spec, shape) = (&self.spec, self.input.layout.shape());
         let zero = self.elements.input.quantisation().zero_point as f32;
         let mut products = Vec::new();
-        for channel in 0..spec.in_channels {
+        let ins = spec.in_channels / spec.groups;
+        let first = out / (spec.out_channels / spec.groups) * ins;
+        for channel in 0..ins {
             for (ky, kx) in pixels(spec.kernel) {
                 let y =
                     (row * spec.stride[0] + ky * spec.dilation[0]).wrapping_sub(spec.padding[0]);
                 let x =
                     (column * spec.stride[1] + kx * spec.dilation[1]).wrapping_sub(spec.padding[1]);
                 if y < shape.height && x < shape.width {
-                    let at = (out * spec.in_channels + channel) * spec.kernel[0] * spec.kernel[1];
-                    let number = self.input.stored([image, channel, y, x]) - zero;
+                    let at = (out * ins + channel) * spec.kernel[0] * spec.kernel[1];
+                    let number = self.input.stored([image, first + channel, y, x]) - zero;
                     products.push((number, at + ky * spec.kernel[1] + kx));
                 }
             }
@@ -171,7 +173,12 @@ impl Case {
             .as_ref()
             .map_or(0.0, |r| f64::from(r.real(at)));
         let (sum, magnitude) = terms.fold((0.0, 0.0), |(s, m), x| (s + x, m + f64::abs(x)));
-        let magnitude = magnitude + bias.abs() + residual.abs();
+        // A residual's number and its zero point are added apart.
+        let added = self.residual.as_ref().map_or(0.0, |r| {
+            let q = r.layout.element().quantisation();
+            f64::from(q.scale) * f64::from(r.stored(at).abs() + q.zero_point.abs() as f32)
+        });
+        let magnitude = magnitude + bias.abs() + added;
         let value = f64::from(self.activation.scalar((sum + bias + residual) as f32));
         // A clamp's result as exact as its argument.
         let value = match self.activation {
@@ -218,9 +225,16 @@ fn specs() -> impl Strategy<Value = ConvSpec> {
         [1_usize..3, 1_usize..3],
         [0_usize..3, 0_usize..3],
         [1_usize..4, 1_usize..4],
+        0..4,
     )
-        .prop_map(|(channels, kernel, stride, padding, dilation)| {
-            spec_of(channels, kernel, stride, padding, dilation)
+        .prop_map(|(channels, kernel, stride, padding, dilation, kind)| {
+            let spec = spec_of(channels, kernel, stride, padding, dilation);
+            let depthwise = ConvSpec {
+                out_channels: spec.in_channels,
+                groups: spec.in_channels,
+                ..spec
+            };
+            if kind == 0 { depthwise } else { spec }
         })
 }
 

@@ -176,7 +176,7 @@ impl TileKernel for Task<'_> {
                 pixels: grid.rows,
                 runs,
             });
-            for panel in &self.convolution.weights.panels[self.panels.clone()] {
+            for panel in &self.weights.panels[self.panels.clone()] {
                 for tile in (0..grid.ins.len()).step_by(2) {
                     let ins = &grid.ins[tile..grid.ins.len().min(tile + 2)];
                     for first in (0..panel.groups).step_by(2) {
@@ -259,12 +259,7 @@ impl<'a> Place<'a, '_> {
             let is_bf16 = task.convolution.elements.input == Element::Bf16;
             let row = self.panel.groups * ROW;
             let distance = task.layout.pixel() * task.convolution.spec.stride[1];
-            let mut weights = task
-                .convolution
-                .weights
-                .of(self.panel)
-                .as_ptr()
-                .add(self.first * ROW);
+            let mut weights = task.weights.of(self.panel).as_ptr().add(self.first * ROW);
             let pixels = self.grid.rows;
             let slice = (TILES * pixels).div_ceil(task.steps.len());
             T::zero::<0>();

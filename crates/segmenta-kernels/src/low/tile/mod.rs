@@ -14,8 +14,7 @@ pub(crate) use emulated::Emulated;
 /// Rows of a tile.
 pub(crate) const ROWS: usize = 16;
 
-/// What each tile is: sums, pixels or weights.
-pub(crate) const SUMS: [usize; 4] = [0, 1, 2, 3];
+/// Which tiles are pixels and which weights; the others are sums.
 pub(crate) const PIXELS: [usize; 2] = [4, 5];
 pub(crate) const WEIGHTS: [usize; 2] = [6, 7];
 
