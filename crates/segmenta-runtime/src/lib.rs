@@ -12,6 +12,8 @@ mod arenas;
 mod engine;
 mod finite;
 mod memory;
+#[cfg(feature = "ndarray")]
+mod nd;
 mod pack;
 mod passes;
 mod precision;
