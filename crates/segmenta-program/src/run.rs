@@ -206,15 +206,29 @@ impl Run<'_, '_> {
     fn first_non_finite(&mut self) -> Option<f32> {
         let (plan, isa, step) = (self.io.plan, self.io.isa, self.io.step);
         let wrong = |value: &&f32| !value.is_finite();
-        let is_f32 = |value: &&Value| plan.element(**value) == Element::F32;
-        for &value in step.writes.iter().filter(is_f32) {
-            let [written] = self.io.arena.views([numbers(plan.place(value))], []).reads;
-            // In a concatenation other maps lie between one picture's and the next's.
-            let image = plan.shape(value).image_len(isa);
-            let mut pictures = written.chunks(plan.image_stride(value));
-            let found = pictures.find_map(|values| values[..image].iter().find(wrong));
+        for &value in &step.writes {
+            let found = match plan.element(value) {
+                Element::F32 => {
+                    let [written] = self.io.arena.views([numbers(plan.place(value))], []).reads;
+                    // In a concatenation other maps lie between one picture's and the next's.
+                    let image = plan.shape(value).image_len(isa);
+                    let mut pictures = written.chunks(plan.image_stride(value));
+                    let found = pictures.find_map(|values| values[..image].iter().find(wrong));
+                    found.copied()
+                }
+                Element::Low(_) => {
+                    let (place, layout) = plan.low(value);
+                    let [written] = self.io.arena.views([numbers(place)], []).reads;
+                    let x = LowMap::new(self.io.engine, layout, as_bytes(written));
+                    let mut whole = kernels::Buffer::zeros(layout.shape().blocked_len(isa));
+                    let mut to = MapMut::whole(isa, layout.shape(), &mut whole);
+                    kernels::low::to_blocked(x, &mut to);
+                    whole.iter().find(wrong).copied()
+                }
+                Element::U32 => None,
+            };
             if found.is_some() {
-                return found.copied();
+                return found;
             }
         }
         if let Some(output) = step.work.result() {

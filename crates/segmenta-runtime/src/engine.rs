@@ -36,6 +36,8 @@ pub struct EngineOptions {
     pub memory: WeightMemory,
     /// In what it is computed.
     pub precision: Precision,
+    /// What multiplies in low precision; the fastest that the processor has if `None`.
+    pub engine: Option<low::Engine>,
 }
 
 /// Why a network could not be run.
@@ -215,8 +217,8 @@ impl Engine {
             }
             Ok(values)
         };
-        let low = low::Engine::fastest();
-        let mut draft = lower(&graph, isa, &wanted, options.precision);
+        let low = options.engine.unwrap_or_else(low::Engine::fastest);
+        let mut draft = lower(&graph, isa, &wanted, options.precision, low);
         let layers = threads.run(|| pack(&mut draft, low, &checked))?;
         let program = Program::new(isa, low, draft.place(), Vec::new(), &layers);
         let broken = broken.into_inner().unwrap_or_else(PoisonError::into_inner);

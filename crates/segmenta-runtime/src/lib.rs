@@ -20,5 +20,6 @@ mod precision;
 
 pub use engine::{Engine, EngineOptions, Memory, RuntimeError, StepTime, Tensor, check_input};
 pub use finite::{all_finite, count_non_finite};
-pub use precision::Precision;
+pub use precision::{Precision, UnknownPrecision};
+pub use segmenta_kernels::low::Engine as LowEngine;
 pub use segmenta_kernels::{Isa, Logits, ToProbability, WeightMemory};

@@ -2,7 +2,7 @@
 
 use crate::precision::{Precision, lower_precision};
 use segmenta_graph::{Conv2d, Graph, Node, Op};
-use segmenta_kernels::{Activation, Convolution, Isa};
+use segmenta_kernels::{Activation, Convolution, Isa, low};
 use segmenta_program::terms::{as_convolution, conv_spec};
 use segmenta_program::{
     Add, BatchNorm, Branch, Conv, ConvDraft, Draft, DraftStep, Mul, Scale, Transposed, Work,
@@ -14,6 +14,7 @@ pub(crate) fn lower<'g>(
     isa: Isa,
     wanted: &[Node],
     precision: Precision,
+    engine: low::Engine,
 ) -> Draft<'g> {
     let mut draft = Draft::lower(graph, isa, wanted, |_, data| data.op.is_training_only());
     fold_batch_norms(&mut draft);
@@ -29,7 +30,7 @@ pub(crate) fn lower<'g>(
     add_in_convolutions(&mut draft);
     draft.fuse_activations(|_, _| true);
     draft.resize_into_results(true);
-    lower_precision(&mut draft, precision);
+    lower_precision(&mut draft, precision, engine);
     draft
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use segmenta_graph::Node;
-use segmenta_kernels::{Activation, low};
+use segmenta_kernels::{Activation, Convolution, low};
 use segmenta_program::terms::{conv_spec, precise_nodes};
 use segmenta_program::{AvgPool, Conv, Draft, DraftStep, Element, Mul, Work};
 
@@ -27,6 +27,15 @@ pub enum Precision {
 impl Precision {
     /// The names there are.
     pub const NAMES: &[&str] = &["f32", "bf16"];
+
+    /// About how many times as many products a second as in f32 this processor computes. Networks gain less: not all
+    /// of their time goes into products, and f32 needs fewer for some windows.
+    pub fn gain(self) -> f32 {
+        match self {
+            Self::F32 => 1.0,
+            Self::Bf16 => low::Engine::fastest().gain(low::Element::Bf16),
+        }
+    }
 }
 
 impl fmt::Display for Precision {
@@ -57,7 +66,7 @@ pub struct UnknownPrecision(String);
 
 /// A pass: which steps compute in low precision. What reads what another step made in another element finds it
 /// converted.
-pub(crate) fn lower_precision(draft: &mut Draft<'_>, precision: Precision) {
+pub(crate) fn lower_precision(draft: &mut Draft<'_>, precision: Precision, engine: low::Engine) {
     let element = match precision {
         Precision::F32 => return,
         Precision::Bf16 => Element::Low(low::Element::Bf16),
@@ -70,7 +79,7 @@ pub(crate) fn lower_precision(draft: &mut Draft<'_>, precision: Precision) {
         let is_precise = draft
             .step(at)
             .is_some_and(|step| precise[step.node.index()]);
-        lowers[at] = match role(draft, at, input) {
+        lowers[at] = match role(draft, at, input, engine) {
             _ if is_precise => false,
             Role::Computes => true,
             // What carries on what was computed in low precision.
@@ -85,12 +94,12 @@ pub(crate) fn lower_precision(draft: &mut Draft<'_>, precision: Precision) {
     }
     // Carrying it on for what reads it in f32 would only move the conversion.
     for at in draft.places().rev() {
-        let carries = matches!(role(draft, at, input), Role::Carries);
+        let carries = matches!(role(draft, at, input, engine), Role::Carries);
         lowers[at] &= !carries || draft.readers(at).iter().any(|&reader| lowers[reader]);
     }
     for at in draft.places() {
         if lowers[at] {
-            let ends = matches!(role(draft, at, input), Role::Ends);
+            let ends = matches!(role(draft, at, input, engine), Role::Ends);
             let is_read = draft.readers(at).iter().any(|&reader| lowers[reader]);
             let writes = if is_read && !ends {
                 element
@@ -114,13 +123,13 @@ enum Role {
     Full,
 }
 
-fn role(draft: &Draft<'_>, at: usize, input: Option<Node>) -> Role {
+fn role(draft: &Draft<'_>, at: usize, input: Option<Node>, engine: low::Engine) -> Role {
     let Some(step) = draft.step(at) else {
         return Role::Full;
     };
     let graph = draft.graph;
     match &step.work {
-        Work::Conv(conv) if is_low(draft, step, conv, input) => Role::Computes,
+        Work::Conv(conv) if is_low(draft, step, conv, input, engine) => Role::Computes,
         Work::Add(_) | Work::Apply(_) | Work::Concat(_) | Work::Slice(_) | Work::Resize(_) => {
             Role::Carries
         }
@@ -145,9 +154,15 @@ fn carried(step: &DraftStep) -> &[Node] {
     }
 }
 
-/// Whether a convolution has a kernel in low precision, and is neither the first nor the last layer, nor one of a
-/// single pixel.
-fn is_low(draft: &Draft<'_>, step: &DraftStep, conv: &Conv, input: Option<Node>) -> bool {
+/// Whether a convolution is computed in low precision: it has a kernel that is not slower than f32's with its fewer
+/// products, and is neither the first nor the last layer, nor one of a single pixel.
+fn is_low(
+    draft: &Draft<'_>,
+    step: &DraftStep,
+    conv: &Conv,
+    input: Option<Node>,
+    engine: low::Engine,
+) -> bool {
     let &[reads, ..] = &step.inputs[..] else {
         return false;
     };
@@ -159,5 +174,6 @@ fn is_low(draft: &Draft<'_>, step: &DraftStep, conv: &Conv, input: Option<Node>)
         .any(|result| result.source == step.output);
     let is_edge = Some(reads) == input || is_last || draft.graph.is_one_pixel(reads);
     let has_kernel = low::LowConvolution::supports(&spec, low::Element::Bf16);
-    has_kernel && !is_edge && !conv.on_picture && !conv.scaled
+    let pays = engine.gain(low::Element::Bf16) >= Convolution::saves(&spec);
+    has_kernel && pays && !is_edge && !conv.on_picture && !conv.scaled
 }

@@ -83,5 +83,5 @@ pub use segmenta_image::{
     LabelMap, Notice, Pad, Palette, Picture, PictureError, Preprocess, Resize, VOID,
 };
 pub use segmenta_metrics::{Confusion, Protocol, Score};
-pub use segmenta_runtime::{Engine, Isa, Precision, RuntimeError, Tensor, WeightMemory};
+pub use segmenta_runtime::{Engine, Isa, LowEngine, Precision, RuntimeError, Tensor, WeightMemory};
 pub use segmenta_zoo::{Answer, PerPixel, ThresholdError, Values};

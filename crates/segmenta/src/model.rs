@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use segmenta_graph::Graph;
-use segmenta_runtime::{Engine, EngineOptions, Isa, Precision, RuntimeError, WeightMemory};
+use segmenta_runtime::{
+    Engine, EngineOptions, Isa, LowEngine, Precision, RuntimeError, WeightMemory,
+};
 use segmenta_weights::{Hub, ModelCard, Progress, Published, StateDict, Taken};
 use segmenta_zoo::{Options, PublishedWeights, find, published};
 
@@ -45,6 +47,8 @@ pub struct ModelOptions {
     pub memory: WeightMemory,
     /// In what the network is computed; single precision unless another is asked for.
     pub precision: Precision,
+    /// What multiplies in low precision; the fastest there is if `None`.
+    pub engine: Option<LowEngine>,
 }
 
 /// A network with its weights.
@@ -279,6 +283,7 @@ pub(crate) fn engine_options(options: &ModelOptions) -> EngineOptions {
         outputs: options.outputs.clone(),
         memory: options.memory,
         precision: options.precision,
+        engine: options.engine,
     }
 }
 
