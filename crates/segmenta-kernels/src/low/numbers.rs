@@ -105,7 +105,7 @@ impl Reading {
     }
 
     /// Of one number.
-    #[inline]
+    #[cfg(test)]
     pub(crate) fn value(self, number: f32) -> f32 {
         (number - self.zero) * self.scale
     }
