@@ -12,6 +12,7 @@ use super::product::{Plain, Product, Widened};
 #[cfg(target_arch = "x86_64")]
 use super::tile::Amx;
 use super::tile::{Emulated, Tiles};
+use crate::conv::ConvSpec;
 #[cfg(target_arch = "aarch64")]
 use crate::simd::Neon;
 use crate::simd::Portable;
@@ -176,6 +177,26 @@ impl Engine {
             (_, Element::Bf16) => "f32 multiply-adds",
             (_, Element::U8(_) | Element::I8(_)) => "i32 multiply-adds",
         }
+    }
+
+    /// Whether a convolution of an element is expected to take less time here than the same in f32, as measured where
+    /// the engine was tuned (`docs/performance.md`): 3×3 windows with stride 1 have Winograd's filters in f32, which
+    /// need four times fewer products; depthwise windows gain memory and lose time to widening.
+    pub fn outruns_f32(self, spec: &ConvSpec, element: Element) -> bool {
+        let is_faster = match (self.0, element) {
+            #[cfg(target_arch = "x86_64")]
+            (Kind::Amx, _) => true,
+            #[cfg(target_arch = "x86_64")]
+            (Kind::Avx512Bf16, Element::Bf16) => spec.kernel != [3, 3] || spec.stride != [1, 1],
+            #[cfg(target_arch = "x86_64")]
+            (Kind::Avx512Bf16 | Kind::Avx512Vnni, Element::U8(_) | Element::I8(_)) => true,
+            #[cfg(target_arch = "x86_64")]
+            (Kind::Avx512Vnni | Kind::Avx512 | Kind::Avx2, _) => false,
+            #[cfg(target_arch = "aarch64")]
+            (Kind::Neon, _) => false,
+            (Kind::Portable | Kind::Emulated, _) => false,
+        };
+        is_faster && spec.groups == 1
     }
 
     /// Whether it multiplies by tiles.
