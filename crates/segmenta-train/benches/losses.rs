@@ -22,7 +22,7 @@ fn measure(bencher: divan::Bencher<'_, '_>, loss: &str, target: &Target, device:
     });
 }
 
-#[divan::bench(args = ["cross_entropy", "soft_cross_entropy", "dice", "focal", "lovasz", "ohem_cross_entropy"])]
+#[divan::bench(args = ["cross_entropy", "soft_cross_entropy", "ohem_cross_entropy", "dice", "jaccard", "tversky", "soft_iou", "focal", "lovasz"])]
 fn label_maps(bencher: divan::Bencher<'_, '_>, loss: &str) {
     let device = Device::flex().autodiff();
     let [n, classes, h, w] = SHAPE;
@@ -37,7 +37,7 @@ fn label_maps(bencher: divan::Bencher<'_, '_>, loss: &str) {
     measure(bencher, loss, &target, &device);
 }
 
-#[divan::bench(args = ["bce_with_logits", "dice", "focal", "lovasz"])]
+#[divan::bench(args = ["bce_with_logits", "soft_bce_with_logits", "dice", "jaccard", "tversky", "soft_iou", "mcc", "focal", "lovasz"])]
 fn masks(bencher: divan::Bencher<'_, '_>, loss: &str) {
     let device = Device::flex().autodiff();
     let masks = (0..MASKS.iter().product()).map(|i: usize| u8::from((i / 37).is_multiple_of(3)));

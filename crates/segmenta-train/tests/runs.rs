@@ -414,6 +414,36 @@ fn what_is_no_number_is_told_and_not_kept() {
 }
 
 #[test]
+fn a_validation_loss_that_is_no_number_is_named() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("run");
+    // A factor near the end of what single precision holds, and a loss beyond it.
+    let loss = r#"loss={name="cross_entropy",factor=3e38}"#;
+    let session = small(&path, &[loss], Settings::default()).unwrap();
+    let (mut notes, mut losses) = (Vec::new(), Vec::new());
+    let _ = session.run(|event| {
+        match event {
+            Event::Note(note) => notes.push(note.clone()),
+            Event::Epoch(done) => losses.push(done.record.validation_loss),
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    });
+    assert!(
+        matches!(&notes[0], Note::Loss { epoch: 0, strange } if !strange.value.is_finite() && !strange.pictures.is_empty()),
+        "{notes:?}"
+    );
+    let said = notes[0].to_string();
+    assert!(
+        said.contains("epoch 0 is ") && said.contains("(loss)"),
+        "{said}"
+    );
+    assert_eq!(losses[0], None, "recorded as n/a");
+    let log = std::fs::read_to_string(path.join("log.txt")).unwrap();
+    assert!(log.contains(&said), "{log}");
+}
+
+#[test]
 fn keys_that_are_wrong_name_the_nearest() {
     let parse = |text: &str, set: &[&str]| {
         let set: Vec<String> = set.iter().map(|&s| s.into()).collect();
@@ -429,7 +459,10 @@ fn keys_that_are_wrong_name_the_nearest() {
     let error = parse("", &["train.epochs=many"]).unwrap_err();
     assert!(error.contains("many"), "{error}");
     let error = parse("", &["train.epochs=0"]).unwrap_err();
-    assert!(error.contains("1 or more"), "{error}");
+    assert!(
+        error.contains("from 1 to 1000000 · train.epochs"),
+        "{error}"
+    );
     let config = parse(
         "",
         &[

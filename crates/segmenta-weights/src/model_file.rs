@@ -1,6 +1,7 @@
 //! The model file: safetensors whose metadata holds all that is needed to build the network, feed it
 //! and name what it says.
 
+use segmenta_files::count;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -235,8 +236,8 @@ impl ModelCard {
         }
         if !(1..=MOST_CLASSES).contains(&self.classes.len()) {
             return Err(format!(
-                "classes has {} names, not 1 to {MOST_CLASSES}",
-                self.classes.len()
+                "classes has {}, not 1 to {MOST_CLASSES}",
+                count(self.classes.len(), "name")
             ));
         }
         if let Some(id) = self.classes.iter().position(|name| name.trim().is_empty()) {
@@ -247,11 +248,12 @@ impl ModelCard {
         let per_channel = [("mean", mean.len()), ("std", std.len())]
             .into_iter()
             .chain(pad.iter().map(|pad| ("pad value", pad.value.len())));
-        for (name, count) in per_channel {
-            if count != self.in_channels {
+        for (name, found) in per_channel {
+            if found != self.in_channels {
                 return Err(format!(
-                    "{count} numbers of {name} for {} channels",
-                    self.in_channels
+                    "{} of {name} for {}",
+                    count(found, "number"),
+                    count(self.in_channels, "channel")
                 ));
             }
         }
@@ -270,9 +272,9 @@ impl ModelCard {
         }
         match &self.palette {
             Some(palette) if palette.len() != self.classes.len() => Err(format!(
-                "{} colours for {} classes",
-                palette.len(),
-                self.classes.len()
+                "{} for {}",
+                count(palette.len(), "colour"),
+                count(self.classes.len(), "class")
             )),
             _ => Ok(()),
         }
@@ -396,6 +398,34 @@ mod tests {
             serde_json::json!({"values": "log-probabilities"})
         );
         assert_eq!(read(&json.to_string()).unwrap(), Some(card));
+    }
+
+    #[test]
+    fn sizes_that_no_picture_has_are_named() {
+        let exact = |width, height| Resize::Exact { width, height };
+        for (field, change) in [
+            (
+                "resize",
+                (|p| p.resize = Resize::ShortSide { side: 0 }) as fn(&mut Preprocessing),
+            ),
+            ("resize", |p| {
+                p.resize = Resize::LongSide {
+                    side: 1_000_000_000,
+                }
+            }),
+            ("center-crop", |p| p.center_crop = Some((64, usize::MAX))),
+            ("pad", |p| p.pad.as_mut().unwrap().height = 1 << 17),
+        ] {
+            let mut card = card();
+            change(&mut card.preprocessing);
+            let error = read(&serde_json::to_string(&card).unwrap()).unwrap_err();
+            assert!(error.contains(&format!("{field} has a side of")), "{error}");
+            assert!(error.contains("not 1 to 65536"), "{error}");
+            assert!(card.to_metadata().is_err(), "nor is such a card written");
+        }
+        let mut card = card();
+        card.preprocessing.resize = exact(65536, 1);
+        read(&serde_json::to_string(&card).unwrap()).unwrap();
     }
 
     #[test]

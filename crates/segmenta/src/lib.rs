@@ -26,6 +26,8 @@ mod inputs;
 mod job;
 mod model;
 mod model_options;
+#[cfg(feature = "ndarray")]
+mod nd;
 mod options;
 mod part;
 mod pipeline;
@@ -43,7 +45,8 @@ pub use cancel::Cancel;
 pub use describe::Description;
 pub use error::{Error, Failure, InputError, ModelError, OutputError};
 pub use evaluate::{
-    ClassScores, EvaluateError, EvaluateEvent, EvaluateOptions, Evaluation, NamedScore,
+    ClassScores, EvaluateError, EvaluateEvent, EvaluateOptions, Evaluation, EvaluationSettings,
+    NamedScore,
 };
 pub use inputs::{Input, Inputs};
 pub use job::{

@@ -207,10 +207,16 @@ impl Model {
     }
 
     /// The same model with another recipe for pictures.
-    #[must_use]
-    pub fn with_preprocess(mut self, preprocess: segmenta_image::Preprocess) -> Self {
+    ///
+    /// # Errors
+    /// A recipe that no network can be given pictures by: [`Preprocess::check`](segmenta_image::Preprocess::check).
+    pub fn with_preprocess(
+        mut self,
+        preprocess: segmenta_image::Preprocess,
+    ) -> Result<Self, Error> {
+        preprocess.check()?;
         self.description.preprocess = preprocess;
-        self
+        Ok(self)
     }
 
     /// The same model with other names of classes, by id.

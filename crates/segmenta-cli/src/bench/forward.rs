@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::args::BenchForward;
 use super::{median, milliseconds, peak_rss_mb};
-use crate::message::{FAINT, STRONG, result};
+use crate::message::{FAINT, STRONG, count, result};
 use crate::model;
 use crate::random::Random;
 use crate::table::{Table, mebibytes};
@@ -78,10 +78,10 @@ pub(crate) fn forward(args: &BenchForward) -> anyhow::Result<()> {
     }
     let _ = writeln!(
         text,
-        "{STRONG}{}{STRONG:#} · input {shape} · {} · {} threads",
+        "{STRONG}{}{STRONG:#} · input {shape} · {} · {}",
         model.description().architecture,
         engine.isa(),
-        engine.threads()
+        count(engine.threads(), "thread")
     );
     let _ = writeln!(
         text,

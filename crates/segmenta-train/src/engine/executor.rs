@@ -81,7 +81,13 @@ impl Executor {
     ) -> Result<Vec<Tensor<4>>, EngineError> {
         match self {
             Self::Kernels(cpu) => {
-                let results = cpu.forward(parameters, input, shape, seed, note(timings))?;
+                let slices = parameters.slices()?;
+                let values: Vec<&[f32]> = slices.iter().map(Slice::get).collect();
+                let results = cpu.forward(&values, input, shape, seed, note(timings))?;
+                drop(slices);
+                for norm in cpu.measured() {
+                    parameters.track(norm.running, norm.statistics, norm.momentum)?;
+                }
                 let tensor = |(shape, values): (Shape, Vec<f32>)| {
                     let data = TensorData::new(values, extents(shape));
                     Tensor::from_data(data, &Device::flex())
@@ -108,7 +114,15 @@ impl Executor {
                 let slices: Result<Vec<_>, _> = gradients.into_iter().map(values).collect();
                 let slices = slices.map_err(EngineError::Device)?;
                 let slices: Vec<&[f32]> = slices.iter().map(Slice::get).collect();
-                cpu.backward(parameters, &slices, note(timings))
+                let own = parameters.slices()?;
+                let own: Vec<&[f32]> = own.iter().map(Slice::get).collect();
+                let made = cpu.backward(&own, &slices, note(timings))?;
+                let tensor = |(at, values): (usize, Vec<f32>)| {
+                    let len = values.len();
+                    let data = TensorData::new(values, [len]);
+                    (at, Tensor::from_data(data, &Device::flex()))
+                };
+                Ok(made.into_iter().map(tensor).collect())
             }
             Self::Operations(portable) => portable.backward(gradients, timings),
         }

@@ -7,6 +7,7 @@ use segmenta_data::augment::Augmentation;
 use segmenta_data::{Dataset, Kind, MaskRule, Open, Shares, Split};
 use serde::{Deserialize, Serialize};
 
+mod ranges;
 mod settings;
 
 pub(super) use self::settings::key_of;
@@ -390,10 +391,21 @@ impl Config {
             let adam = || toml::Value::String("adam".into());
             optimizer.entry("name").or_insert_with(adam);
         }
+        ranges::check(&table)?;
         pattern_of_masks(&mut table).map_err(wrong)?;
         // Through text again, so that an error shows its line.
         let text = toml::to_string(&table).map_err(|e| wrong(e.to_string()))?;
-        let config: Self = toml::from_str(&text).map_err(|e| wrong(message(&e)))?;
+        let config: Self = toml::from_str(&text).map_err(|error| {
+            let key = error.span().and_then(|span| ranges::key_at(&text, span));
+            let is_value = error.message().starts_with("invalid ");
+            match key.filter(|_| is_value) {
+                Some(origin) => RunError::Config {
+                    origin,
+                    problem: message(&error),
+                },
+                None => wrong(message(&error)),
+            }
+        })?;
         config.check()?;
         Ok(config)
     }
@@ -424,15 +436,6 @@ impl Config {
                 problem: problem.into(),
             })
         };
-        let TrainConfig {
-            epochs,
-            batch,
-            accumulate,
-            ..
-        } = self.train;
-        if epochs == 0 || batch == 0 || accumulate == 0 {
-            return wrong("train", "epochs, batch and accumulate are 1 or more");
-        }
         if let Some([width, height]) = self.input.size
             && let Err(error) = segmenta_image::Size::for_network(width, height)
         {
@@ -441,12 +444,16 @@ impl Config {
                 &format!("{}; {}", error.what(), error.remedy()),
             );
         }
-        let numbers = self.input.mean.iter().chain(&self.input.std);
-        if numbers.into_iter().any(|value| !value.is_finite()) {
-            return wrong("input", "mean and std are numbers");
+        let InputConfig { mean, std, .. } = self.input;
+        if let Some(mean) = mean.iter().find(|mean| !mean.is_finite()) {
+            return wrong("input.mean", &format!("{mean} is no number to subtract"));
         }
-        if self.input.std.contains(&0.0) {
-            return wrong("input.std", "nothing can be divided by 0");
+        // A model file refuses others, and a run would learn in vain.
+        if let Some(std) = std.iter().find(|std| !std.is_normal() || **std < 0.0) {
+            return wrong(
+                "input.std",
+                &format!("{std} divides nothing; give numbers above 0"),
+            );
         }
         self.augment.check()?;
         self.optimizer.algorithm.check()?;

@@ -1,27 +1,20 @@
 //! The graph learns on this machine's processor.
 //!
-//! `compile` and `backward` turn the graph into instructions for one input size, once; `program` gives every
-//! value of both passes a place in one arena; `run` has the kernels do it. Nothing is allocated in a step
-//! but the logits, values live from their first use to their last, and every sum has an order of its own:
-//! results are the same bits for any number of threads.
+//! `passes` turns the graph into a `segmenta-program` of both passes for one input size, once; `pack` makes its
+//! layers. Nothing is allocated in a step but the logits, values live from their first use to their last, and every
+//! sum has an order of its own: results are the same bits for any number of threads.
 
-mod backward;
-mod compile;
-mod layers;
-mod program;
-mod run;
+mod pack;
+mod passes;
 
 use std::sync::Arc;
 
-use burn::tensor::{Device, Tensor};
 use segmenta_graph::{Graph, Node, Shape};
-use segmenta_kernels::{Arena, Isa, Threads};
+use segmenta_kernels::{Arena, Isa, Statistics, Threads};
+use segmenta_program::{LayersIn, NormNumbers, NotFinite, Pass, Program, Surroundings, run};
 
-use self::compile::{Compiled, Purpose, compile};
-use self::program::Instruction;
-use self::run::{NotFinite, Pass, Surroundings, run};
-use super::{EngineError, Parameters, Phase, Timing};
-use crate::optim::Slice;
+use self::passes::{Compiled, Purpose, compile};
+use super::{EngineError, Phase, Timing};
 
 /// How many input sizes are kept ready: whole batches, and the last one of an epoch.
 const SIZES: usize = 2;
@@ -40,9 +33,8 @@ pub(super) struct Cpu {
     /// The last used first.
     ready: Vec<(Shape, Compiled)>,
     arena: Arena,
-    /// One for each parameter that learns and that the results depend on, written anew by each step; none before
-    /// the first.
-    gradients: Vec<Option<Tensor<1>>>,
+    /// Room for the gradients of the next step, by parameter: the memory of the last ones that came back.
+    room: Vec<Option<Vec<f32>>>,
     /// What the backward pass needs of the forward pass.
     pending: Option<Pending>,
 }
@@ -84,7 +76,7 @@ impl Cpu {
             check,
             ready: Vec::new(),
             arena: Arena::new(0)?,
-            gradients: Vec::new(),
+            room: Vec::new(),
             trains,
             pending: None,
             graph,
@@ -108,10 +100,11 @@ impl Cpu {
         self.arena.len() * size_of::<f32>()
     }
 
-    /// The results for a batch, N×C×H×W each. Moves running statistics.
+    /// The results for a batch, N×C×H×W each, from the values of all parameters. Running statistics are the
+    /// caller's to move, by [`Cpu::measured`].
     pub(super) fn forward(
         &mut self,
-        parameters: &mut Parameters,
+        parameters: &[&[f32]],
         input: Vec<f32>,
         shape: Shape,
         seed: u64,
@@ -120,77 +113,101 @@ impl Cpu {
         self.pending = None;
         self.prepare(shape)?;
         let (_, compiled) = &mut self.ready[0];
-        let mut results: Vec<Vec<f32>> = compiled
-            .results
-            .iter()
-            .map(|s| vec![0.0; s.len()])
-            .collect();
-        let slices = parameters.slices()?;
+        let Compiled {
+            program,
+            layers,
+            plan,
+            ..
+        } = compiled;
+        let shapes = &plan.results;
+        let mut results: Vec<Vec<f32>> = shapes.iter().map(|s| vec![0.0; s.len()]).collect();
         let around = Surroundings {
-            isa: self.isa,
-            parameters: &slices,
             input: &input,
-            result_shapes: &compiled.results,
+            parameters,
             seed,
         };
         let pass = Pass::Forward {
-            results: &mut results,
+            results: results.iter_mut().map(|result| &mut result[..]).collect(),
         };
-        let mut timed = timing(&self.graph, Phase::Forward, timed);
-        let (program, layers) = (&compiled.program, &mut compiled.layers);
+        let mut timed = timing(&self.graph, program, Phase::Forward, timed);
         let (arena, check) = (&mut self.arena, self.check);
-        let ran = self
-            .threads
-            .run(|| run(program, layers, arena, &around, pass, check, &mut timed));
-        ran.map_err(|wrong| not_finite(&self.graph, Phase::Forward, &wrong))?;
-        drop(slices);
-        for norm in &compiled.layers.norms {
-            if !norm.frozen {
-                let (at, momentum) = ([norm.mean, norm.variance, norm.counter], norm.momentum);
-                parameters.track(at, &norm.statistics, momentum)?;
-            }
-        }
+        let ran = self.threads.run(|| {
+            let layers = LayersIn::Learning(layers);
+            run(
+                program, plan, layers, arena, around, pass, check, &mut timed,
+            )
+        });
+        ran.map_err(|wrong| not_finite(&self.graph, program, Phase::Forward, wrong))?;
         self.pending = Some(Pending { input, seed });
-        Ok(compiled.results.iter().copied().zip(results).collect())
+        Ok(shapes.iter().copied().zip(results).collect())
     }
 
-    /// The gradients of all parameters that learn, from those of the results of the last forward pass.
+    /// What batch norms that learn measured in the last forward pass.
+    pub(super) fn measured(&self) -> impl Iterator<Item = Measured<'_>> {
+        let last = self.ready.first();
+        let norms = last.map_or(&[][..], |(_, compiled)| &compiled.layers.norms);
+        norms.iter().filter_map(|norm| match &norm.numbers {
+            NormNumbers::Learning(norm) if !norm.frozen => Some(Measured {
+                running: [norm.mean, norm.variance, norm.counter],
+                statistics: &norm.statistics,
+                momentum: norm.momentum,
+            }),
+            NormNumbers::Learning(_) | NormNumbers::Fixed(_) => None,
+        })
+    }
+
+    /// The gradients of all parameters that learn, by their index, from those of the results of the last forward
+    /// pass.
     pub(super) fn backward(
         &mut self,
-        parameters: &Parameters,
+        parameters: &[&[f32]],
         results: &[&[f32]],
         timed: impl FnMut(Timing) + Send,
-    ) -> Result<Vec<(usize, Tensor<1>)>, EngineError> {
+    ) -> Result<Vec<(usize, Vec<f32>)>, EngineError> {
         let Some(Pending { input, seed }) = self.pending.take() else {
             return Err(EngineError::NoForward);
         };
         let (_, compiled) = &mut self.ready[0];
-        let slices = parameters.slices()?;
+        let Compiled {
+            program,
+            layers,
+            plan,
+            learned,
+        } = compiled;
         let around = Surroundings {
-            isa: self.isa,
-            parameters: &slices,
             input: &input,
-            result_shapes: &compiled.results,
+            parameters,
             seed,
         };
-        // Whatever ends this early leaves no room behind, and the next pass makes it anew.
-        let room = std::mem::take(&mut self.gradients);
-        let mut gradients = with_room(&self.graph, &compiled.learned, room)?;
+        let room = std::mem::take(&mut self.room);
+        let mut gradients = with_room(&self.graph, learned, room);
         let pass = Pass::Backward {
             results,
-            gradients: &mut gradients,
+            gradients: gradients.iter_mut().map(Option::as_deref_mut).collect(),
         };
-        let mut timed = timing(&self.graph, Phase::Backward, timed);
-        let (program, layers) = (&compiled.program, &mut compiled.layers);
+        let mut timed = timing(&self.graph, program, Phase::Backward, timed);
         let (arena, check) = (&mut self.arena, self.check);
-        let ran = self
-            .threads
-            .run(|| run(program, layers, arena, &around, pass, check, &mut timed));
-        let tensor = |slice: Option<Slice>| slice.map(Slice::into_tensor);
-        self.gradients = gradients.into_iter().map(tensor).collect();
-        ran.map_err(|wrong| not_finite(&self.graph, Phase::Backward, &wrong))?;
-        let all = self.gradients.iter().enumerate();
-        Ok(all.filter_map(|(at, g)| Some((at, g.clone()?))).collect())
+        let ran = self.threads.run(|| {
+            let layers = LayersIn::Learning(layers);
+            run(
+                program, plan, layers, arena, around, pass, check, &mut timed,
+            )
+        });
+        ran.map_err(|wrong| not_finite(&self.graph, program, Phase::Backward, wrong))?;
+        let all = gradients.into_iter().enumerate();
+        Ok(all.filter_map(|(at, g)| Some((at, g?))).collect())
+    }
+
+    /// Takes back the memory of gradients that are no longer needed: the next backward pass writes there.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "tensors keep the memory for now")
+    )]
+    pub(super) fn give_back(&mut self, gradients: impl IntoIterator<Item = (usize, Vec<f32>)>) {
+        self.room.resize(self.graph.parameters().len(), None);
+        for (at, gradient) in gradients {
+            self.room[at] = Some(gradient);
+        }
     }
 
     /// Makes the program for a shape the first of those that are ready, and the arena large enough.
@@ -211,7 +228,7 @@ impl Cpu {
             self.ready.truncate(SIZES - 1);
             self.ready.insert(0, (shape, compiled));
         }
-        let needed = self.ready[0].1.program.arena_len;
+        let needed = self.ready[0].1.plan.arena_bytes / size_of::<f32>();
         if self.arena.len() < needed {
             // The old one goes first, so that the two are never there together.
             self.arena = Arena::new(0)?;
@@ -221,43 +238,50 @@ impl Cpu {
     }
 }
 
-/// Room for the gradients of the parameters `learned`: what is there already, and zeros where it is not.
+/// What a batch norm measured of a batch.
+pub(super) struct Measured<'a> {
+    /// Running mean and variance and the counter, by index.
+    pub(super) running: [usize; 3],
+    pub(super) statistics: &'a Statistics,
+    pub(super) momentum: f32,
+}
+
+/// Room for the gradients of the parameters `learned`: what is there already where it fits, zeros where not.
 fn with_room(
     graph: &Graph,
     learned: &[usize],
-    mut there: Vec<Option<Tensor<1>>>,
-) -> Result<Vec<Option<Slice>>, EngineError> {
-    there.resize(graph.parameters().len(), None);
+    mut there: Vec<Option<Vec<f32>>>,
+) -> Vec<Option<Vec<f32>>> {
+    let mut room = vec![None; graph.parameters().len()];
     for &at in learned {
-        let zeros = || Tensor::zeros([graph.parameters()[at].len()], &Device::flex());
-        there[at].get_or_insert_with(zeros);
+        let len = graph.parameters()[at].len();
+        let kept = there.get_mut(at).and_then(Option::take);
+        let fits = kept.filter(|kept| kept.len() == len);
+        room[at] = Some(fits.unwrap_or_else(|| vec![0.0; len]));
     }
-    let slices = there
-        .into_iter()
-        .map(|room| room.map(Slice::new).transpose());
-    slices
-        .collect::<Result<_, _>>()
-        .map_err(EngineError::Device)
+    room
 }
 
-fn timing(
-    graph: &Graph,
+fn timing<'a>(
+    graph: &'a Graph,
+    program: &'a Program,
     phase: Phase,
-    mut timed: impl FnMut(Timing) + Send,
-) -> impl FnMut(&Instruction, f64) + Send {
-    move |instruction, seconds| {
+    mut timed: impl FnMut(Timing) + Send + 'a,
+) -> impl FnMut(usize, f64) + Send + 'a {
+    move |index, seconds| {
+        let step = program.step(index);
         timed(Timing {
-            node: graph.nodes()[instruction.node].name.clone(),
+            node: graph.node(step.node).name.clone(),
             phase,
-            kind: instruction.work.label(),
+            kind: step.work.label(),
             seconds,
         });
     }
 }
 
-fn not_finite(graph: &Graph, phase: Phase, wrong: &NotFinite) -> EngineError {
+fn not_finite(graph: &Graph, program: &Program, phase: Phase, wrong: NotFinite) -> EngineError {
     EngineError::NotFinite {
-        node: graph.nodes()[wrong.node].name.clone(),
+        node: graph.node(program.step(wrong.step).node).name.clone(),
         phase,
         value: wrong.value,
     }
@@ -286,17 +310,19 @@ mod tests {
             check: true,
         };
         let mut cpu = Cpu::new(graph.clone(), setup).unwrap();
-        let mut parameters = Parameters::initial(&graph, 0, &Device::flex());
+        let parameters: Vec<Vec<f32>> = { graph.parameters().iter() }
+            .map(|p| p.initial(0))
+            .collect();
+        let parameters: Vec<&[f32]> = parameters.iter().map(|values| &values[..]).collect();
         let shape = Shape::new(1, 3, 4, 5);
         let mut step = |gradient: f32| {
             let input = vec![0.5; shape.len()];
-            cpu.forward(&mut parameters, input, shape, 0, |_| {})?;
+            cpu.forward(&parameters, input, shape, 0, |_| {})?;
             let of_result = vec![gradient; 4 * shape.pixels()];
             let made = cpu.backward(&parameters, &[&of_result], |_| {})?;
-            // As if an error had come between taking the room and giving it back.
-            cpu.gradients = Vec::new();
-            let value = |(at, g): (usize, Tensor<1>)| (at, g.sum().into_scalar::<f32>());
-            Ok::<_, EngineError>(made.into_iter().map(value).collect::<Vec<_>>())
+            let values = made.clone();
+            cpu.give_back(made);
+            Ok::<_, EngineError>(values)
         };
         let first = step(1.0).unwrap();
         assert_eq!(first.len(), 2);
