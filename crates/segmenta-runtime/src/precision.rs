@@ -174,6 +174,14 @@ fn is_low(
         .any(|result| result.source == step.output);
     let is_edge = Some(reads) == input || is_last || draft.graph.is_one_pixel(reads);
     let has_kernel = low::LowConvolution::supports(&spec, low::Element::Bf16);
-    let pays = engine.gain(low::Element::Bf16) >= Convolution::saves(&spec);
+    // Depthwise windows are bound by memory, and by vectors lose more to widening than they gain.
+    let gain = engine.gain(low::Element::Bf16);
+    let saves = Convolution::saves(&spec);
+    let pays = gain
+        >= if spec.groups > 1 {
+            saves.max(4.0)
+        } else {
+            saves
+        };
     has_kernel && pays && !is_edge && !conv.on_picture && !conv.scaled
 }

@@ -20,6 +20,7 @@ mod layout;
 mod map;
 mod narrow;
 mod numbers;
+pub mod peak;
 mod pointwise;
 mod product;
 #[cfg(test)]

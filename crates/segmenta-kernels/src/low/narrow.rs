@@ -68,6 +68,21 @@ pub(crate) trait Narrow: Simd {
         }
     }
 
+    /// Four groups as [`Narrow::store_bytes`] has them, but values may be any below 2³¹: those that are less than `low`
+    /// or 0 become the larger of both, those beyond 255 become that. A NaN becomes `low`.
+    #[inline(always)]
+    unsafe fn store_four_groups(to: *mut u8, groups: [Self::V; 4], low: u8) {
+        // SAFETY: the caller vouches for the room.
+        unsafe {
+            for (group, v) in groups.into_iter().enumerate() {
+                let to = to.add(group * GROUP);
+                let v = Self::max(v, Self::splat(f32::from(low)));
+                let v = Self::min(v, Self::splat(255.0));
+                Self::store_bytes(to, v);
+            }
+        }
+    }
+
     /// Sums of whole numbers, each plus a term, which is exact, as the nearest f32.
     #[inline(always)]
     unsafe fn load_sums(from: *const i32, terms: *const i32) -> Self::V {
@@ -167,8 +182,10 @@ mod avx512 {
         _mm256_storeu_si256, _mm512_add_epi32, _mm512_and_si512, _mm512_castps_si512,
         _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_cvtepi8_epi32, _mm512_cvtepi32_epi8,
         _mm512_cvtepi32_epi16, _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtepu16_epi32,
-        _mm512_cvtps_epi32, _mm512_loadu_si512, _mm512_mask_or_epi32, _mm512_set1_epi32,
-        _mm512_slli_epi32, _mm512_srli_epi32,
+        _mm512_cvtps_epi32, _mm512_loadu_si512, _mm512_mask_or_epi32, _mm512_max_epu8,
+        _mm512_packs_epi32, _mm512_packus_epi16, _mm512_permutexvar_epi32, _mm512_set1_epi8,
+        _mm512_set1_epi32, _mm512_setr_epi32, _mm512_slli_epi32, _mm512_srli_epi32,
+        _mm512_storeu_si512,
     };
 
     use super::Narrow;
@@ -216,6 +233,21 @@ mod avx512 {
         unsafe fn store_bytes(to: *mut u8, v: __m512) {
             // SAFETY: the caller vouches for the room. What is no number converts to one whose low byte is 0.
             unsafe { _mm_storeu_si128(to.cast(), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v))) }
+        }
+        #[inline(always)]
+        unsafe fn store_four_groups(to: *mut u8, groups: [__m512; 4], low: u8) {
+            // SAFETY: the caller vouches for the room. Packing saturates, lane by lane; four numbers of each group
+            // stand in each lane then, and the last step puts the groups in order.
+            unsafe {
+                let [a, b, c, d] = groups;
+                let (a, b) = (_mm512_cvtps_epi32(a), _mm512_cvtps_epi32(b));
+                let (c, d) = (_mm512_cvtps_epi32(c), _mm512_cvtps_epi32(d));
+                let bytes = _mm512_packus_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
+                let bytes = _mm512_max_epu8(bytes, _mm512_set1_epi8(low.cast_signed()));
+                let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+                let bytes = _mm512_permutexvar_epi32(order, bytes);
+                _mm512_storeu_si512(to.cast(), bytes);
+            }
         }
         #[inline(always)]
         unsafe fn load_sums(from: *const i32, terms: *const i32) -> __m512 {

@@ -73,6 +73,41 @@ impl Numbers {
     }
 }
 
+/// Reads groups of one kind: for loops that have no room for a question at each.
+pub(crate) trait Load: Copy {
+    /// # Safety
+    /// As for [`Numbers::load`]; the map's numbers are of that kind, its pixels no thinner than a group.
+    unsafe fn load<S: Narrow>(self, from: *const u8) -> S::V;
+}
+
+macro_rules! loads {
+    ($($name:ident, $load:ident;)*) => {$(
+        #[derive(Clone, Copy)]
+        pub(crate) struct $name;
+
+        impl Load for $name {
+            #[inline(always)]
+            unsafe fn load<S: Narrow>(self, from: *const u8) -> S::V {
+                // SAFETY: the caller vouches for the numbers.
+                unsafe { S::$load(from) }
+            }
+        }
+    )*};
+}
+
+loads! {
+    Bf16s, load_bf16;
+    U8s, load_u8;
+}
+
+impl Load for Numbers {
+    #[inline(always)]
+    unsafe fn load<S: Narrow>(self, from: *const u8) -> S::V {
+        // SAFETY: the caller vouches for the numbers.
+        unsafe { Numbers::load::<S>(self, from) }
+    }
+}
+
 /// From stored numbers to real ones: `(number − zero) · scale`, so that the zero point is 0 exactly.
 #[derive(Clone, Copy)]
 pub(crate) struct Reading {
@@ -105,7 +140,7 @@ impl Reading {
     }
 
     /// Of one number.
-    #[inline]
+    #[cfg(test)]
     pub(crate) fn value(self, number: f32) -> f32 {
         (number - self.zero) * self.scale
     }

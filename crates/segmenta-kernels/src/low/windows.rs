@@ -225,12 +225,11 @@ impl VectorKernel for Largest {
     unsafe fn run<S: Narrow>(self) {
         // SAFETY: windows are cut to the input's sides; the rows are this task's.
         unsafe {
-            match self.from.element() {
-                Element::Bf16 => self.of_numbers::<S>(),
-                Element::U8(_) if self.from.pixel() == LINE => self.of_bytes::<u8, LINE>(),
-                Element::I8(_) if self.from.pixel() == LINE => self.of_bytes::<i8, LINE>(),
-                Element::U8(_) if self.from.pixel() == GROUP => self.of_bytes::<u8, GROUP>(),
-                _ => self.of_numbers::<S>(),
+            match (self.from.element(), self.from.pixel()) {
+                (Element::U8(_), LINE) => self.of_bytes::<u8, LINE>(),
+                (Element::I8(_), LINE) => self.of_bytes::<i8, LINE>(),
+                (Element::U8(_), GROUP) => self.of_bytes::<u8, GROUP>(),
+                (Element::Bf16 | Element::U8(_) | Element::I8(_), _) => self.of_numbers::<S>(),
             }
         }
     }

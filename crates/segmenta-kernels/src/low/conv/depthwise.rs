@@ -7,14 +7,13 @@
 use std::ops::Range;
 
 use super::epilogue::{Epilogue, Finish, Residual, Sums, Target};
-use super::task::Pixels;
 use super::{ConvSpec, LowConvolution, Values};
 use crate::buffer::Buffer;
-use crate::low::element::{bf16, from_bf16};
+use crate::low::element::{Element, bf16, from_bf16};
 use crate::low::engine::VectorKernel;
 use crate::low::layout::LowLayout;
 use crate::low::narrow::{GROUP, Narrow};
-use crate::low::numbers::Numbers;
+use crate::low::numbers::{Bf16s, Load, Numbers, U8s};
 use crate::map::MapShape;
 
 /// Taps of the largest window of bytes: 255 · 128 each, and the sum below 2²⁴.
@@ -71,6 +70,23 @@ struct Room([f32; RUN * GROUP]);
 impl VectorKernel for Rows<'_> {
     #[inline(always)]
     unsafe fn run<S: Narrow>(self) {
+        let element = self.layout.element();
+        // SAFETY: what the caller vouches for is passed on; the numbers are of the kind that is chosen.
+        unsafe {
+            match element {
+                Element::Bf16 if self.layout.block() >= GROUP => self.rows::<S, _>(Bf16s),
+                Element::U8(_) if self.layout.block() >= GROUP => self.rows::<S, _>(U8s),
+                _ => self.rows::<S, _>(Numbers::of(&self.layout)),
+            }
+        }
+    }
+}
+
+impl Rows<'_> {
+    /// # Safety
+    /// As for [`VectorKernel::run`]; `numbers` reads the input's groups.
+    #[inline(always)]
+    unsafe fn rows<S: Narrow, L: Load>(&self, numbers: L) {
         // SAFETY: windows lie on the map and its halo; the rows of the group are this task's, and as many sums are
         // stored as a run has pixels.
         unsafe {
@@ -79,12 +95,14 @@ impl VectorKernel for Rows<'_> {
             let weights = self.packed.0.as_ptr().add(self.group * taps * GROUP);
             let start = S::load(self.epilogue.terms_f32().add(self.group * GROUP));
             let input = self.input.add(self.layout.channel(self.group * GROUP));
-            let numbers = Numbers::of(&self.layout);
             let down = spec.dilation[0] * self.layout.pitch() * self.layout.pixel();
             let right = spec.dilation[1] * self.layout.pixel();
             let distance = spec.stride[1] * self.layout.pixel();
             let mut room = Room([0.0; RUN * GROUP]);
             let width = self.output.width;
+            // Offsets of the taps: known before the first pixel, so that a tap is one addition.
+            let of_a_tap = |tap: usize| (tap / spec.kernel[1] * down, tap % spec.kernel[1] * right);
+            let offsets: Vec<usize> = (0..taps).map(of_a_tap).map(|(y, x)| y + x).collect();
             for row in self.rows.clone() {
                 for first in (0..width).step_by(RUN) {
                     let count = RUN.min(width - first);
@@ -94,10 +112,9 @@ impl VectorKernel for Rows<'_> {
                         let sums = room.0.as_mut_ptr().add(x * GROUP);
                         if count - x >= TOGETHER {
                             let mut together = [start; TOGETHER];
-                            for tap in 0..taps {
-                                let (ky, kx) = (tap / spec.kernel[1], tap % spec.kernel[1]);
+                            for (tap, &offset) in offsets.iter().enumerate() {
                                 let weight = S::load(weights.add(tap * GROUP));
-                                let from = from.add(ky * down + kx * right);
+                                let from = from.add(offset);
                                 for (m, sum) in together.iter_mut().enumerate() {
                                     let x = numbers.load::<S>(from.add(m * distance));
                                     *sum = S::fused(x, weight, *sum);
@@ -109,9 +126,8 @@ impl VectorKernel for Rows<'_> {
                             x += TOGETHER;
                         } else {
                             let mut sum = start;
-                            for tap in 0..taps {
-                                let (ky, kx) = (tap / spec.kernel[1], tap % spec.kernel[1]);
-                                let x = numbers.load::<S>(from.add(ky * down + kx * right));
+                            for (tap, &offset) in offsets.iter().enumerate() {
+                                let x = numbers.load::<S>(from.add(offset));
                                 sum = S::fused(x, S::load(weights.add(tap * GROUP)), sum);
                             }
                             S::store(sums, sum);
@@ -133,13 +149,15 @@ impl Rows<'_> {
     }
 
     fn finish(&self, room: &Room, [row, first]: [usize; 2], count: usize) {
-        let mut pixels = Pixels::default();
-        for column in first..first + count {
-            pixels
-                .outs
-                .push(self.target.at(self.output.width, [row, column]));
-            if let Some(residual) = &self.residual {
-                pixels.residuals.push(residual.layout.at(row, column));
+        let (mut outs, mut residuals) = ([0; RUN], [0; RUN]);
+        for (index, out) in outs.iter_mut().enumerate().take(count) {
+            *out = self.target.at(self.output.width, [row, first + index]);
+        }
+        let mut added = 0;
+        if let Some(residual) = &self.residual {
+            added = count;
+            for (index, at) in residuals.iter_mut().enumerate().take(count) {
+                *at = residual.layout.at(row, first + index);
             }
         }
         self.convolution.engine.vectors(Finish {
@@ -148,8 +166,8 @@ impl Rows<'_> {
                 from: room.0.as_ptr().cast(),
                 first: self.group,
                 groups: 1,
-                outs: &pixels.outs,
-                residuals: &pixels.residuals,
+                outs: &outs[..count],
+                residuals: &residuals[..added],
             },
             target: &self.target,
             residual: self.residual.as_ref(),

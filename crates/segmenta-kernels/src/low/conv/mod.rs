@@ -295,7 +295,7 @@ impl LowConvolution {
         };
         match &self.packed {
             Packed::Dense(weights) => {
-                let [chunks, slices] = self.cuts(weights, &layout, output);
+                let [chunks, slices] = Self::cuts(weights, &layout, output);
                 let per_image = chunks * slices;
                 let steps = task::offsets(weights, &layout, &self.spec);
                 in_parallel(output.batch * per_image, |index| {
@@ -313,7 +313,7 @@ impl LowConvolution {
                         target: target(image),
                         residual: residual(image),
                         // Slices of channels outermost: threads that are neighbours in time share weights.
-                        pixels: part_of(output.pixels(), chunks, part % chunks),
+                        pixels: run_of(output.pixels(), chunks, part % chunks),
                         panels: part_of(weights.panels.len(), slices, part / chunks),
                     };
                     if self.engine.has_tiles() {
@@ -351,7 +351,7 @@ impl LowConvolution {
 
     /// Into how many runs of pixels and slices of panels a picture is cut: a run's input stays in the second cache
     /// while all panels pass by, and there are enough tasks for all threads.
-    fn cuts(&self, weights: &Weights, layout: &LowLayout, output: MapShape) -> [usize; 2] {
+    fn cuts(weights: &Weights, layout: &LowLayout, output: MapShape) -> [usize; 2] {
         const RUN_BYTES: usize = 256 << 10;
         const LEAST_PIXELS: usize = 96;
         let pixels = output.pixels();
@@ -394,6 +394,13 @@ impl LowConvolution {
             }
         }
     }
+}
+
+/// Pixels of one of so many runs, of which all but the last are whole register tiles.
+fn run_of(pixels: usize, runs: usize, index: usize) -> std::ops::Range<usize> {
+    const WHOLE: usize = 24;
+    let whole = part_of(pixels.div_ceil(WHOLE), runs, index);
+    whole.start * WHOLE..(whole.end * WHOLE).min(pixels)
 }
 
 #[cfg(test)]

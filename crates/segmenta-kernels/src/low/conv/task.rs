@@ -48,7 +48,6 @@ pub(crate) fn window(spec: &ConvSpec, layout: &LowLayout, [row, column]: [usize;
 }
 
 /// Where each pixel of a task is read and written.
-#[derive(Default)]
 pub(crate) struct Pixels {
     /// Bytes from the input's picture to the first pixel of the window.
     pub(crate) ins: Vec<usize>,

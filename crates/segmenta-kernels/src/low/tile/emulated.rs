@@ -88,7 +88,7 @@ impl Tiles for Emulated {
                 // SAFETY: the caller vouches for the rows.
                 unsafe {
                     to.add(row * stride)
-                        .copy_from_nonoverlapping(from.as_ptr(), bytes)
+                        .copy_from_nonoverlapping(from.as_ptr(), bytes);
                 };
             }
         });
