@@ -5,17 +5,21 @@
 //! So the pickle is read once more here, as keys and containers alone, and says which key stands for which.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 /// A path of keys behind which the same lies as behind an earlier one. Both end with a dot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Alias {
-    pub(crate) first: String,
-    pub(crate) again: String,
+    pub(crate) first: Rc<str>,
+    pub(crate) again: Rc<str>,
 }
 
-/// So many containers, and so deep, no checkpoint is.
+/// So many containers, so deep and so often repeated, no checkpoint has; nor keys of so many bytes in all. A file that
+/// is made to harm costs no more.
 const MOST_CONTAINERS: usize = 1 << 20;
+const MOST_ALIASES: usize = 4096;
 const DEEPEST: usize = 64;
+const MOST_BYTES: usize = 64 << 20;
 
 /// A legacy file has its magic number, its version and the system before the object.
 const LEGACY_HEADERS: usize = 3;
@@ -28,8 +32,9 @@ pub(crate) fn aliases(bytes: &[u8]) -> Vec<Alias> {
             containers: &containers,
             seen: HashMap::new(),
             found: Vec::new(),
+            bytes: MOST_BYTES,
         };
-        walk.visit(root, String::new(), 0);
+        walk.visit(root, "".into(), 0);
         walk.found
     })
 }
@@ -89,7 +94,7 @@ fn in_archive(bytes: &[u8]) -> Option<&[u8]> {
 
 #[derive(Clone, Debug)]
 enum Value {
-    Text(String),
+    Text(Rc<str>),
     Container(usize),
     /// `collections.OrderedDict`, which is called to make one.
     OrderedDict,
@@ -99,7 +104,7 @@ enum Value {
 
 /// Keys and values of a dictionary, or numbers and values of a list.
 #[derive(Debug, Default)]
-struct Container(Vec<(String, Value)>);
+struct Container(Vec<(Rc<str>, Value)>);
 
 /// A pickle's machine as far as keys and containers go.
 #[derive(Default)]
@@ -206,7 +211,7 @@ impl<'a> Machine<'a> {
 
     fn has_key(&self, wanted: &str) -> bool {
         let mut all = self.containers.iter().flat_map(|container| &container.0);
-        all.any(|(key, _)| key == wanted)
+        all.any(|(key, _)| **key == *wanted)
     }
 
     fn take(&mut self, length: usize) -> Option<&'a [u8]> {
@@ -246,13 +251,13 @@ impl<'a> Machine<'a> {
     /// A number, which may be a key.
     fn whole(&mut self, bytes: usize) -> Option<()> {
         let number = self.number(bytes)?;
-        self.stack.push(Value::Text(number.to_string()));
+        self.stack.push(Value::Text(number.to_string().into()));
         Some(())
     }
 
     fn text(&mut self, bytes: usize) -> Option<()> {
         let length = self.number(bytes)?;
-        let text = String::from_utf8_lossy(self.take(length)?).into_owned();
+        let text = String::from_utf8_lossy(self.take(length)?).into();
         self.stack.push(Value::Text(text));
         Some(())
     }
@@ -311,7 +316,7 @@ impl<'a> Machine<'a> {
             let list = &mut self.containers[list].0;
             let from = list.len();
             let numbered = items.into_iter().enumerate();
-            list.extend(numbered.map(|(i, item)| ((from + i).to_string(), item)));
+            list.extend(numbered.map(|(i, item)| ((from + i).to_string().into(), item)));
         }
         Some(())
     }
@@ -327,12 +332,17 @@ fn named(module: &[u8], name: &[u8]) -> Value {
 /// Containers and the path by which each was met first.
 struct Walk<'c> {
     containers: &'c [Container],
-    seen: HashMap<usize, String>,
+    seen: HashMap<usize, Rc<str>>,
     found: Vec<Alias>,
+    /// How many bytes paths may still take.
+    bytes: usize,
 }
 
 impl Walk<'_> {
-    fn visit(&mut self, container: usize, path: String, depth: usize) {
+    fn visit(&mut self, container: usize, path: Rc<str>, depth: usize) {
+        if self.found.len() == MOST_ALIASES {
+            return;
+        }
         if let Some(first) = self.seen.get(&container) {
             let (first, again) = (first.clone(), path);
             self.found.push(Alias { first, again });
@@ -343,9 +353,14 @@ impl Walk<'_> {
         }
         self.seen.insert(container, path.clone());
         for (key, value) in &self.containers[container].0 {
-            if let Value::Container(inner) = value {
-                self.visit(*inner, format!("{path}{key}."), depth + 1);
-            }
+            let Value::Container(inner) = value else {
+                continue;
+            };
+            let Some(left) = self.bytes.checked_sub(path.len() + key.len() + 1) else {
+                return;
+            };
+            self.bytes = left;
+            self.visit(*inner, format!("{path}{key}.").into(), depth + 1);
         }
     }
 }
@@ -365,7 +380,9 @@ mod tests {
 
     fn said(pickle: &[u8]) -> Vec<(String, String)> {
         let found = aliases(pickle).into_iter();
-        found.map(|alias| (alias.first, alias.again)).collect()
+        found
+            .map(|alias| (alias.first.to_string(), alias.again.to_string()))
+            .collect()
     }
 
     #[test]
@@ -385,6 +402,24 @@ mod tests {
         for cut in 0..pickle.len() {
             assert_eq!(aliases(&pickle[..cut]), []);
         }
+    }
+
+    #[test]
+    fn what_is_made_to_harm_costs_little() {
+        // A key of a mebibyte, and 2^16 dictionaries under it: each a reference of a few bytes.
+        let long = "k".repeat(1 << 20);
+        let mut pickle = [&b"}("[..], &key(&long), b"q\x01}"].concat();
+        pickle.extend(b"h\x01}".repeat(1 << 16));
+        pickle.extend(b"u.");
+        assert_eq!(said(&pickle), []);
+        // A dictionary that comes again and again.
+        let mut pickle = [&b"}("[..], &key("a"), b"}q\x01"].concat();
+        for n in 0..2 * MOST_ALIASES {
+            pickle.extend(key(&n.to_string()));
+            pickle.extend(b"h\x01");
+        }
+        pickle.extend(b"u.");
+        assert_eq!(said(&pickle).len(), MOST_ALIASES);
     }
 
     #[test]

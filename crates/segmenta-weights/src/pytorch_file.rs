@@ -31,6 +31,9 @@ const GRANTED: (u64, u64) = (256 << 20, 4);
 /// So many tensors no checkpoint has; each costs a name.
 const MOST_ENTRIES: usize = 1 << 20;
 
+/// Nor names of so many bytes beside those that it writes.
+const MOST_NAMES: usize = 256 << 20;
+
 /// Reads the names, types and shapes of all tensors of the file at `path`, whose bytes are `stored`. What lies
 /// in dictionaries, lists and modules has their keys before its name, joined by dots.
 pub(crate) fn read(path: &Path, stored: &Stored) -> Result<(Vec<Entry>, Format), Fault> {
@@ -68,20 +71,22 @@ pub(crate) fn read(path: &Path, stored: &Stored) -> Result<(Vec<Entry>, Format),
 /// Adds what lies under a second key as well: the same numbers, after all others.
 fn repeat(entries: &mut Vec<Entry>, aliases: &[Alias]) -> Result<(), Fault> {
     let mut names: HashSet<String> = entries.iter().map(|e| e.info.name.clone()).collect();
+    let mut bytes = 0;
     // One that holds itself repeats for ever.
     let finite = aliases
         .iter()
-        .filter(|alias| !alias.again.starts_with(&alias.first));
+        .filter(|alias| !alias.again.starts_with(&*alias.first));
     for Alias { first, again } in finite {
         for at in 0..entries.len() {
-            let Some(rest) = entries[at].info.name.strip_prefix(first) else {
+            let Some(rest) = entries[at].info.name.strip_prefix(&**first) else {
                 continue;
             };
             let name = format!("{again}{rest}");
             if !names.insert(name.clone()) {
                 continue;
             }
-            if entries.len() == MOST_ENTRIES {
+            bytes += name.len();
+            if entries.len() == MOST_ENTRIES || bytes > MOST_NAMES {
                 let what = "its dictionaries refer to each other without end";
                 return Err(Fault::Damaged(what.into()));
             }

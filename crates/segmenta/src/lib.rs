@@ -15,6 +15,8 @@
 //! that holds its own description; pictures of any size. *Out*: [`Segmentation`]s. This crate joins
 //! the rooms of the workspace and adds what needs several of them: choosing and loading a model,
 //! test-time augmentation, tiles for pictures of any size.
+//!
+//! With the feature `ndarray` pictures, label maps, tensors and scores have views as arrays; with `train` networks learn.
 
 mod builder;
 mod cancel;

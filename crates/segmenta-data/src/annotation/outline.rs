@@ -174,7 +174,7 @@ mod tests {
         }
     }
 
-    /// A star of 2·10⁵ edges, a minute's work for the slow way in a test build.
+    /// A star of 2·10⁵ edges, each of which crosses few rows.
     #[test]
     fn an_outline_of_very_many_points_is_drawn_at_once() {
         const POINTS: usize = 200_000;

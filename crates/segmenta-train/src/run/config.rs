@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 mod ranges;
 mod settings;
+mod told;
 
 pub(super) use self::settings::key_of;
 use self::settings::set;
@@ -379,7 +380,7 @@ impl Config {
         };
         let mut table: toml::Table = text
             .parse()
-            .map_err(|e: toml::de::Error| wrong(message(&e)))?;
+            .map_err(|e: toml::de::Error| wrong(told::message(&e)))?;
         for setting in settings {
             set(&mut table, setting).map_err(|problem| RunError::Config {
                 origin: format!("the setting {setting}"),
@@ -395,17 +396,8 @@ impl Config {
         pattern_of_masks(&mut table).map_err(wrong)?;
         // Through text again, so that an error shows its line.
         let text = toml::to_string(&table).map_err(|e| wrong(e.to_string()))?;
-        let config: Self = toml::from_str(&text).map_err(|error| {
-            let key = error.span().and_then(|span| ranges::key_at(&text, span));
-            let is_value = error.message().starts_with("invalid ");
-            match key.filter(|_| is_value) {
-                Some(origin) => RunError::Config {
-                    origin,
-                    problem: message(&error),
-                },
-                None => wrong(message(&error)),
-            }
-        })?;
+        let config: Self =
+            toml::from_str(&text).map_err(|error| told::wrong(&error, &text, origin))?;
         config.check()?;
         Ok(config)
     }
@@ -479,33 +471,4 @@ fn pattern_of_masks(table: &mut toml::Table) -> Result<(), String> {
                 .into(),
         ),
     }
-}
-
-/// What is wrong, in a line, with the nearest key to one that is not known.
-fn message(error: &toml::de::Error) -> String {
-    let text = error.message().to_string();
-    let quoted = |text: &str| -> Vec<String> {
-        text.split('`').skip(1).step_by(2).map(Into::into).collect()
-    };
-    let names = quoted(&text);
-    if let [unknown, known @ ..] = &names[..]
-        && text.starts_with("unknown field")
-    {
-        // Sections with parts of their own do not list their keys.
-        let explained = EXPLAINED.lines().filter_map(|line| {
-            let key = line.trim_start_matches("# ").split_once(" = ")?.0;
-            key.chars()
-                .all(|c| c.is_ascii_lowercase() || c == '_')
-                .then(|| key.to_string())
-        });
-        let all = known.iter().cloned().chain(explained);
-        let likeness = |name: &String| strsim::jaro_winkler(unknown, name);
-        let nearest = all.max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-        if let Some(nearest) = nearest {
-            return format!(
-                "there is no key `{unknown}`; did you mean `{nearest}`? `segmenta train --explain` lists all"
-            );
-        }
-    }
-    text.replace('\n', " ")
 }

@@ -2,7 +2,7 @@
 //! asked for.
 
 use std::fmt;
-use std::ops::{Range, RangeInclusive};
+use std::ops::RangeInclusive;
 
 use segmenta_data::LoaderOptions;
 use toml::{Table, Value};
@@ -80,21 +80,6 @@ pub(super) fn check(table: &Table) -> Result<(), RunError> {
         }
     }
     Ok(())
-}
-
-/// The key, with its section, whose value lies at `span` of a configuration's text.
-pub(super) fn key_at(text: &str, span: Range<usize>) -> Option<String> {
-    let before = text.get(..span.start)?;
-    let line = &text[before.rfind('\n').map_or(0, |at| at + 1)..];
-    let name = line.split_once('=')?.0.trim();
-    let header = |line: &str| {
-        let name = line.trim().strip_prefix('[')?.strip_suffix(']')?;
-        Some(name.trim_matches(['[', ']']).to_owned())
-    };
-    match before.lines().rev().find_map(header) {
-        Some(section) => Some(format!("{section}.{name}")),
-        None => Some(name.into()),
-    }
 }
 
 #[cfg(test)]
