@@ -12,7 +12,7 @@ use crate::threads::Threads;
 
 /// Multiply-adds a second that all threads together do when nothing is read or written.
 pub fn multiply_adds_per_second(engine: Engine, element: Element, threads: &Threads) -> f64 {
-    const ROUNDS: usize = 100_000;
+    const ROUNDS: usize = 1_000_000;
     let count = threads.count();
     let is_bf16 = element == Element::Bf16;
     let seconds = fastest(threads, || {
