@@ -311,6 +311,7 @@ impl Io<'_> {
 }
 
 /// What a step reads, or writes, in the element that it is in.
+#[derive(Clone, Copy)]
 pub(crate) enum View<F, L> {
     F32(F),
     Low(L),

@@ -7,7 +7,7 @@ use crate::run::View;
 use crate::value::{Element, Value};
 use crate::work::{Backward, Forward, Operation, Run, Step};
 
-/// Parts → the whole: a place that the parts are written to, or that a [`Copy`] brings them to.
+/// Parts → the whole: a place that the parts are written to, or that a [`struct@Copy`] brings them to.
 #[derive(Clone, Copy, Debug)]
 pub struct Concat;
 
