@@ -17,6 +17,7 @@ offered() {
 
 offered -p segmenta-image
 offered -p segmenta-image --features ndarray
+offered -p segmenta-runtime --features ndarray
 offered -p segmenta
 offered -p segmenta --features ndarray
 offered -p segmenta --features train

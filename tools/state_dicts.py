@@ -134,6 +134,10 @@ def cases():
     yield "views of one storage, without counters", shared, y, []
     yield "a module saved whole", unet, y, []
     yield "a module in a checkpoint", {"model": unet, "epoch": 1}, y, []
+    # Written once, and referred to where it comes again.
+    once = dict(s)
+    yield "one dictionary under two keys", {"model": once, "model_ema": once}, y, []
+    yield "the second of them by key", {"model": once, "model_ema": once}, y, ["--weights-key", "model_ema"]
     legacy = lambda path: torch.save({"state_dict": s}, path, _use_new_zipfile_serialization=False)
     yield "before PyTorch 1.6", legacy, y, []
     from safetensors.torch import save_file

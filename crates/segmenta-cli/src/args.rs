@@ -12,7 +12,8 @@ use segmenta_runtime::Isa;
 
 use super::bench::BenchArgs;
 use super::data::DataArgs;
-use super::values::{crop, deviation, fraction, mean, number, probability, resize, shape, tile};
+use super::segment::SegmentArgs;
+use super::values::{crop, deviation, fraction, mean, number, probability, resize, shape};
 
 static VERSION: LazyLock<String> = LazyLock::new(|| {
     let isa = Isa::available().into_iter().map(|isa| isa.to_string());
@@ -106,8 +107,10 @@ Examples:
   segmenta eval --weights runs/pets/model.safetensors --data pets --split test
   segmenta eval --weights runs/x/model.safetensors --images photos --masks truth --json
   segmenta eval --model fcn_resnet50 --data VOCdevkit/VOC2012 --split val
+  segmenta eval --weights field.safetensors --data fields --tile 512 --tta flip
 
-Every score says its protocol: what was counted together, what was averaged, what was ignored.")]
+Every score says its protocol: what was counted together, what was averaged, what was ignored, and
+how pictures were segmented where that is not in one piece.")]
     Eval(super::eval::Eval),
     /// The whole job on pictures made here: no data, no download
     Demo(Demo),
@@ -155,6 +158,10 @@ pub(crate) struct ModelArgs {
     /// slower, in a third of it [default: brief for one picture, otherwise ample]
     #[arg(long, value_name = "HOW MUCH")]
     pub(crate) memory: Option<MemoryUse>,
+    /// In what the network computes. `bf16` stores and multiplies in bf16 and sums in f32: faster where the processor has
+    /// instructions for it, with labels that differ in a few pixels of a thousand. `auto` is f32 [default: auto]
+    #[arg(long, value_name = "PRECISION")]
+    pub(crate) precision: Option<PrecisionUse>,
 }
 
 /// How tensors of a file find their place.
@@ -164,6 +171,17 @@ pub(crate) enum NameUse {
     ByName,
     // By their order and shapes.
     ByOrder,
+}
+
+/// In what a network computes.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum PrecisionUse {
+    // Single precision, until a model file says otherwise.
+    Auto,
+    // Single precision.
+    F32,
+    // Half as many bits, with sums in single precision.
+    Bf16,
 }
 
 /// How much memory weights may take.
@@ -239,12 +257,12 @@ pub(crate) struct Predict {
 
     /// Resize before the network: 520 (short side), long:513, 224x224 (width x height), none
     ///
-    /// Without it pictures are resized, padded and normalised as the weights were trained. With it
-    /// the padding is left out too.
+    /// Without it pictures are resized, padded and normalised as the weights were trained, or, with --tile,
+    /// keep their size. With it the padding is left out too.
     #[arg(long, value_parser = resize, help_heading = PICTURES)]
     pub(crate) resize: Option<Resize>,
     /// Then cut this from the centre: 224 or 320x240; the rest of the picture stays void
-    #[arg(long, value_name = "SIZE", value_parser = crop, help_heading = PICTURES)]
+    #[arg(long, value_name = "SIZE", conflicts_with = "tile", value_parser = crop, help_heading = PICTURES)]
     pub(crate) center_crop: Option<[usize; 2]>,
     /// Mean of red, green and blue, of values in 0 to 1: 0.485,0.456,0.406
     #[arg(long, value_name = "R,G,B", value_parser = mean, help_heading = PICTURES)]
@@ -262,17 +280,8 @@ pub(crate) struct Predict {
     /// Pictures to put through the network together, where their sizes agree
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = number(1..=256), help_heading = NETWORK)]
     pub(crate) batch: usize,
-    /// Test-time augmentation; `flip`: average with the mirror image, for twice the time
-    #[arg(long, help_heading = NETWORK)]
-    pub(crate) tta: Option<Tta>,
-    /// Tiles of this many pixels, blended: for pictures of any size, at full resolution
-    ///
-    /// Memory is bounded by the tile, and --resize is `none` unless given.
-    #[arg(long, value_name = "PIXELS", conflicts_with = "center_crop", value_parser = tile, help_heading = NETWORK)]
-    pub(crate) tile: Option<usize>,
-    /// How far tiles overlap [default: an eighth of a tile, at most 64]
-    #[arg(long, value_name = "PIXELS", requires = "tile", help_heading = NETWORK)]
-    pub(crate) overlap: Option<usize>,
+    #[command(flatten)]
+    pub(crate) segment: SegmentArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -285,12 +294,6 @@ pub(crate) enum What {
     Probability,
     /// STEM.cutout.png: the photograph where there is any class but the background
     Cutout,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Tta {
-    /// The picture and its mirror image
-    Flip,
 }
 
 /// What networks there are; `show` one, `pull` its weights.

@@ -11,9 +11,10 @@ use segmenta::{
 };
 
 use super::args::ModelArgs;
-use super::message::{STRONG, Usage, count, explain, result, shown, warning};
+use super::message::{STRONG, Usage, count, explain, result, shown, warn_of, warning};
 use super::model;
 use super::progress::Progress;
+use super::segment::{Recipe, SegmentArgs};
 use super::table::Table;
 use super::values::probability;
 
@@ -24,6 +25,8 @@ pub(crate) struct Eval {
     /// Of a network of one class: the probability above which a pixel is of it [default: the model file's, or 0.5]
     #[arg(long, value_name = "P", value_parser = probability)]
     pub(crate) threshold: Option<f32>,
+    #[command(flatten)]
+    pub(crate) segment: SegmentArgs,
     /// The folder of the data set
     #[arg(long, value_name = "DIR", required_unless_present = "images", conflicts_with = "images", value_hint = ValueHint::DirPath)]
     pub(crate) data: Option<PathBuf>,
@@ -52,16 +55,21 @@ pub(crate) struct Eval {
 }
 
 pub(crate) fn run(args: &Eval, quiet: bool) -> anyhow::Result<()> {
+    let segment = args.segment.options()?;
     let dataset = dataset(args)?;
     let mut options = model::options(&args.model)?;
     options.threshold = args.threshold;
+    model::say_precision(&args.model, quiet);
     let model = model::open(&options, quiet)?;
+    let recipe = Recipe::default().in_tiles_of(&args.segment);
+    let recipe = recipe.of(&model.description().preprocess);
+    let model = model.with_preprocess(recipe)?;
     let by = if args.by_place {
         MatchBy::Place
     } else {
         MatchBy::Name
     };
-    let options = EvaluateOptions::new().match_by(by);
+    let options = EvaluateOptions::new().match_by(by).segment(segment);
     let mut progress = Progress::new(dataset.len(), "pictures", quiet);
     let measured = model.evaluate(&dataset, &options, &mut |event| {
         if let EvaluateEvent::Picture { .. } = event {
@@ -113,6 +121,9 @@ fn warn(measured: &Evaluation, dataset: &Dataset, args: &Eval, quiet: bool) {
         warning(&format!(
             "{what}: left out ({first}{more}) · all of them: segmenta data check"
         ));
+    }
+    for remark in dataset.remarks() {
+        warn_of(&remark, dataset.root());
     }
     if measured.confusion.pixels() == 0 {
         warning(&format!(

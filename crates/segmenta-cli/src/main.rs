@@ -14,6 +14,7 @@ mod npy;
 mod predict;
 mod progress;
 mod random;
+mod segment;
 mod table;
 #[cfg(feature = "train")]
 mod train;

@@ -5,7 +5,9 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use clap::builder::styling::{AnsiColor, Style};
+use segmenta::data::annotation::Remark;
 use segmenta::{DataError, Failure};
+pub(crate) use segmenta_files::{count, reason};
 use segmenta_runtime::RuntimeError;
 use segmenta_weights::{Cause, Taken};
 
@@ -63,15 +65,6 @@ pub(crate) fn result(text: &str) -> anyhow::Result<()> {
     })
 }
 
-/// An I/O error in the words of the other messages, without the system's number.
-pub(crate) fn reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error")
-        .next()
-        .unwrap_or_default()
-        .to_lowercase()
-}
-
 /// Bold, for the heads of tables.
 pub(crate) const STRONG: Style = Style::new().bold();
 /// For what may be passed over.
@@ -95,6 +88,17 @@ pub(crate) fn failure(text: &str) {
 
 pub(crate) fn warning(text: &str) {
     labelled("warning", AnsiColor::Yellow, text);
+}
+
+/// What a document of annotations has that gives no pixels, or says in two ways.
+pub(crate) fn warn_of(remark: &Remark, document: &Path) {
+    warning(&format!(
+        "{} {} · {} · first: {}",
+        count(remark.count, &remark.thing),
+        remark.what,
+        shown(document),
+        remark.first
+    ));
 }
 
 /// Something worth knowing that is no result.
@@ -170,7 +174,10 @@ pub(crate) fn explain(error: &segmenta::Error) -> String {
 pub(crate) fn mend(cause: &Cause) -> String {
     match cause {
         Cause::Classes { found, .. } => {
-            format!("the file is for {found} classes: leave --classes out, or give --classes {found}")
+            format!(
+                "the file is for {}: leave --classes out, or give --classes {found}",
+                count(*found, "class")
+            )
         }
         Cause::Relative => {
             "the network is a near relative of the file's: try another --encoder, or the options with which it \
@@ -220,11 +227,6 @@ pub(crate) fn shown(path: &Path) -> impl fmt::Display {
         }
     };
     text.chars().map(escape).collect::<String>()
-}
-
-/// `1 picture`, `2 pictures`.
-pub(crate) fn count(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use segmenta_zoo::{VOC_CLASSES, encoders, find_encoder, published_weights};
 use serde_json::{Value, json};
 
 use super::args::{Pull, Show};
-use super::message::{FAINT, Reported, STRONG, Usage, failure, note, result};
+use super::message::{FAINT, Reported, STRONG, Usage, count, failure, note, result};
 use super::progress::Download;
 use super::table::{Table, grouped, mebibytes};
 
@@ -176,11 +176,11 @@ pub(crate) fn show(args: &Show) -> anyhow::Result<()> {
         ]);
     }
     let mut text = format!(
-        "{STRONG}{}{STRONG:#} · {}{} · {} classes · input {}\n\n{}\n",
+        "{STRONG}{}{STRONG:#} · {}{} · {} · input {}\n\n{}\n",
         args.name,
         architecture.description,
         encoder.map_or_else(String::new, |e| format!(", here on {}", e.name)),
-        args.classes,
+        count(args.classes, "class"),
         args.input,
         table.render()
     );
@@ -212,7 +212,7 @@ pub(crate) fn show(args: &Show) -> anyhow::Result<()> {
         };
         line(
             &format!("result {name}"),
-            format!("{channels} classes, {size}{resized}"),
+            format!("{}, {size}{resized}", count(channels, "class")),
         );
     }
     result(&text)

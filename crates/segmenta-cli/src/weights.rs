@@ -1,5 +1,6 @@
 //! `segmenta weights`: what is in a file.
 
+use segmenta_files::noun;
 use std::fmt::Write;
 
 use segmenta::Recognised;
@@ -68,7 +69,7 @@ fn network_line(network: &Result<Recognised, segmenta::Error>, file: &str) -> Op
             let what = format!(
                 "network: {}{on}, {}",
                 network.architecture,
-                classes(network.classes)
+                count(network.classes, "class")
             );
             let taken = taken(&network.taken, file);
             Some(taken.map_or(what.clone(), |taken| format!("{what} · {taken}")))
@@ -79,10 +80,6 @@ fn network_line(network: &Result<Recognised, segmenta::Error>, file: &str) -> Op
         }
         Err(_) => None,
     }
-}
-
-fn classes(n: usize) -> String {
-    format!("{n} class{}", if n == 1 { "" } else { "es" })
 }
 
 type Row<'a> = (&'a TensorInfo, Option<Statistics>);
@@ -148,17 +145,18 @@ fn as_table(
     let mut text = table.render();
     let _ = writeln!(
         text,
-        "\n{} · {} values · {}",
+        "\n{} · {} {} · {}",
         count(rows.len(), "tensor"),
         grouped(values as u64),
+        noun(values, "value"),
         dict.format()
     );
     if let Some(card) = ModelCard::from_metadata(dict.metadata()).map_err(segmenta::Error::from)? {
         let _ = writeln!(
             text,
-            "model file: {} · {} classes: {}",
+            "model file: {} · {}: {}",
             card.architecture,
-            card.classes.len(),
+            count(card.classes.len(), "class"),
             card.classes.join(", ")
         );
         for (what, value) in [("source", &card.source), ("licence", &card.licence)] {

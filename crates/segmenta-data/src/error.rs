@@ -62,10 +62,8 @@ impl DataError {
 
     /// A file or folder that the system refuses to give.
     pub(crate) fn read(path: &Path, cause: &std::io::Error) -> Self {
-        let text = cause.to_string();
-        let text = text.split(" (os error").next().unwrap_or_default();
         Self::at(
-            format!("cannot read it: {}", text.to_lowercase()),
+            format!("cannot read it: {}", segmenta_files::reason(cause)),
             path,
             "check the path and who may read it",
         )

@@ -163,9 +163,44 @@ fn what_cannot_be_loaded_is_refused_at_once() {
     let refused = |dataset, options| Loader::new(dataset, Augmentation::default(), options).err();
     let none = refused(scenes(0, |_| (1, 1)), options()).unwrap();
     assert!(none.to_string().contains("no pictures"), "{none}");
-    let zero = LoaderOptions {
-        batch: 0,
-        ..options()
-    };
-    assert!(refused(scenes(1, |_| (1, 1)), zero).is_some());
+    for wrong in [0, 1_000_000_000] {
+        for (setting, options) in [
+            (
+                "batch",
+                LoaderOptions {
+                    batch: wrong,
+                    ..options()
+                },
+            ),
+            (
+                "workers",
+                LoaderOptions {
+                    workers: wrong,
+                    ..options()
+                },
+            ),
+            (
+                "prefetch",
+                LoaderOptions {
+                    prefetch: wrong,
+                    ..options()
+                },
+            ),
+        ] {
+            let refused = refused(scenes(1, |_| (1, 1)), options);
+            if (setting, wrong) == ("prefetch", 0) {
+                assert!(
+                    refused.is_none(),
+                    "each batch may be made when it is asked for"
+                );
+                continue;
+            }
+            let text = refused.unwrap().to_string();
+            assert!(
+                text.starts_with(&format!("{setting} = {wrong} · ")),
+                "{text}"
+            );
+            assert!(text.contains(" to "), "{text}");
+        }
+    }
 }

@@ -4,11 +4,15 @@
 //! and whatever was at the path before. What every room that writes files writes them through:
 //! pictures, label maps, weights, reports.
 
+mod words;
+
 use std::{
     fs::{self, File},
     io::{self, BufWriter, Write},
     path::Path,
 };
+
+pub use words::{count, noun};
 
 /// How the names of files begin that are being written. A kill can leave one behind; nothing reads it.
 pub const UNFINISHED: &str = ".segmenta-";
@@ -65,7 +69,12 @@ pub fn write_remedy(refusal: &io::Error) -> &'static str {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             "write to a folder that is yours"
         }
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free some space on the disk",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "make room, or write to another disk; what was there before stays"
+        }
+        io::ErrorKind::FileTooLarge => {
+            "raise the limit on the size of files (ulimit -f), or write to another disk; what was there before stays"
+        }
         io::ErrorKind::IsADirectory | io::ErrorKind::DirectoryNotEmpty => {
             "a folder has this name: choose another"
         }
@@ -89,6 +98,21 @@ fn sync_folder(folder: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_system_refuses_is_said_without_its_number_and_place() {
+        let full = io::Error::from_raw_os_error(27);
+        // As the temporary file's crate says it.
+        let at = io::Error::new(full.kind(), format!("{full} at path \"/x/.segmenta-1\""));
+        #[cfg(target_os = "linux")]
+        for refusal in [&full, &at] {
+            assert_eq!(reason(refusal), "file too large");
+            assert!(write_remedy(refusal).contains("ulimit -f"));
+        }
+        let full: io::Error = io::ErrorKind::StorageFull.into();
+        assert_eq!(reason(&full), "no storage space");
+        assert!(write_remedy(&full).starts_with("make room"));
+    }
 
     #[test]
     fn a_failure_leaves_the_old_file_and_nothing_else() {

@@ -1,6 +1,7 @@
 //! Pictures from and to what other programs hold: slices of pixels, `image`'s pictures.
 
 use image::{DynamicImage, GrayImage, RgbImage};
+use segmenta_files::count;
 
 use crate::{ErrorKind, LabelMap, Picture, PictureError, Size};
 
@@ -63,9 +64,9 @@ impl Picture {
             return Err(PictureError::new(
                 ErrorKind::Mismatch,
                 format!(
-                    "{} bytes with a stride of {stride} are no {size} picture of {} bytes a pixel",
-                    pixels.len(),
-                    layout.bytes()
+                    "{} with a stride of {stride} for a picture of {size} with {} a pixel",
+                    count(pixels.len(), "byte"),
+                    count(layout.bytes(), "byte")
                 ),
                 "the slice of pixels",
                 format!("give a stride of {row_bytes} or more, and a row for each of the {height}"),

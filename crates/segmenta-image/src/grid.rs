@@ -1,6 +1,7 @@
 //! Pictures side by side, in torchvision's `make_grid` layout.
 
 use crate::{ErrorKind, Picture, PictureError, Size};
+use segmenta_files::count;
 
 /// Pictures of one size in rows of `nrow`, `padding` (torchvision's default: 2) black pixels around each.
 /// A single picture comes back as it is.
@@ -39,7 +40,7 @@ pub fn make_grid(
     };
     let (width, height) = (along(first.width(), columns), along(first.height(), rows));
     Size::new(width, height)
-        .map_err(|error| error.of(format!("a grid of {} pictures", pictures.len())))?;
+        .map_err(|error| error.of(format!("a grid of {}", count(pictures.len(), "picture"))))?;
     let (cell_width, cell_height) = (first.width() + padding, first.height() + padding);
     let mut grid = Picture::filled(width, height, [0; 3]);
     for (k, picture) in pictures.iter().enumerate() {

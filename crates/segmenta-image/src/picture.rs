@@ -1,5 +1,6 @@
 //! A photograph in memory.
 
+use segmenta_files::count;
 use std::path::Path;
 
 use rayon::prelude::*;
@@ -94,7 +95,10 @@ impl Picture {
         if width == 0 || height == 0 || wanted != Some(pixels.len()) {
             return Err(PictureError::new(
                 ErrorKind::Mismatch,
-                format!("{} bytes are no {width}×{height} RGB picture", pixels.len()),
+                format!(
+                    "{} for an RGB picture of {width}×{height}",
+                    count(pixels.len(), "byte")
+                ),
                 "pixels given by the program",
                 "give width · height · 3 bytes, at least one pixel",
             ));

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use rayon::prelude::*;
 
-use crate::{Filter, Picture, PictureError, Rect, Resize, Size};
+use crate::{ErrorKind, Filter, Picture, PictureError, Rect, Resize, Size};
 
 /// A recipe: resize (bilinear, antialiased), crop the centre, pad, normalise. In that order, each optional.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,11 +83,12 @@ impl Preprocess {
         }
     }
 
-    /// Whether every size of the recipe is one that a network may be given, whatever the picture: for recipes that come
-    /// from a file or a user.
+    /// Whether every size of the recipe is one that a network may be given, whatever the picture, and its numbers make
+    /// finite values of it: for recipes that come from a file or a user.
     ///
     /// # Errors
-    /// A size of 0 or above [`Size::MAX_INPUT_SIDE`] and [`Size::MAX_INPUT_PIXELS`]; it names which.
+    /// A size of 0 or above [`Size::MAX_INPUT_SIDE`] and [`Size::MAX_INPUT_PIXELS`], a mean that is no finite number, a
+    /// deviation that is not positive, a colour of the room outside 0 to 255; it names which.
     pub fn check(&self) -> Result<(), PictureError> {
         self.resize.check().map_err(|error| error.of("resize"))?;
         let crop = self.center_crop;
@@ -95,7 +96,25 @@ impl Preprocess {
         crop.transpose().map_err(|error| error.of("center_crop"))?;
         let pad = self.pad.map(|pad| Size::for_network(pad.width, pad.height));
         pad.transpose().map_err(|error| error.of("pad"))?;
-        Ok(())
+        let wrong = |place: &str, value: f32, wanted: &str| {
+            let (what, remedy) = (
+                format!("{value} among the numbers"),
+                format!("give {wanted}"),
+            );
+            Err(PictureError::new(ErrorKind::Setting, what, place, remedy))
+        };
+        if let Some(&mean) = self.mean.iter().find(|mean| !mean.is_finite()) {
+            return wrong("mean", mean, "finite numbers, for values in 0 to 1");
+        }
+        // Denormal ones would divide to infinity.
+        if let Some(&std) = self.std.iter().find(|std| !std.is_normal() || **std < 0.0) {
+            return wrong("std", std, "numbers above 0, for values in 0 to 1");
+        }
+        let colour = self.pad.iter().flat_map(|pad| &pad.value);
+        match colour.copied().find(|value| !(0.0..=255.0).contains(value)) {
+            Some(value) => wrong("pad value", value, "numbers from 0 to 255"),
+            None => Ok(()),
+        }
     }
 
     /// The `(width, height)` of the tensor that a picture of `width`×`height` becomes.
@@ -238,6 +257,92 @@ mod tests {
             std: [0.5; 3],
             pad: None,
         }
+    }
+
+    #[test]
+    fn what_no_network_can_be_given_is_refused_by_name() {
+        let pad = |width, value| Pad {
+            width,
+            height: 8,
+            value: [0.0, value, 0.0],
+        };
+        let wrong: [(&str, Preprocess); 9] = [
+            (
+                "resize",
+                Preprocess {
+                    resize: Resize::ShortSide(0),
+                    ..plain()
+                },
+            ),
+            (
+                "resize",
+                Preprocess {
+                    resize: Resize::LongSide(1 << 17),
+                    ..plain()
+                },
+            ),
+            (
+                "resize",
+                Preprocess {
+                    resize: Resize::Exact {
+                        width: 9000,
+                        height: 9000,
+                    },
+                    ..plain()
+                },
+            ),
+            (
+                "center_crop",
+                Preprocess {
+                    center_crop: Some([0, 8]),
+                    ..plain()
+                },
+            ),
+            (
+                "pad",
+                Preprocess {
+                    pad: Some(pad(1 << 20, 0.0)),
+                    ..plain()
+                },
+            ),
+            (
+                "pad value",
+                Preprocess {
+                    pad: Some(pad(8, 300.0)),
+                    ..plain()
+                },
+            ),
+            (
+                "mean",
+                Preprocess {
+                    mean: [0.0, f32::NAN, 0.0],
+                    ..plain()
+                },
+            ),
+            (
+                "std",
+                Preprocess {
+                    std: [1.0, 0.0, 1.0],
+                    ..plain()
+                },
+            ),
+            (
+                "std",
+                Preprocess {
+                    std: [1.0, f32::INFINITY, 1.0],
+                    ..plain()
+                },
+            ),
+        ];
+        for (place, recipe) in wrong {
+            let text = recipe.check().unwrap_err().to_string();
+            assert!(text.contains(&format!(" · {place} · give ")), "{text}");
+        }
+        let padded = Preprocess {
+            pad: Some(pad(8, 255.0)),
+            ..plain()
+        };
+        padded.check().unwrap();
     }
 
     #[test]

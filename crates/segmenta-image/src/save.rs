@@ -1,5 +1,6 @@
 //! Files out: one place for PNG settings, one for atomic writes.
 
+use segmenta_files::count;
 use std::borrow::Cow;
 use std::path::Path;
 
@@ -94,8 +95,8 @@ pub fn save_probability(
     let path = path.as_ref();
     if width == 0 || height == 0 || Some(probabilities.len()) != width.checked_mul(height) {
         let what = format!(
-            "{} probabilities for {width}×{height} pixels",
-            probabilities.len()
+            "{} for {width}×{height} pixels",
+            count(probabilities.len(), "probability")
         );
         let remedy = "give one value for each pixel";
         return Err(PictureError::new(

@@ -165,6 +165,18 @@ impl DerefMut for Buffer {
     }
 }
 
+/// The bytes of values: a low-precision map's, wherever its place begins with a cache line.
+pub fn as_bytes(values: &[f32]) -> &[u8] {
+    // SAFETY: a value is four bytes, each of which is a number.
+    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
+}
+
+/// The bytes of values, to be written: whatever is put there is some value.
+pub fn as_bytes_mut(values: &mut [f32]) -> &mut [u8] {
+    // SAFETY: as in `as_bytes`, and every four bytes are a value.
+    unsafe { std::slice::from_raw_parts_mut(values.as_mut_ptr().cast(), size_of_val(values)) }
+}
+
 /// One buffer that all intermediate maps of a plan share, each in a range of its own.
 #[derive(Debug)]
 pub struct Arena(Buffer);

@@ -27,6 +27,7 @@ mod labels;
 mod layer_norm;
 mod layout;
 mod loss;
+pub mod low;
 mod map;
 mod nearest;
 pub mod optim;
@@ -51,7 +52,7 @@ pub use attention::{
     position_attention_scratch,
 };
 pub use batch_norm::{BatchNorm, BatchNormGradients, Statistics};
-pub use buffer::{Arena, ArenaViews, Buffer, OutOfMemory};
+pub use buffer::{Arena, ArenaViews, Buffer, OutOfMemory, as_bytes, as_bytes_mut};
 pub use conv::{
     ConvPlan, ConvSpec, Convolution, InputGradient, Kernel2d, TransposedConvolution,
     TransposedSpec, WeightGradient, WeightMemory, bias_gradient,

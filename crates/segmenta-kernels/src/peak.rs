@@ -41,7 +41,7 @@ pub fn bytes_copied_per_second(threads: &Threads) -> f64 {
     (2 * LEN * size_of::<f32>()) as f64 / seconds
 }
 
-fn fastest(threads: &Threads, mut work: impl FnMut() + Send) -> f64 {
+pub(crate) fn fastest(threads: &Threads, mut work: impl FnMut() + Send) -> f64 {
     let attempt = |_| {
         let start = Instant::now();
         threads.run(&mut work);

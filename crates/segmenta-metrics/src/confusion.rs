@@ -317,6 +317,7 @@ impl Confusion {
             absent: Protocol::absent(of_classes),
             ignore_index: self.ignore_index,
             ignored: None,
+            segmented: None,
             zero_division: None,
         }
     }

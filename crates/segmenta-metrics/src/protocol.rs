@@ -29,6 +29,9 @@ pub struct Protocol {
     /// What was left out, in the words of the data, where its files say it by other values than the ignore index:
     /// `pixels labelled 0, 255 ignored`.
     pub ignored: Option<String>,
+    /// How pictures were segmented, where that is more than once through the network in one piece:
+    /// `averaged with mirror images`.
+    pub segmented: Option<String>,
     /// What stands for a score that has nothing to divide; `None` if it is left out.
     pub zero_division: Option<f64>,
 }
@@ -61,6 +64,13 @@ impl Score {
     #[must_use]
     pub fn ignoring(mut self, words: impl Into<String>) -> Self {
         self.protocol.ignored = Some(words.into());
+        self
+    }
+
+    /// The same score, which says how pictures were segmented; see [`Protocol::segmented`].
+    #[must_use]
+    pub fn segmented(mut self, words: impl Into<String>) -> Self {
+        self.protocol.segmented = Some(words.into());
         self
     }
 }
@@ -106,9 +116,14 @@ impl fmt::Display for Protocol {
                  divided by the number of classes once more (as segmentation_models_pytorch does)"
             }
         })?;
-        write!(f, "; {} classes", self.classes)?;
-        if let Some(images) = self.images {
-            write!(f, ", {images} images")?;
+        match self.classes {
+            1 => f.write_str("; 1 class")?,
+            classes => write!(f, "; {classes} classes")?,
+        }
+        match self.images {
+            None => {}
+            Some(1) => f.write_str(", 1 image")?,
+            Some(images) => write!(f, ", {images} images")?,
         }
         match (self.absent.as_slice(), self.zero_division) {
             (_, Some(value)) => write!(f, ", {value} where there was nothing to divide")?,
@@ -118,12 +133,14 @@ impl fmt::Display for Protocol {
                 write!(f, ", n/a and left out: {}", absent.join(", "))?;
             }
         }
-        if let Some(ignored) = &self.ignored {
-            return write!(f, "; {ignored}");
+        match (&self.ignored, self.ignore_index) {
+            (Some(ignored), _) => write!(f, "; {ignored}")?,
+            (None, Some(index)) => write!(f, "; pixels labelled {index} ignored")?,
+            (None, None) => f.write_str("; no pixel ignored")?,
         }
-        match self.ignore_index {
-            Some(index) => write!(f, "; pixels labelled {index} ignored"),
-            None => f.write_str("; no pixel ignored"),
+        match &self.segmented {
+            Some(segmented) => write!(f, "; {segmented}"),
+            None => Ok(()),
         }
     }
 }

@@ -229,6 +229,7 @@ impl Stats {
             absent: Protocol::absent(&of_classes),
             ignore_index: self.ignore_index,
             ignored: None,
+            segmented: None,
             zero_division: match zero_division {
                 ZeroDivision::Absent => None,
                 ZeroDivision::Value(value) => Some(value),

@@ -7,16 +7,19 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use segmenta_graph::{Graph, GraphError, Parameter, Shape};
-use segmenta_kernels::{Isa, MapShape, Threads, WeightMemory};
+use segmenta_kernels::{Arena, Isa, MapShape, Threads, WeightMemory, low};
+use segmenta_program::terms::map_shape;
+use segmenta_program::{
+    Layers, LayersIn, NotFinite, Pass, Plan, Program, Step, Surroundings, Work, run,
+};
 use thiserror::Error;
 
-use crate::arenas::Arenas;
-use crate::compile::compile;
-use crate::execute::execute;
+use crate::arenas::{Arenas, Lent};
 use crate::finite::count_non_finite;
 use crate::memory;
-use crate::plan::Plan;
-use crate::program::{Program, Work};
+use crate::pack::pack;
+use crate::passes::lower;
+use crate::precision::Precision;
 
 pub use diagnose::check_input;
 
@@ -31,6 +34,10 @@ pub struct EngineOptions {
     pub outputs: Vec<String>,
     /// Whether weights may be kept in a second form that is faster to compute with.
     pub memory: WeightMemory,
+    /// In what it is computed.
+    pub precision: Precision,
+    /// What multiplies in low precision; the fastest that the processor has if `None`.
+    pub engine: Option<low::Engine>,
 }
 
 /// Why a network could not be run.
@@ -169,7 +176,8 @@ const PLANS: usize = 32;
 pub struct Engine {
     graph: Graph,
     program: Program,
-    isa: Isa,
+    layers: Layers,
+    precision: Precision,
     weight_memory: WeightMemory,
     threads: Threads,
     plans: Mutex<Vec<Arc<Plan>>>,
@@ -209,7 +217,10 @@ impl Engine {
             }
             Ok(values)
         };
-        let program = threads.run(|| compile(&graph, isa, &wanted, &checked))?;
+        let low = options.engine.unwrap_or_else(low::Engine::fastest);
+        let mut draft = lower(&graph, isa, &wanted, options.precision, low);
+        let layers = threads.run(|| pack(&mut draft, low, &checked))?;
+        let program = Program::new(isa, low, draft.place(), Vec::new(), &layers);
         let broken = broken.into_inner().unwrap_or_else(PoisonError::into_inner);
         if let Some(error) = first_broken(&graph, &broken) {
             return Err(error.into());
@@ -217,7 +228,8 @@ impl Engine {
         Ok(Self {
             graph,
             program,
-            isa,
+            layers,
+            precision: options.precision,
             weight_memory: options.memory,
             threads,
             plans: Mutex::default(),
@@ -232,7 +244,20 @@ impl Engine {
 
     /// The instruction set in use.
     pub fn isa(&self) -> Isa {
-        self.isa
+        self.program.isa
+    }
+
+    /// In what it is computed.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// What multiplies numbers of its precision, in a word, as profiles have it.
+    pub fn instruction(&self) -> &'static str {
+        match self.precision {
+            Precision::F32 => "f32 multiply-adds",
+            Precision::Bf16 => self.program.engine.instruction(low::Element::Bf16),
+        }
     }
 
     /// Threads in use.
@@ -254,10 +279,9 @@ impl Engine {
     /// If the input does not fit the network.
     pub fn memory(&self, input: Shape) -> Result<Memory, RuntimeError> {
         let plan = self.plan(input)?;
-        let steps = self.program.steps.iter();
         Ok(Memory {
-            weight_bytes: steps.map(|step| step.work.weight_bytes()).sum(),
-            arena_bytes: plan.arena_len * size_of::<f32>(),
+            weight_bytes: self.program.weight_bytes(&self.layers),
+            arena_bytes: plan.arena_bytes,
         })
     }
 
@@ -322,47 +346,47 @@ impl Engine {
         let mut slices: Vec<&mut [f32]> = buffers.iter_mut().map(|b| &mut b[..]).collect();
         let mut times = Vec::new();
         self.run(input, shape, &mut slices, |index, seconds| {
-            let step = &self.program.steps[index];
-            let shape = step.output.map(|value| {
-                let s = plan.shape(value);
-                Shape::new(s.batch, s.channels, s.height, s.width)
-            });
-            let multiply_adds = match (&step.work, shape) {
-                (
-                    Work::Conv(conv) | Work::ScaledConv(conv) | Work::ConvOnPicture(conv),
-                    Some(shape),
-                ) => {
-                    let spec = conv.spec();
-                    (spec.weights_len() * shape.batch * shape.pixels()) as u64
-                }
-                (Work::Transposed(conv), _) => {
-                    let input = plan.shape(step.inputs[0]);
-                    (conv.spec().weights_len() * input.batch * input.pixels()) as u64
-                }
-                _ => 0,
-            };
-            let maps = step.inputs.iter().chain(&step.output);
-            let maps: usize = maps
-                .map(|&value| plan.shape(value).blocked_len(self.isa))
-                .sum();
-            let outside = match &step.work {
-                Work::ConvOnPicture(_) | Work::Block => input.len(),
-                Work::Emit { output } | Work::EmitResized { output, .. } => {
-                    plan.results[*output].len()
-                }
-                _ => 0,
-            };
-            let weights = plan.weight_bytes(index, &step.work);
-            times.push(StepTime {
-                bytes: ((maps + outside) * size_of::<f32>() + weights) as u64,
-                name: step.name.clone(),
-                algorithm: plan.label(index, &step.work),
-                shape,
-                multiply_adds,
-                seconds,
-            });
+            times.push(self.step_time(&plan, index, seconds));
         })?;
         Ok(times)
+    }
+
+    fn step_time(&self, plan: &Plan, index: usize, seconds: f64) -> StepTime {
+        let (step, layers) = (&self.program.forward[index], &self.layers);
+        let written = step.writes.first().map(|&value| plan.shape(value));
+        let multiply_adds = match (&step.work, written) {
+            (Work::Conv(conv), Some(shape)) => {
+                let spec = layers.convs[conv.layer].packed.spec();
+                spec.weights_len() * shape.batch * shape.pixels()
+            }
+            (Work::Transposed(conv), _) => {
+                let input = plan.shape(step.reads[0]);
+                let spec = layers.transposed[conv.layer].packed.spec();
+                spec.weights_len() * input.batch * input.pixels()
+            }
+            _ => 0,
+        };
+        let maps: usize = step.values().map(|&value| plan.bytes(value)).sum();
+        let outside = match (&step.work, step.work.result()) {
+            (Work::Block(_), _) => plan.input.batch_len(),
+            (Work::Conv(conv), _) if conv.on_picture => plan.input.batch_len(),
+            (_, Some(output)) => plan.results[output].len(),
+            _ => 0,
+        };
+        let weights = plan.weight_bytes(index, &step.work, layers);
+        StepTime {
+            bytes: (maps + outside * size_of::<f32>() + weights) as u64,
+            name: self.name(step).into(),
+            algorithm: plan.label(index, &step.work, layers),
+            shape: written.map(|s| Shape::new(s.batch, s.channels, s.height, s.width)),
+            multiply_adds: multiply_adds as u64,
+            seconds,
+        }
+    }
+
+    /// The name of the node that a step begins with.
+    fn name(&self, step: &Step) -> &str {
+        &self.graph.node(step.node).name
     }
 
     fn run(
@@ -384,28 +408,45 @@ impl Engine {
         let expected: Vec<usize> = plan.results.iter().map(Shape::len).collect();
         assert_eq!(lengths, expected, "memory for the results");
 
-        let lent = self.arenas.take(plan.arena_len);
-        let mut lent = lent.map_err(|short| RuntimeError::Memory {
+        let mut lent = self.arena(&plan, shape)?;
+        let ran = self.pass(&plan, &mut lent.arena, input, results, false, timed);
+        debug_assert_eq!(ran, Ok(()), "nothing is checked");
+        Ok(())
+    }
+
+    fn pass(
+        &self,
+        plan: &Plan,
+        arena: &mut Arena,
+        input: &[f32],
+        results: &mut [&mut [f32]],
+        check: bool,
+        timed: impl FnMut(usize, f64) + Send,
+    ) -> Result<(), NotFinite> {
+        let around = Surroundings {
+            input,
+            parameters: &[],
+            seed: 0,
+        };
+        let results = results.iter_mut().map(|result| &mut **result).collect();
+        let (layers, pass) = (LayersIn::Fixed(&self.layers), Pass::Forward { results });
+        let program = &self.program;
+        self.threads
+            .run(|| run(program, plan, layers, arena, around, pass, check, timed))
+    }
+
+    /// Memory for the maps of a plan.
+    fn arena(&self, plan: &Plan, shape: Shape) -> Result<Lent<'_>, RuntimeError> {
+        let lent = self.arenas.take(plan.arena_bytes / size_of::<f32>());
+        lent.map_err(|short| RuntimeError::Memory {
             shape,
             bytes: short.bytes,
-        })?;
-        self.threads.run(|| {
-            execute(
-                &self.program,
-                &plan,
-                self.isa,
-                &mut lent.arena,
-                input,
-                results,
-                timed,
-            );
-        });
-        Ok(())
+        })
     }
 
     /// Whether an input's results and what the arena must grow by fit into memory.
     fn check_memory(&self, plan: &Plan, shape: Shape) -> Result<(), RuntimeError> {
-        let arena = self.arenas.growth(plan.arena_len);
+        let arena = self.arenas.growth(plan.arena_bytes / size_of::<f32>());
         let results: usize = plan.results.iter().map(Shape::len).sum();
         let bytes = (arena + results).saturating_mul(size_of::<f32>());
         match memory::available() {
@@ -416,10 +457,25 @@ impl Engine {
 
     fn plan(&self, input: Shape) -> Result<Arc<Plan>, RuntimeError> {
         let make = || {
-            let (threads, memory) = (self.threads.count(), self.weight_memory);
-            let (graph, program) = (&self.graph, &self.program);
-            self.threads
-                .run(|| Plan::new(graph, program, self.isa, threads, memory, input))
+            let Self {
+                graph,
+                program,
+                layers,
+                threads,
+                weight_memory,
+                ..
+            } = self;
+            let plan = || {
+                Plan::new(
+                    graph,
+                    program,
+                    layers,
+                    threads.count(),
+                    *weight_memory,
+                    input,
+                )
+            };
+            threads.run(plan)
         };
         self.plan_by(input, make)
     }
@@ -431,7 +487,7 @@ impl Engine {
         input: Shape,
         make: impl FnOnce() -> Result<Plan, GraphError>,
     ) -> Result<Arc<Plan>, RuntimeError> {
-        let wanted = crate::lower::map_shape(input);
+        let wanted = map_shape(input);
         if let Some(plan) = known(&mut lock(&self.plans), wanted) {
             return Ok(plan);
         }

@@ -5,10 +5,12 @@ use segmenta_runtime::{Engine, EngineOptions, RuntimeError, Tensor};
 
 /// A 1×1, a 3×3 and the map itself, each with its norm, added up; `apart` gives what they are on the way as
 /// results too, so that they cannot become one.
-fn network(groups: usize, stride: usize, apart: bool) -> Graph {
+/// With `skip_first` the map itself comes before the convolutions, as in MobileOne's pointwise blocks.
+fn network(groups: usize, stride: usize, skip_first: bool, apart: bool) -> Graph {
     let at = |name: &str| &Scope::root() / name;
     let (mut g, input) = Builder::new(3);
     let x = g.conv(input, &at("stem"), Conv2d::square(3, 20));
+    let skip = skip_first.then(|| g.batch_norm(x, &at("skip")));
     let mut parts: Vec<Node> = [1, 3, 3]
         .into_iter()
         .enumerate()
@@ -17,7 +19,9 @@ fn network(groups: usize, stride: usize, apart: bool) -> Graph {
             g.conv_bn(x, &at(&format!("conv{i}")), &at(&format!("bn{i}")), conv)
         })
         .collect();
-    if stride == 1 {
+    if let Some(skip) = skip {
+        parts.insert(0, skip);
+    } else if stride == 1 {
         parts.insert(1, g.batch_norm(x, &at("skip")));
     }
     let sum = parts[1..]
@@ -71,9 +75,12 @@ fn run(graph: Graph) -> (Vec<Tensor>, usize) {
 
 #[test]
 fn one_step_gives_what_several_give() {
-    for (groups, stride) in [(1, 1), (1, 2), (20, 1), (20, 2), (4, 1)] {
-        let (together, few) = run(network(groups, stride, false));
-        let (apart, many) = run(network(groups, stride, true));
+    let cases =
+        [(1, 1), (1, 2), (20, 1), (20, 2), (4, 1)].map(|(groups, stride)| (groups, stride, false));
+    for (groups, stride, skip_first) in cases.into_iter().chain([(1, 1, true), (20, 1, true)]) {
+        let (together, few) = run(network(groups, stride, skip_first, false));
+        assert_eq!(few, 3, "the first convolution, the sum as one, the result");
+        let (apart, many) = run(network(groups, stride, skip_first, true));
         assert!(few + 2 < many, "{few} steps, {many} apart");
         let largest = apart[0]
             .data

@@ -1,5 +1,6 @@
 //! What can be wrong with a weight file, said so that it can be mended.
 
+use segmenta_files::{reason, write_remedy};
 use std::{
     fmt, io,
     path::{Path, PathBuf},
@@ -54,7 +55,7 @@ pub enum Fault {
     #[error("the format is not known (neither safetensors nor PyTorch)")]
     UnknownFormat,
     /// The file ends before the data that it declares.
-    #[error("the file is cut short: it has {found} bytes of {expected}")]
+    #[error("the file is cut short: it has {found} of {expected} bytes")]
     Truncated {
         /// The length that the file's own header calls for, in bytes.
         expected: u64,
@@ -98,14 +99,16 @@ pub enum Fault {
     /// What was to be saved contradicts itself.
     #[error("cannot be saved: {0}")]
     Unsavable(String),
-    /// The disk is full.
-    #[error("the disk is full: {needed} bytes are needed")]
-    DiskFull {
+    /// The system refuses to write.
+    #[error("cannot write the file: {}; it takes {needed} bytes", reason(cause))]
+    Write {
+        /// What the system says.
+        cause: io::Error,
         /// The length of the whole file that was being written, in bytes.
         needed: u64,
     },
     /// Any other refusal of the system.
-    #[error("the system says: {0}")]
+    #[error("cannot read the file: {}", reason(.0))]
     Io(io::Error),
 }
 
@@ -141,9 +144,7 @@ impl Fault {
             Fault::NoSuchTensor(_) => "list the file's names with `segmenta weights FILE`",
             Fault::Index(_) => "put the index and all its shards side by side, as published",
             Fault::Unsavable(_) => "this is a mistake in the program that saves",
-            Fault::DiskFull { .. } => {
-                "make room, or save to another disk; the old file is untouched"
-            }
+            Fault::Write { cause, .. } => write_remedy(cause),
             Fault::Io(_) => "check the disk and the path",
         }
     }
@@ -182,7 +183,7 @@ impl fmt::Display for WeightsError {
 impl std::error::Error for WeightsError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.fault {
-            Fault::Io(error) => Some(error),
+            Fault::Io(error) | Fault::Write { cause: error, .. } => Some(error),
             _ => None,
         }
     }

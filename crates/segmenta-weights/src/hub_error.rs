@@ -1,5 +1,6 @@
 //! What can go wrong on the way to a published file.
 
+use segmenta_files::{count, reason, write_remedy};
 use std::{io, path::PathBuf};
 
 /// A file that could not be pulled.
@@ -47,7 +48,7 @@ pub enum HubFault {
     #[error("the server answers {0}")]
     Status(u16),
     /// The server's file is not as long as the published one.
-    #[error("the server has a file of {found} bytes, but {expected} were published")]
+    #[error("the server has a file of {}, but {expected} were published", count(*.found, "byte"))]
     WrongLength {
         /// The published length.
         expected: u64,
@@ -69,7 +70,7 @@ pub enum HubFault {
         needed: Option<u64>,
     },
     /// Any other refusal of the disk.
-    #[error("the cache cannot be written: {0}")]
+    #[error("the cache cannot be written: {}", reason(.0))]
     Disk(io::Error),
 }
 
@@ -138,7 +139,12 @@ impl HubError {
                  on another disk"
                     .into()
             }
-            HubFault::Disk(_) => "check who may write there, or set SEGMENTA_HOME".into(),
+            HubFault::Disk(refusal) => {
+                format!(
+                    "{}, or set SEGMENTA_HOME to another folder",
+                    write_remedy(refusal)
+                )
+            }
         }
     }
 }

@@ -9,6 +9,7 @@
 //! [`ModelCard`] of a model file; files that [`save`] has written whole or not at all; and paths of
 //! files that a [`Hub`] has downloaded once, verified by SHA-256 and kept.
 
+mod aliases;
 mod archive;
 mod by_order;
 mod download;

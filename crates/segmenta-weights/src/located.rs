@@ -1,5 +1,6 @@
 //! Where a network's names lie in a file: under whichever key of a checkpoint, behind whichever prefix.
 
+use segmenta_files::count;
 use std::{
     collections::{HashMap, HashSet},
     fmt,
@@ -414,8 +415,8 @@ impl Taken {
             unused: _,
         } = self;
         let mut parts = vec![match prefix.trim_end_matches('.') {
-            "" => format!("{entries} tensors taken"),
-            key => format!("{entries} tensors taken from `{key}`"),
+            "" => format!("{} taken", count(*entries, "tensor")),
+            key => format!("{} taken from `{key}`", count(*entries, "tensor")),
         }];
         if let Some((theirs, ours)) = by_order.first() {
             parts.push(format!(
@@ -481,6 +482,6 @@ fn groups(names: &[String]) -> String {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} names behind `{}`", self.names, self.prefix)
+        write!(f, "{} behind `{}`", count(self.names, "name"), self.prefix)
     }
 }

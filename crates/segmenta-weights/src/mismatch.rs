@@ -1,5 +1,6 @@
 //! How a state dict differs from what a network expects, and what is likely to be the matter.
 
+use segmenta_files::count;
 use std::{collections::HashSet, fmt, path::PathBuf};
 
 use crate::{located::is_by_product, state_dict::StateDict};
@@ -298,7 +299,11 @@ impl fmt::Display for Cause {
     /// How to mend it, of things.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Cause::Classes { found, .. } => write!(f, "the file is for {found} classes: build the network so"),
+            Cause::Classes { found, .. } => write!(
+                f,
+                "the file is for {}: build the network so",
+                count(*found, "class")
+            ),
             Cause::Parted { name, by } => write!(
                 f,
                 "`{name}` is kept in parts by {by}: in Python, make it whole before saving \

@@ -7,11 +7,12 @@
 //! out. Its limits on nesting, on repetition and on the pickle's size hold; what they leave open is
 //! closed here: sparse tar members, and views that claim far more numbers than the file has.
 
-use std::path::Path;
+use std::{collections::HashSet, path::Path};
 
 use pytorch_reader::{FileFormat, PickleError, PytorchError, PytorchReader, Tensor};
 
 use crate::{
+    aliases::{Alias, aliases},
     error::Fault,
     file_order::in_file_order,
     format::Format,
@@ -26,6 +27,12 @@ const PICKLE: u64 = 16 << 20;
 /// A view may repeat its numbers, so that a tensor is larger than its file, but not beyond reason:
 /// this many bytes are always granted, and beyond them this many times the file's length.
 const GRANTED: (u64, u64) = (256 << 20, 4);
+
+/// So many tensors no checkpoint has; each costs a name.
+const MOST_ENTRIES: usize = 1 << 20;
+
+/// Nor names of so many bytes beside those that it writes.
+const MOST_NAMES: usize = 256 << 20;
 
 /// Reads the names, types and shapes of all tensors of the file at `path`, whose bytes are `stored`. What lies
 /// in dictionaries, lists and modules has their keys before its name, joined by dots.
@@ -46,7 +53,7 @@ pub(crate) fn read(path: &Path, stored: &Stored) -> Result<(Vec<Entry>, Format),
         let (name, bytes) = (tensor.name.clone(), tensor.byte_len() as u64);
         return Err(Fault::TooLarge { name, bytes });
     }
-    let entries = in_file_order(&head, tensors, |tensor| &tensor.name)
+    let mut entries: Vec<Entry> = in_file_order(&head, tensors, |tensor| &tensor.name)
         .into_iter()
         .map(|(place, tensor)| {
             let info = TensorInfo {
@@ -57,7 +64,42 @@ pub(crate) fn read(path: &Path, stored: &Stored) -> Result<(Vec<Entry>, Format),
             Entry::new(info, place, Source::Pytorch(tensor))
         })
         .collect();
+    repeat(&mut entries, &aliases(&head))?;
     Ok((entries, format))
+}
+
+/// Adds what lies under a second key as well: the same numbers, after all others.
+fn repeat(entries: &mut Vec<Entry>, aliases: &[Alias]) -> Result<(), Fault> {
+    let mut names: HashSet<String> = entries.iter().map(|e| e.info.name.clone()).collect();
+    let mut bytes = 0;
+    // One that holds itself repeats for ever.
+    let finite = aliases
+        .iter()
+        .filter(|alias| !alias.again.starts_with(&*alias.first));
+    for Alias { first, again } in finite {
+        for at in 0..entries.len() {
+            let Some(rest) = entries[at].info.name.strip_prefix(&**first) else {
+                continue;
+            };
+            let name = format!("{again}{rest}");
+            if !names.insert(name.clone()) {
+                continue;
+            }
+            bytes += name.len();
+            if entries.len() == MOST_ENTRIES || bytes > MOST_NAMES {
+                let what = "its dictionaries refer to each other without end";
+                return Err(Fault::Damaged(what.into()));
+            }
+            let Entry {
+                info,
+                place,
+                source,
+                ..
+            } = entries[at].clone();
+            entries.push(Entry::new(TensorInfo { name, ..info }, place, source));
+        }
+    }
+    Ok(())
 }
 
 fn open(path: &Path) -> Result<(Vec<Tensor>, Format), Fault> {

@@ -1,8 +1,9 @@
 //! Writing a state dict, as safetensors of `f32`.
 
+use segmenta_files::count;
 use std::{
     collections::{BTreeMap, HashSet},
-    io::{self, Write},
+    io::Write,
     path::Path,
 };
 
@@ -25,7 +26,7 @@ pub type TensorView<'a> = (&'a str, &'a [usize], &'a [f32]);
 ///
 /// # Errors
 ///
-/// The system's refusal, for a full disk with the bytes that are needed; names that come twice; values
+/// The system's refusal, with the bytes that are needed; names that come twice; values
 /// that do not fill their shape. `path` then is what it was before.
 pub fn save(
     path: &Path,
@@ -45,15 +46,7 @@ pub fn save(
             .iter()
             .try_for_each(|(_, _, values)| sink.write_all(bytemuck::cast_slice(values)))
     };
-    segmenta_files::write(path, fill).map_err(|error| fault(error, needed).at(path))
-}
-
-/// Puts a name to what the system refused while `needed` bytes were written.
-fn fault(error: io::Error, needed: u64) -> Fault {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Fault::DiskFull { needed },
-        _ => Fault::from_io(error),
-    }
+    segmenta_files::write(path, fill).map_err(|cause| Fault::Write { cause, needed }.at(path))
 }
 
 /// The JSON header, padded with spaces so that the numbers after it are aligned.
@@ -67,8 +60,8 @@ fn header(tensors: &[TensorView], metadata: &BTreeMap<String, String>) -> Result
         }
         if shape.iter().product::<usize>() != values.len() {
             return Err(format!(
-                "`{name}` of shape {shape:?} has {} values",
-                values.len()
+                "`{name}` of shape {shape:?} has {}",
+                count(values.len(), "value")
             ));
         }
         let start = end;
@@ -158,11 +151,15 @@ mod tests {
             error.contains("no/such/folder/model.safetensors"),
             "{error}"
         );
-        let full = fault(io::ErrorKind::StorageFull.into(), 123)
-            .at(path)
-            .to_string();
+        let full = Fault::Write {
+            cause: std::io::ErrorKind::StorageFull.into(),
+            needed: 123,
+        };
+        let full = full.at(path).to_string();
         assert!(
-            full.starts_with("the disk is full: 123 bytes are needed · no/such"),
+            full.starts_with(
+                "cannot write the file: no storage space; it takes 123 bytes · no/such"
+            ) && full.contains(" · make room"),
             "{full}"
         );
     }

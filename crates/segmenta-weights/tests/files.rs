@@ -161,6 +161,16 @@ fn networks_are_found_in_checkpoints_and_what_is_beside_them_is_counted() {
             "model.",
             Some("`model_ema` has all of them too"),
         ),
+        (
+            "checkpoint_twice.pth",
+            "model.",
+            Some("`all.0`, `ema.module` have all of them too"),
+        ),
+        (
+            "checkpoint_twice_legacy.pth",
+            "model.",
+            Some("`all.0`, `ema.module` have all of them too"),
+        ),
         ("checkpoint_deep.pth", "model.state_dict.", None),
         ("data_parallel.pth", "module.", None),
         ("compiled.pth", "state_dict.model.", None),
@@ -191,6 +201,10 @@ fn a_key_chooses_between_the_networks_of_a_checkpoint() {
     let found = |key: &str| dict.find(&small(), &Search::new().key(Some(key.into())));
     assert_eq!(found("model_ema").unwrap().taken.prefix, "model_ema.");
     assert_eq!(found("model").unwrap().taken.prefix, "model.");
+    let twice = open("checkpoint_twice.pth").find(&small(), &Search::new().key(Some("ema".into())));
+    let twice = twice.unwrap();
+    assert_eq!(twice.taken.prefix, "ema.module.");
+    assert_tensors(&twice.weights);
     let error = found("mod").unwrap_err();
     assert!(
         matches!(&error, FindError::NoKey { known, .. } if known.len() == 3),

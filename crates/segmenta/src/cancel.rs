@@ -29,4 +29,10 @@ impl Cancel {
     pub fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
+
+    /// The switch as a training session looks at it.
+    #[cfg(feature = "train")]
+    pub(crate) fn switch(&self) -> Arc<AtomicBool> {
+        self.0.clone()
+    }
 }

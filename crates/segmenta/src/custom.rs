@@ -1,5 +1,6 @@
 //! Networks of one's own, from the graph's builder.
 
+use segmenta_files::count;
 use std::path::Path;
 
 use segmenta_graph::{Graph, Parameter, Role};
@@ -66,7 +67,8 @@ impl Model {
     /// ```
     ///
     /// # Errors
-    /// If the graph reads no RGB, has no such result, or parameters are not given as many values as they have.
+    /// If the graph reads no RGB, has no such result, parameters are not given as many values as they have, or the
+    /// description's recipe for pictures is none ([`Preprocess::check`]).
     pub fn from_graph(
         graph: Graph,
         mut description: Description,
@@ -80,7 +82,7 @@ impl Model {
                 return Ok(values);
             }
             Err(Error::from(ModelError::Custom {
-                problem: format!("{} values for {}", values.len(), parameter.len()),
+                problem: format!("{} for {}", count(values.len(), "value"), parameter.len()),
                 place: format!("the parameter {}", parameter.name),
                 remedy: "give a value for each",
             }))
@@ -159,7 +161,7 @@ fn fits(
     };
     let channels = graph.in_channels();
     if channels != 3 {
-        let problem = format!("{channels} channels are read");
+        let problem = format!("{} to read", count(channels, "channel"));
         return refuse(
             problem,
             "the graph's input",
@@ -170,13 +172,18 @@ fn fits(
     let found = graph.node(graph.output(result)?).channels;
     let classes = description.classes.len();
     if found != classes || classes == 0 || classes > 256 {
-        let problem = format!("{found} channels for {classes} classes");
+        let problem = format!(
+            "{} for {}",
+            count(found, "channel"),
+            count(classes, "class")
+        );
         return refuse(
             problem,
             &format!("the graph's result `{result}`"),
             "make a channel a class, 1 to 256 of them",
         );
     }
+    description.preprocess.check()?;
     description.set_answer(graph, result, None, options.threshold)?;
     Ok(result.into())
 }
@@ -219,8 +226,13 @@ mod tests {
             let model = Model::from_graph(graph, description, &ModelOptions::new(), fill);
             model.unwrap_err().to_string()
         };
+        let mut description = Description::of_classes(["a", "b"]);
+        description.preprocess.std = [0.0; 3];
+        let model = Model::from_graph(graph(3, 2), description, &ModelOptions::new(), fill);
+        let text = model.unwrap_err().to_string();
+        assert!(text.contains(" · std · "), "{text}");
         let text = refused(graph(4, 2), &["a", "b"], fill);
-        assert!(text.starts_with("4 channels are read"), "{text}");
+        assert!(text.starts_with("4 channels to read"), "{text}");
         let text = refused(graph(3, 2), &["a", "b", "c"], fill);
         assert!(text.starts_with("2 channels for 3 classes"), "{text}");
         let text = refused(graph(3, 2), &["a", "b"], |_| vec![0.0; 3]);

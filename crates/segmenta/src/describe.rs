@@ -1,5 +1,6 @@
 //! What a model is: its architecture, classes, colours and recipe, from whatever says so.
 
+use segmenta_files::count;
 use segmenta_graph::Graph;
 use segmenta_image::{Pad, Palette, Preprocess, Resize};
 use segmenta_runtime::RuntimeError;
@@ -40,6 +41,15 @@ impl Description {
         match self.classes.len() {
             1 => std::iter::once("background").chain(names).collect(),
             _ => names.collect(),
+        }
+    }
+
+    /// The probability above which a pixel is of the one class; `None` of several classes, the most likely of which
+    /// needs none, and of a result that is no map.
+    pub fn threshold(&self) -> Option<f32> {
+        match &self.answer {
+            Answer::PerPixel(answer) if answer.is_binary() => Some(answer.threshold),
+            _ => None,
         }
     }
 
@@ -245,8 +255,8 @@ fn preprocess_of(card: &Preprocessing) -> Result<Preprocess, Error> {
     let three = |values: &[f32], what: &str| {
         <[f32; 3]>::try_from(values).map_err(|_| {
             Error::Setting(format!(
-                "the model's {what} has {} values · pictures are read as RGB · it needs 3",
-                values.len()
+                "the model's {what} has {} · pictures are read as RGB · it needs 3",
+                count(values.len(), "value")
             ))
         })
     };
@@ -272,4 +282,53 @@ fn preprocess_of(card: &Preprocessing) -> Result<Preprocess, Error> {
     // A card is a file like others: what it says of sizes becomes memory.
     preprocess.check()?;
     Ok(preprocess)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use segmenta_weights::{Filter, Pad as CardPad};
+
+    /// Sides that a card may have one by one, and that are more pixels together than a network is given.
+    #[test]
+    fn a_card_asks_for_no_more_pixels_than_a_network_is_given() {
+        let plain = || Preprocessing {
+            resize: CardResize::None,
+            filter: Filter::default(),
+            center_crop: None,
+            mean: vec![0.5; 3],
+            std: vec![0.5; 3],
+            pad: None,
+        };
+        preprocess_of(&plain()).unwrap();
+        let (width, height) = (60_000, 60_000);
+        let value = vec![0.0; 3];
+        let pad = Some(CardPad {
+            width,
+            height,
+            value,
+        });
+        let (resize, crop) = (CardResize::Exact { width, height }, Some((width, height)));
+        for (place, card) in [
+            ("resize", Preprocessing { resize, ..plain() }),
+            (
+                "center_crop",
+                Preprocessing {
+                    center_crop: crop,
+                    ..plain()
+                },
+            ),
+            ("pad", Preprocessing { pad, ..plain() }),
+        ] {
+            let text = preprocess_of(&card).unwrap_err().to_string();
+            assert!(
+                text.starts_with("a size of 60000×60000 is too large"),
+                "{text}"
+            );
+            assert!(
+                text.contains(&format!(" · {place} · give sides up to")),
+                "{text}"
+            );
+        }
+    }
 }

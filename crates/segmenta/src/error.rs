@@ -1,5 +1,6 @@
 //! What can go wrong between a file and a label map.
 
+use segmenta_files::count;
 use std::borrow::Cow;
 use std::fmt;
 use std::io;
@@ -75,7 +76,7 @@ pub enum Error {
     #[error(transparent)]
     Threshold(#[from] ThresholdError),
     /// Names of classes that are not one for each.
-    #[error("{given} names for {expected} classes · give one for each id, the background's first")]
+    #[error("{} for {} · give one for each id, the background's first", count(*.given, "name"), count(*.expected, "class"))]
     Names {
         /// How many were given.
         given: usize,

@@ -15,6 +15,8 @@
 //! that holds its own description; pictures of any size. *Out*: [`Segmentation`]s. This crate joins
 //! the rooms of the workspace and adds what needs several of them: choosing and loading a model,
 //! test-time augmentation, tiles for pictures of any size.
+//!
+//! With the feature `ndarray` pictures, label maps, tensors and scores have views as arrays; with `train` networks learn.
 
 mod builder;
 mod cancel;
@@ -26,6 +28,8 @@ mod inputs;
 mod job;
 mod model;
 mod model_options;
+#[cfg(feature = "ndarray")]
+mod nd;
 mod options;
 mod part;
 mod pipeline;
@@ -43,7 +47,8 @@ pub use cancel::Cancel;
 pub use describe::Description;
 pub use error::{Error, Failure, InputError, ModelError, OutputError};
 pub use evaluate::{
-    ClassScores, EvaluateError, EvaluateEvent, EvaluateOptions, Evaluation, NamedScore,
+    ClassScores, EvaluateError, EvaluateEvent, EvaluateOptions, Evaluation, EvaluationSettings,
+    NamedScore,
 };
 pub use inputs::{Input, Inputs};
 pub use job::{
@@ -80,5 +85,5 @@ pub use segmenta_image::{
     LabelMap, Notice, Pad, Palette, Picture, PictureError, Preprocess, Resize, VOID,
 };
 pub use segmenta_metrics::{Confusion, Protocol, Score};
-pub use segmenta_runtime::{Engine, Isa, RuntimeError, Tensor, WeightMemory};
+pub use segmenta_runtime::{Engine, Isa, LowEngine, Precision, RuntimeError, Tensor, WeightMemory};
 pub use segmenta_zoo::{Answer, PerPixel, ThresholdError, Values};

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use segmenta_graph::Graph;
-use segmenta_runtime::{Engine, EngineOptions, Isa, RuntimeError, WeightMemory};
+use segmenta_runtime::{
+    Engine, EngineOptions, Isa, LowEngine, Precision, RuntimeError, WeightMemory,
+};
 use segmenta_weights::{Hub, ModelCard, Progress, Published, StateDict, Taken};
 use segmenta_zoo::{Options, PublishedWeights, find, published};
 
@@ -43,6 +45,10 @@ pub struct ModelOptions {
     pub isa: Option<Isa>,
     /// Whether weights may be kept in a second form that is faster to compute with.
     pub memory: WeightMemory,
+    /// In what the network is computed; single precision unless another is asked for.
+    pub precision: Precision,
+    /// What multiplies in low precision; the fastest there is if `None`.
+    pub engine: Option<LowEngine>,
 }
 
 /// A network with its weights.
@@ -207,10 +213,16 @@ impl Model {
     }
 
     /// The same model with another recipe for pictures.
-    #[must_use]
-    pub fn with_preprocess(mut self, preprocess: segmenta_image::Preprocess) -> Self {
+    ///
+    /// # Errors
+    /// A recipe that no network can be given pictures by: [`Preprocess::check`](segmenta_image::Preprocess::check).
+    pub fn with_preprocess(
+        mut self,
+        preprocess: segmenta_image::Preprocess,
+    ) -> Result<Self, Error> {
+        preprocess.check()?;
         self.description.preprocess = preprocess;
-        self
+        Ok(self)
     }
 
     /// The same model with other names of classes, by id.
@@ -270,6 +282,8 @@ pub(crate) fn engine_options(options: &ModelOptions) -> EngineOptions {
         isa: options.isa,
         outputs: options.outputs.clone(),
         memory: options.memory,
+        precision: options.precision,
+        engine: options.engine,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use segmenta_runtime::{Isa, WeightMemory};
+use segmenta_runtime::{Isa, LowEngine, Precision, WeightMemory};
 
 use crate::model::ModelOptions;
 use crate::resolve::Names;
@@ -102,6 +102,20 @@ impl ModelOptions {
     #[must_use]
     pub fn memory(mut self, memory: WeightMemory) -> Self {
         self.memory = memory;
+        self
+    }
+
+    /// What multiplies in low precision, in place of the fastest.
+    #[must_use]
+    pub fn engine(mut self, engine: LowEngine) -> Self {
+        self.engine = Some(engine);
+        self
+    }
+
+    /// In what the network is computed.
+    #[must_use]
+    pub fn precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
         self
     }
 }

@@ -49,6 +49,21 @@ impl SegmentOptions {
         self.probability = probability;
         self
     }
+
+    /// What is done beside putting the whole picture through the network once, in words.
+    pub(crate) fn words(&self) -> Vec<String> {
+        let mirrored = self.flip.then(|| "averaged with mirror images".to_owned());
+        let tiles = self.tiles.map(|tiles| {
+            let (size, overlap) = (tiles.size(), tiles.overlap());
+            format!("in tiles of {size} pixels that overlap by {overlap}")
+        });
+        mirrored.into_iter().chain(tiles).collect()
+    }
+
+    /// Test-time augmentation by its name.
+    pub(crate) fn tta(&self) -> Option<&'static str> {
+        self.flip.then_some("flip")
+    }
 }
 
 /// How much of a picture is done.

@@ -277,12 +277,14 @@ impl Asked<'_> {
             }
             nearest => nearest,
         };
-        // A network without its head, all of whose encoder is there, is that encoder.
+        // A network without its head, all of whose encoder is there, is that encoder; but a head in parts is no
+        // missing one.
         let headless = nearest.as_ref().is_none_or(|(architecture, _, mismatch)| {
             let head = find(architecture)
                 .map(|a| a.classes_entry)
                 .unwrap_or_default();
-            mismatch.missing.iter().any(|name| name == head)
+            let parted = matches!(mismatch.cause(), Cause::Parted { .. });
+            !parted && mismatch.missing.iter().any(|name| name == head)
         });
         let alone = if headless { self.encoder_alone() } else { None };
         let nearest = nearest.filter(|_| alone.is_none());

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use segmenta::{
-    Classes, Dataset, EvaluateError, EvaluateEvent, EvaluateOptions, Evaluation, LabelMap, MatchBy,
-    Model, ModelOptions, Open, Palette, Picture,
+    Classes, Confusion, Dataset, EvaluateError, EvaluateEvent, EvaluateOptions, Evaluation,
+    LabelMap, MatchBy, Model, ModelOptions, Open, Palette, Picture, SegmentOptions, Tiles,
 };
 use segmenta_graph::Role;
 use segmenta_weights::{CARD_VERSION, Filter, ModelCard, Preprocessing, Resize, TensorView, save};
@@ -290,6 +290,48 @@ fn what_the_network_did_not_see_is_left_out_and_said() {
             .protocol
             .to_string()
             .contains("512 outside the network's crop")
+    );
+}
+
+#[test]
+fn the_way_pictures_are_segmented_is_part_of_the_protocol() {
+    let room = tempfile::tempdir().unwrap();
+    let model = model(room.path(), &["tree"], None)
+        .with_threshold(0.3)
+        .unwrap();
+    pairs(room.path(), &["a"], |i| (i % 2) as u8);
+    let data = Dataset::open(room.path()).unwrap();
+    let protocol = |segment: SegmentOptions| {
+        let options = EvaluateOptions::new().segment(segment.clone());
+        let got = measured(&model, &data, &options).unwrap();
+        let json = serde_json::to_value(&got).unwrap();
+        let mut counted = Confusion::new(2, Some(255)).unwrap();
+        let sample = data.sample(0).unwrap();
+        let found = model.segment_with(sample.picture(), &segment).unwrap();
+        counted
+            .add(sample.labels().ids(), found.labels().ids())
+            .unwrap();
+        assert_eq!(got.confusion, counted, "measured as it was asked for");
+        (
+            got.scores[0].score.protocol.to_string(),
+            json["settings"].clone(),
+        )
+    };
+    let (plain, settings) = protocol(SegmentOptions::new());
+    assert!(plain.ends_with("ignored; threshold 0.3"), "{plain}");
+    assert_eq!(settings["threshold"], serde_json::json!(0.3_f32));
+    assert!(settings["tta"].is_null() && settings["tile"].is_null());
+    let tiles = Tiles::new(16, 4).unwrap();
+    let (both, settings) = protocol(SegmentOptions::new().flip(true).tiles(tiles));
+    assert!(
+        both.ends_with(
+            "; threshold 0.3, averaged with mirror images, in tiles of 16 pixels that overlap by 4"
+        ),
+        "{both}"
+    );
+    assert_eq!(
+        (&settings["tta"], &settings["tile"], &settings["overlap"]),
+        (&"flip".into(), &16.into(), &4.into())
     );
 }
 

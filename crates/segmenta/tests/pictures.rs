@@ -41,10 +41,12 @@ fn model_with(options: &ModelOptions) -> Model {
         ..Options::new(5)
     };
     let model = Model::untrained("deeplabv3_mobilenet_v2", &build, options, fill).unwrap();
-    model.with_preprocess(Preprocess {
-        resize: Resize::None,
-        ..Preprocess::torchvision(1)
-    })
+    model
+        .with_preprocess(Preprocess {
+            resize: Resize::None,
+            ..Preprocess::torchvision(1)
+        })
+        .unwrap()
 }
 
 fn model(threads: usize) -> Model {
@@ -81,7 +83,7 @@ proptest! {
         threads in 1_usize..4,
     ) {
         let preprocess = Preprocess { resize: resize.parse().unwrap(), ..Preprocess::torchvision(1) };
-        let model = model(threads).with_preprocess(preprocess);
+        let model = model(threads).with_preprocess(preprocess).unwrap();
         let size = |i: usize| if alike { sizes[0] } else { sizes[i] };
         let pictures: Vec<Picture> =
             (0..sizes.len()).map(|i| picture(i as u64, size(i).0, size(i).1)).collect();
@@ -152,13 +154,56 @@ fn instruction_sets_differ_by_rounding_alone() {
     }
 }
 
+#[cfg(feature = "ndarray")]
+#[test]
+fn scores_are_seen_as_arrays() {
+    let model = model(2);
+    let photo = picture(3, 40, 30);
+    let scores = model.scores(&photo).unwrap();
+    let map = scores.map_view();
+    let shape = scores.tensor().shape;
+    assert_eq!(map.dim(), (5, shape.height, shape.width));
+    assert_eq!(scores.tensor().view().unwrap().dim().0, 1);
+    let probabilities = scores
+        .probabilities(segmenta::Resolution::Photograph)
+        .unwrap();
+    let probabilities = probabilities.view().unwrap();
+    assert_eq!(probabilities.dim(), (1, 5, 30, 40));
+    let logits = scores.logits(segmenta::Resolution::Photograph).unwrap();
+    let logits = logits.view().unwrap();
+    // The likeliest class of a pixel is its label in every view.
+    let found = model.segment_with(&photo, &SegmentOptions::new().probability(true));
+    let found = found.unwrap();
+    let sure = found.probability_view().unwrap();
+    assert_eq!(sure.dim(), (30, 40));
+    for ((row, column), &id) in found.labels().view().indexed_iter() {
+        let of = |class: usize| probabilities[[0, class, row, column]];
+        assert!((of(id.into()) - sure[[row, column]]).abs() < 1e-5);
+        let best = (0..5).map(|class| logits[[0, class, row, column]]);
+        let best = best.fold(f32::MIN, f32::max);
+        assert!(logits[[0, id.into(), row, column]] >= best - 1e-4);
+    }
+}
+
+#[test]
+fn a_recipe_that_is_none_is_refused() {
+    let recipe = Preprocess {
+        center_crop: Some([0, 10]),
+        ..Preprocess::torchvision(1)
+    };
+    let error = model(1).with_preprocess(recipe).unwrap_err().to_string();
+    assert!(error.contains(" · center_crop · "), "{error}");
+}
+
 #[test]
 fn a_centre_crop_leaves_the_rest_void() {
-    let model = model(2).with_preprocess(Preprocess {
-        resize: Resize::None,
-        center_crop: Some([20, 10]),
-        ..Preprocess::torchvision(1)
-    });
+    let model = model(2)
+        .with_preprocess(Preprocess {
+            resize: Resize::None,
+            center_crop: Some([20, 10]),
+            ..Preprocess::torchvision(1)
+        })
+        .unwrap();
     let result = model.segment(&picture(1, 40, 30)).unwrap();
     let counts = result.labels().counts();
     assert_eq!(counts[255], 40 * 30 - 20 * 10);

@@ -359,6 +359,30 @@ fn what_does_not_fit_is_compared_with_the_nearest_network() {
         "{text}"
     );
 
+    // A head that is kept in parts is no missing one.
+    for (parts, by) in [
+        (["weight_g", "weight_v"], "weight_norm"),
+        (
+            [
+                "parametrizations.weight.original0",
+                "parametrizations.weight.original1",
+            ],
+            "parametrization",
+        ),
+        (["weight_orig", "weight_mask"], "pruning"),
+    ] {
+        let head = "segmentation_head.0.";
+        let shape = [3, 16, 3, 3];
+        let parted = File::of(&unet())
+            .renamed(|name| match name.strip_prefix(head) {
+                Some("weight") => format!("{head}{}", parts[0]),
+                _ => name.into(),
+            })
+            .and(&format!("{head}{}", parts[1]), &shape);
+        let text = said(parted);
+        assert!(text.contains(by), "{text}");
+    }
+
     let resnet = find_encoder("resnet18").unwrap();
     let alone = resnet
         .parameters(&segmenta_graph::Scope::root(), 3)

@@ -61,7 +61,7 @@ pub(crate) struct BenchForward {
     #[arg(long, default_value_t = 5, value_name = "R", value_parser = number(1..=1_000_000))]
     pub(crate) runs: usize,
     /// Runs before them that are not
-    #[arg(long, default_value_t = 1, value_name = "R")]
+    #[arg(long, default_value_t = 1, value_name = "R", value_parser = number(0..=1_000_000))]
     pub(crate) warmup: usize,
     /// The time of every step
     #[arg(long)]
@@ -103,7 +103,7 @@ pub(crate) struct BenchStep {
     #[arg(long, default_value_t = 5, value_name = "R", value_parser = number(1..=1_000_000))]
     pub(crate) runs: usize,
     /// Steps before them that are not
-    #[arg(long, default_value_t = 2, value_name = "R")]
+    #[arg(long, default_value_t = 2, value_name = "R", value_parser = number(0..=1_000_000))]
     pub(crate) warmup: usize,
     /// Compute what batch norms wrote again in the backward pass, not keep it
     #[arg(long)]

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::args::BenchForward;
 use super::{median, milliseconds, peak_rss_mb};
-use crate::message::{FAINT, STRONG, result};
+use crate::message::{FAINT, STRONG, count, result};
 use crate::model;
 use crate::random::Random;
 use crate::table::{Table, mebibytes};
@@ -68,7 +68,8 @@ pub(crate) fn forward(args: &BenchForward) -> anyhow::Result<()> {
             "model": model.description().architecture,
             "encoder": model.description().options.encoder.map(|encoder| encoder.name),
             "input": [shape.batch, shape.channels, shape.height, shape.width],
-            "threads": engine.threads(), "isa": engine.isa().to_string(), "runs": args.runs,
+            "threads": engine.threads(), "isa": engine.isa().to_string(),
+            "precision": engine.precision().to_string(), "multiplies_by": engine.instruction(), "runs": args.runs,
             "median_ms": median, "min_ms": times[0], "mean_ms": mean, "load_ms": load_ms,
             "arena_mb": mebibytes(memory.arena_bytes), "weights_mb": mebibytes(memory.weight_bytes),
             "peak_rss_mb": peak_rss_mb(),
@@ -78,10 +79,12 @@ pub(crate) fn forward(args: &BenchForward) -> anyhow::Result<()> {
     }
     let _ = writeln!(
         text,
-        "{STRONG}{}{STRONG:#} · input {shape} · {} · {} threads",
+        "{STRONG}{}{STRONG:#} · input {shape} · {} by {} · {} · {}",
         model.description().architecture,
+        engine.precision(),
+        engine.instruction(),
         engine.isa(),
-        engine.threads()
+        count(engine.threads(), "thread")
     );
     let _ = writeln!(
         text,

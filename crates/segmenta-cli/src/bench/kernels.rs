@@ -123,9 +123,10 @@ pub(crate) fn kernels(args: &BenchKernels) -> anyhow::Result<()> {
         ]);
     }
     result(&format!(
-        "{STRONG}{isa} · {count} threads · at best {peak:.0} GFLOP/s of f32, a copy {copy:.1} GB/s{STRONG:#}\n\
+        "{STRONG}{isa} · {} · at best {peak:.0} GFLOP/s of f32, a copy {copy:.1} GB/s{STRONG:#}\n\
          {}{FAINT}GFLOP/s count the direct convolution's arithmetic: Winograd does less, and passes 100 %. \
          GB/s count\neach map and weight once.{FAINT:#}",
+        crate::message::count(count, "thread"),
         table.render(),
     ))
 }

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::args::BenchStep;
 use super::{median, milliseconds, peak_rss_mb};
-use crate::message::{FAINT, STRONG, note, result};
+use crate::message::{FAINT, STRONG, count, note, result};
 use crate::random::Random;
 use crate::table::{Table, mebibytes};
 
@@ -161,11 +161,11 @@ pub(crate) fn step(args: &BenchStep) -> anyhow::Result<()> {
     }
     let _ = writeln!(
         text,
-        "{} · {shape} · {} · {} · {} threads",
+        "{} · {shape} · {} · {} · {}",
         args.model,
         args.device,
         engine.isa(),
-        engine.threads().count()
+        count(engine.threads().count(), "thread")
     );
     let _ = writeln!(
         text,

@@ -1,6 +1,7 @@
 //! `segmenta data classes`: how much of each class there is.
 
 use segmenta_data::check::{Counts, count_classes};
+use segmenta_files::noun;
 use serde_json::json;
 
 use super::super::message::{FAINT, Reported, Usage, count, failure, result, shown};
@@ -48,12 +49,13 @@ pub(super) fn run(args: &ClassesArgs, quiet: bool) -> anyhow::Result<()> {
     let all = counts.pixels() + counts.ignored;
     let ignored = counts.ignored as f64 / all.max(1) as f64 * 100.0;
     result(&format!(
-        "{}\n{FAINT}{}, {} pixels that count, {} ({ignored:.2} %) that no class counts.\n\
+        "{}\n{FAINT}{}, {} {} that count, {} ({ignored:.2} %) that no class counts.\n\
          masks are {}\n\
          weight: by median frequency balancing, the median of all classes' frequencies by its own.{FAINT:#}\n",
         table.render(),
         count(counts.masks, "mask"),
         grouped(counts.pixels()),
+        noun(counts.pixels(), "pixel"),
         grouped(counts.ignored),
         dataset.meaning(),
     ))?;

@@ -1,16 +1,15 @@
 //! The network of the demo, trained on the spot.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use rayon::prelude::*;
+use segmenta::Cancel;
 use segmenta::train::{Ended, Event, Recipe, Run};
 use segmenta_data::{Classes, Dataset, SCENE_CLASSES, Sample, Scene};
 
 use super::{MEASURED, SIZE};
 use crate::args::Demo;
-use crate::message::note;
+use crate::message::{count, note};
 use crate::train::{Told, on_interrupt, with_flags};
 
 /// Seeds of the scenes that are learned from; those shown and measured on are others.
@@ -30,15 +29,15 @@ pub(super) fn learn(args: &Demo, quiet: bool) -> anyhow::Result<Learned> {
     let share = LEARNED.count() as f64 / samples.len() as f64;
     let classes = Classes::with_palette(SCENE_CLASSES, Scene::palette());
     let dataset = Dataset::from_samples(samples, classes, None);
-    let stop = Arc::new(AtomicBool::new(false));
-    on_interrupt(stop.clone())?;
+    let cancel = Cancel::new();
+    on_interrupt(cancel.clone())?;
     let recipe = Recipe::from_text(segmenta::recipes::DEMO, "the demo's recipe");
     let run = Run::new(recipe, dataset, run_folder(&args.out))
         .replace(true)
         .settings(args.set.clone())
         .set("data.draw", "first")
         .set("data.train_share", share)
-        .stop(stop);
+        .cancel(&cancel);
     let mut told = Told::new(quiet);
     let outcome = run.run(|event| {
         if let Event::Started { epochs, pictures, .. } = event
@@ -46,7 +45,8 @@ pub(super) fn learn(args: &Demo, quiet: bool) -> anyhow::Result<Learned> {
         {
             let [learned, measured] = pictures;
             note(&format!(
-                "{learned} road scenes painted to learn from, {measured} others to be measured on; {epochs} epochs"
+                "{learned} road scenes painted to learn from, {measured} others to be measured on; {}",
+                count(epochs, "epoch")
             ));
         }
         told.hear(event)

@@ -42,9 +42,10 @@ pub(crate) fn run(args: &Predict, quiet: bool) -> anyhow::Result<()> {
     if args.model.memory.is_none() && inputs.len() == 1 && settings.runs_once() {
         options.memory = WeightMemory::Brief;
     }
+    model::say_precision(&args.model, quiet);
     let model = model::open(&options, quiet)?;
     let recipe = settings.preprocess(&model.description().preprocess);
-    let model = model.with_preprocess(recipe);
+    let model = model.with_preprocess(recipe)?;
     let cancel = Cancel::new();
     let on_interrupt = cancel.clone();
     ctrlc::set_handler(move || on_interrupt.cancel())?;
@@ -102,7 +103,10 @@ fn tell(event: &Event<'_>, json: bool, quiet: bool, progress: &mut Progress) -> 
         Event::Sheets(sheets) if !quiet => say_sheets(*sheets),
         Event::Stopped { done, of } => {
             progress.clear();
-            note(&format!("interrupted · {done} of {of} pictures are done"));
+            note(&format!(
+                "interrupted · {done} of {} done",
+                count(*of, "picture")
+            ));
             // All that is done is on disk, and the network computes what nobody waits for.
             std::process::exit(130);
         }
@@ -121,8 +125,9 @@ fn say_sheets(sheets: SheetsWritten) {
     } = sheets;
     if resized > 0 {
         note(&format!(
-            "{resized} of {pictures} pictures resized to {width}×{height} for the grid; \
-             --resize {width}x{height} makes all alike"
+            "{resized} of {} resized to {width}×{height} for the grid; \
+             --resize {width}x{height} makes all alike",
+            count(pictures, "picture")
         ));
     }
 }

@@ -7,18 +7,19 @@ mod shell;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
-use segmenta::train::{DeviceSpec, EXPLAINED, Ended, Event, Outcome, ReportError, Run, RunError};
+use segmenta::Cancel;
+use segmenta::train::{
+    DeviceSpec, EXPLAINED, Ended, Event, Note, Outcome, ReportError, Run, RunError,
+};
 
 pub(super) use args::Train;
 
 use self::progress::Progress;
 use self::recipes::Found;
 use self::shell::{quoted, quoted_path};
-use super::message::{STRONG, Usage, failure, note, result, shown};
+use super::message::{STRONG, Usage, failure, note, result, shown, warning};
 use super::progress::Progress as Counted;
 
 pub(super) fn run(args: &Train, quiet: bool) -> anyhow::Result<()> {
@@ -49,8 +50,8 @@ pub(super) fn run(args: &Train, quiet: bool) -> anyhow::Result<()> {
         Some(data) if args.resume => run.data(data),
         _ => run,
     };
-    let stop = Arc::new(AtomicBool::new(false));
-    on_interrupt(stop.clone())?;
+    let cancel = Cancel::new();
+    on_interrupt(cancel.clone())?;
     let run = run
         .settings(args.set.clone())
         .replace(args.overwrite)
@@ -58,7 +59,7 @@ pub(super) fn run(args: &Train, quiet: bool) -> anyhow::Result<()> {
         .threads(args.threads.unwrap_or(0))
         .debug_numerics(args.debug_numerics)
         .most_steps(args.max_steps.map(|steps| steps as u64))
-        .stop(stop);
+        .cancel(&cancel);
     let mut told = Told::new(quiet);
     let outcome = run.run(|event| told.hear(event));
     drop(told);
@@ -141,6 +142,15 @@ impl Told {
                     self.checked = None;
                 }
             }
+            // Quiet leaves out what is worth knowing, not what may be wrong.
+            Event::Note(Note::Data(finding)) => warning(&finding.told()),
+            Event::Note(what @ Note::Loss { .. }) => {
+                let warn = || warning(&what.to_string());
+                match &self.shown {
+                    Some(shown) => shown.around(warn),
+                    None => warn(),
+                }
+            }
             Event::Note(what) if !self.quiet => note(&what.to_string()),
             Event::Started {
                 epochs,
@@ -217,11 +227,12 @@ pub(super) fn is_usage(error: &anyhow::Error) -> bool {
 }
 
 /// Ctrl-C asks the run to stop after its step; a second one ends it at once, from whose checkpoint it goes on.
-pub(super) fn on_interrupt(stop: Arc<AtomicBool>) -> anyhow::Result<()> {
+pub(super) fn on_interrupt(cancel: Cancel) -> anyhow::Result<()> {
     ctrlc::set_handler(move || {
-        if stop.swap(true, Ordering::Relaxed) {
+        if cancel.is_cancelled() {
             std::process::exit(130);
         }
+        cancel.cancel();
         note("stopping after this step (again: at once)");
     })
     .context("cannot watch for Ctrl-C")

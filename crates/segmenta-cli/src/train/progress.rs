@@ -93,6 +93,14 @@ impl Progress {
         self.write(text);
     }
 
+    /// Writes lines while the bars stand aside.
+    pub(super) fn around(&self, write: impl FnOnce()) {
+        match &self.out {
+            Out::Bars { all, .. } => all.suspend(write),
+            _ => write(),
+        }
+    }
+
     /// Takes the bars away.
     pub(super) fn finish(&mut self) {
         if let Out::Bars { all, .. } = &self.out {

@@ -103,6 +103,17 @@ fn a_threshold_is_for_one_class() {
         "{counts:?}"
     );
     assert_eq!(counts[0], 64 * 48, "what is at all likely");
+    let threshold = |out: &str| room.report(out)["settings"]["threshold"].clone();
+    assert_eq!(threshold("out").as_f64().map(|p| p as f32), Some(0.9999999));
+    room.line("predict a.png -m fpn -w fpn.safetensors -o default -q")
+        .succeeded();
+    assert_eq!(threshold("default"), 0.5);
+    room.line("predict a.png -w tiny.safetensors -o three -q")
+        .succeeded();
+    assert!(
+        threshold("three").is_null(),
+        "the likeliest of three needs none"
+    );
     for (name, line) in [
         (
             "threshold-range",

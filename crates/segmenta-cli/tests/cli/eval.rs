@@ -81,6 +81,92 @@ fn classes_go_by_their_names() {
     room.line(&format!("{EVAL} --by-place")).succeeded();
 }
 
+/// A COCO document with a shape outside its picture and one without an outline, in a folder of three pictures.
+pub(crate) fn with_faulty_annotations() -> Room {
+    let room = Room::with_model();
+    let mut images = Vec::new();
+    let mut annotations = Vec::new();
+    for id in 0..3 {
+        room.picture(format!("coco/{id}.png"), 64, 48);
+        images.push(format!(
+            r#"{{"id":{id},"file_name":"{id}.png","width":64,"height":48}}"#
+        ));
+        annotations.push(format!(
+            r#"{{"id":{id},"image_id":{id},"category_id":1,"segmentation":[[4,4,40,4,40,30]]}}"#
+        ));
+    }
+    annotations.push(r#"{"id":7,"image_id":1,"category_id":1,"bbox":[0,0,1,1]}"#.into());
+    annotations.push(
+        r#"{"id":8,"image_id":2,"category_id":1,"segmentation":[[900,4,940,4,940,30]]}"#.into(),
+    );
+    let (images, annotations) = (images.join(","), annotations.join(","));
+    room.write(
+        "coco/annotations.json",
+        format!(
+            r#"{{"images":[{images}],"categories":[{{"id":1,"name":"tree"}}],"annotations":[{annotations}]}}"#
+        ),
+    );
+    room
+}
+
+#[test]
+fn faults_of_annotations_are_told_in_the_words_of_convert() {
+    let room = with_faulty_annotations();
+    let warnings = |line: &str| -> Vec<String> {
+        let said = room.line(line).succeeded().stderr;
+        let warnings = said.lines().filter(|line| line.starts_with("warning: "));
+        let words = |line: &str| line.replace("coco/annotations.json", "coco");
+        warnings.map(words).collect()
+    };
+    let converted = warnings("data convert coco coco/annotations.json -o masks");
+    assert_eq!(converted.len(), 2, "{converted:?}");
+    assert!(converted[0].contains("1 annotation without a segmentation"));
+    assert!(converted[1].contains("1 shape outside the picture"));
+    assert_eq!(
+        warnings("eval --weights tiny.safetensors --data coco --by-place -q"),
+        converted
+    );
+}
+
+#[test]
+fn tiles_and_mirrored_averages_are_measured_and_said() {
+    let room = with_masks(|i| (i % 3) as u8);
+    let tiled = room.line(&format!("{EVAL} --tile 16 --overlap 4 --tta flip"));
+    let (stdout, plain) = (tiled.succeeded().stdout, room.line(EVAL).succeeded().stdout);
+    let how = "averaged with mirror images, in tiles of 16 pixels that overlap by 4";
+    assert_eq!(
+        stdout.matches(how).count(),
+        5,
+        "each score says it: {stdout}"
+    );
+    assert!(
+        !plain.contains("tiles") && !plain.contains("mirror"),
+        "{plain}"
+    );
+    let found = json(&room, &format!("{EVAL} --tile 16 --json"));
+    let settings = &found["settings"];
+    assert_eq!(
+        (&settings["tile"], &settings["overlap"]),
+        (&16.into(), &2.into())
+    );
+    assert!(settings["tta"].is_null() && settings["threshold"].is_null());
+    let protocol = found["scores"]["mIoU"]["protocol"].as_str().unwrap();
+    assert!(
+        protocol.ends_with("in tiles of 16 pixels that overlap by 2"),
+        "{protocol}"
+    );
+    for (wrong, part) in [
+        ("--tile 8", "from 16 on"),
+        ("--tile 16 --overlap 9", "cannot overlap by 9"),
+        ("--overlap 4", "--tile"),
+        ("--tta scale", "flip"),
+    ] {
+        let answer = room.line(&format!("{EVAL} {wrong}"));
+        assert_eq!(answer.code, Some(2), "{}", answer.transcript());
+        assert!(answer.stderr.contains(part), "{}", answer.stderr);
+    }
+}
+
 #[test]
 fn what_breaks_the_rule_or_is_left_out_is_said() {
     let room = with_masks(|i| u8::from(i % 2 == 0));

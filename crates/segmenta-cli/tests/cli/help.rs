@@ -1,6 +1,6 @@
 //! Help is the first page that is read: all of it is looked at when it changes.
 
-use crate::{Room, snapshot};
+use crate::Room;
 
 // Snapshots are of the program with all of its commands.
 #[cfg(feature = "train")]
@@ -36,7 +36,7 @@ fn every_help() {
         "completions",
     ] {
         let name = format!("help {command}").trim().replace(' ', "-");
-        snapshot(&name, &room.line(&format!("{command} --help")).succeeded());
+        crate::snapshot(&name, &room.line(&format!("{command} --help")).succeeded());
     }
 }
 

@@ -362,7 +362,7 @@ fn an_interruption_leaves_whole_files() {
     let answer = room.answer(child.wait_with_output().unwrap());
     assert_eq!(answer.code, Some(130), "{}", answer.transcript());
     assert!(
-        answer.stderr.contains(" of 200 pictures are done"),
+        answer.stderr.contains(" of 200 pictures done"),
         "{}",
         answer.stderr
     );

@@ -76,6 +76,107 @@ fn a_recipe_and_a_folder_become_a_model() {
 }
 
 #[test]
+fn what_training_can_live_with_is_told_once_in_the_words_of_the_check() {
+    let room = crate::eval::with_faulty_annotations();
+    room.write("my.toml", RECIPE);
+    let checked = room.line("data check coco").succeeded().stdout;
+    let faults = checked
+        .split("\n\n")
+        .find(|part| part.contains("faults in annotations"))
+        .expect(&checked);
+    let answer = room
+        .line("train my.toml --data coco -o run -q --set data.train_share=0.5")
+        .succeeded();
+    assert_eq!(
+        answer.stderr.matches(faults.trim()).count(),
+        1,
+        "{}",
+        answer.stderr
+    );
+    assert!(faults.contains("outside the picture"), "{faults}");
+    let more = "train --resume -o run --set train.epochs=2";
+    let answer = room.line(more).succeeded();
+    assert!(
+        !answer.stderr.contains("faults in annotations"),
+        "{}",
+        answer.stderr
+    );
+}
+
+fn last_line(text: &str) -> &str {
+    text.trim().lines().last().unwrap_or_default()
+}
+
+/// A limit on the size of files stands for a disk that is full.
+#[cfg(unix)]
+#[test]
+fn a_file_that_cannot_be_written_is_told_in_one_line_by_every_writer() {
+    let room = with_data();
+    let limited = |blocks: usize, line: &str| {
+        let binary = env!("CARGO_BIN_EXE_segmenta");
+        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec {binary} {line}");
+        let mut command = std::process::Command::new("sh");
+        command.current_dir(room.path("")).args(["-c", &script]);
+        room.answer(command.output().unwrap())
+    };
+    // Weights, through segmenta-weights.
+    let answer = limited(1000, "train my.toml --data set -o run -q");
+    assert_eq!(answer.code, Some(1), "{}", answer.transcript());
+    let error = last_line(&answer.stderr);
+    assert!(
+        error.starts_with("error: cannot write the file: file too large; it takes"),
+        "{error}"
+    );
+    assert!(
+        error.contains("safetensors · raise the limit on the size of files"),
+        "{error}"
+    );
+    // A picture, through segmenta-image.
+    let answer = limited(2, "data preview set -o small.png");
+    let error = last_line(&answer.stderr);
+    assert!(
+        error.contains("cannot write the file: file too large · "),
+        "{error}"
+    );
+    assert!(error.contains("small.png · raise the limit"), "{error}");
+    assert!(!room.exists("small.png"));
+}
+
+#[test]
+fn numbers_out_of_range_are_told_by_key_and_range() {
+    let room = with_data();
+    for (setting, said) in [
+        (
+            "train.batch=1000000000",
+            "give a whole number from 1 to 4096 · train.batch",
+        ),
+        (
+            "data.workers=1000000000",
+            "give a whole number from 1 to 256 · data.workers",
+        ),
+        (
+            "train.accumulate=-1",
+            "give a whole number from 1 to 65536 · train.accumulate",
+        ),
+        (
+            "data.cache_mb=1e12",
+            "give a whole number from 0 to 1048576 · data.cache_mb",
+        ),
+        ("input.size=[1000000,1000000]", "· input.size"),
+        (
+            "model.classes=1000000000",
+            "give a whole number from 1 to 256 · model.classes",
+        ),
+    ] {
+        let answer = room.line(&format!("train my.toml --data set -o run --set {setting}"));
+        assert_eq!(answer.code, Some(2), "{}", answer.transcript());
+        assert!(answer.stderr.contains(said), "{}", answer.stderr);
+        assert_eq!(answer.stderr.trim().lines().count(), 1, "{}", answer.stderr);
+        assert!(!room.exists("run"));
+    }
+}
+
+#[test]
 fn what_is_wrong_is_said_before_a_folder_is_made() {
     let room = with_data();
     let fails = |line: &str, code: i32, name: &str| {

@@ -15,6 +15,7 @@ mod remark;
 mod rle;
 mod sound;
 
+use segmenta_files::count;
 use std::sync::Arc;
 
 use segmenta_image::{LabelMap, VOID};
@@ -188,7 +189,8 @@ impl Annotations {
         if self.classes != other.classes {
             let (a, b) = (other.classes.len() - 1, self.classes.len() - 1);
             return Err(format!(
-                "its {a} classes are not the {b} of the file before it"
+                "{} that are not the {b} of the file before it",
+                count(a, "class")
             ));
         }
         self.pictures.extend(other.pictures);

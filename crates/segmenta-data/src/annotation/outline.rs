@@ -9,8 +9,12 @@ use segmenta_image::LabelMap;
 /// centre on a line belongs to the side to its right or below, so that two polygons that share an edge share no pixel.
 /// Points outside the picture are allowed; rings of fewer than three points and points that are no numbers are not
 /// drawn.
+///
+/// An edge is looked at in the rows that it crosses and in no other (an active edge table), so that an outline of very
+/// many short edges costs no more than a pass over them.
 pub(crate) fn fill(map: &mut LabelMap, rings: &[Vec<[f32; 2]>], id: u8) {
-    let edges: Vec<Edge> = rings.iter().flat_map(|ring| edges(ring)).collect();
+    let mut edges: Vec<Edge> = rings.iter().flat_map(|ring| edges(ring)).collect();
+    edges.sort_by(|a, b| a.top.total_cmp(&b.top));
     let (width, height) = map.size();
     let first = edges.iter().map(|e| e.top).fold(f64::INFINITY, f64::min);
     let last = edges
@@ -20,23 +24,29 @@ pub(crate) fn fill(map: &mut LabelMap, rings: &[Vec<[f32; 2]>], id: u8) {
     // `as` saturates: nothing beyond the picture is visited.
     let rows =
         (first - 0.5).ceil().max(0.0) as usize..((last - 0.5).ceil().max(0.0) as usize).min(height);
+    let mut below = edges.iter().peekable();
+    let mut active: Vec<&Edge> = Vec::new();
     let mut crossings: Vec<(f64, i32)> = Vec::new();
     for y in rows {
         let centre = y as f64 + 0.5;
+        active.extend(std::iter::from_fn(|| below.next_if(|e| e.top <= centre)));
+        active.retain(|e| centre < e.bottom);
         crossings.clear();
-        let crossed = edges
-            .iter()
-            .filter(|e| e.top <= centre && centre < e.bottom);
-        crossings.extend(crossed.map(|e| (e.x + (centre - e.top) * e.slope, e.direction)));
+        crossings.extend(active.iter().map(|e| e.crossing(centre)));
         crossings.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let row = &mut map.ids_mut()[y * width..][..width];
-        let mut winding = 0;
-        for pair in crossings.windows(2) {
-            winding += pair[0].1;
-            if winding != 0 {
-                let column = |x: f64| ((x - 0.5).ceil().max(0.0) as usize).min(width);
-                row[column(pair[0].0)..column(pair[1].0)].fill(id);
-            }
+        fill_row(&mut map.ids_mut()[y * width..][..width], &crossings, id);
+    }
+}
+
+/// Fills between crossings, sorted from left to right, where the rings wind around the row's centres.
+fn fill_row(row: &mut [u8], crossings: &[(f64, i32)], id: u8) {
+    let mut winding = 0;
+    for pair in crossings.windows(2) {
+        winding += pair[0].1;
+        if winding != 0 {
+            let column = |x: f64| ((x - 0.5).ceil().max(0.0) as usize).min(row.len());
+            let columns = column(pair[0].0)..column(pair[1].0);
+            row[columns].fill(id);
         }
     }
 }
@@ -51,6 +61,13 @@ struct Edge {
     slope: f64,
     /// 1 if the ring runs down here, −1 if up.
     direction: i32,
+}
+
+impl Edge {
+    /// Where it crosses a row's centres, and which way.
+    fn crossing(&self, centre: f64) -> (f64, i32) {
+        (self.x + (centre - self.top) * self.slope, self.direction)
+    }
 }
 
 fn edges(ring: &[[f32; 2]]) -> Vec<Edge> {
@@ -114,6 +131,67 @@ pub(crate) fn turned(mut ring: Vec<[f32; 2]>, centre: [f32; 2], degrees: f64) ->
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    /// [`fill`] as it reads in a book: every edge is asked in every row.
+    fn fill_slowly(map: &mut LabelMap, rings: &[Vec<[f32; 2]>], id: u8) {
+        let edges: Vec<Edge> = rings.iter().flat_map(|ring| edges(ring)).collect();
+        let (width, height) = map.size();
+        for y in 0..height {
+            let centre = y as f64 + 0.5;
+            let crossed = edges.iter();
+            let crossed = crossed.filter(|e| e.top <= centre && centre < e.bottom);
+            let mut crossings: Vec<(f64, i32)> = crossed.map(|e| e.crossing(centre)).collect();
+            crossings.sort_by(|a, b| a.0.total_cmp(&b.0));
+            fill_row(&mut map.ids_mut()[y * width..][..width], &crossings, id);
+        }
+    }
+
+    /// Points on and between the grid's lines, in the picture and around it.
+    fn rings() -> impl Strategy<Value = Vec<Vec<[f32; 2]>>> {
+        let coordinate = prop_oneof![
+            16 => -6.0_f32..46.0,
+            16 => (-12_i32..92).prop_map(|n| n as f32 / 2.0),
+            1 => prop::sample::select(vec![f32::MAX, -1e30, f32::NAN, 1e9]),
+        ];
+        let point = prop::array::uniform2(coordinate);
+        prop::collection::vec(prop::collection::vec(point, 0..12), 0..4)
+    }
+
+    proptest! {
+        #![proptest_config(segmenta_properties::cases(400))]
+
+        #[test]
+        fn the_edge_table_draws_what_asking_every_edge_draws(
+            rings in rings(),
+            width in 1_usize..40,
+            height in 1_usize..40,
+        ) {
+            let empty = || LabelMap::new(width, height, vec![0; width * height]).unwrap();
+            let (mut fast, mut slow) = (empty(), empty());
+            fill(&mut fast, &rings, 1);
+            fill_slowly(&mut slow, &rings, 1);
+            prop_assert_eq!(fast.ids(), slow.ids());
+        }
+    }
+
+    /// A star of 2·10⁵ edges, each of which crosses few rows.
+    #[test]
+    fn an_outline_of_very_many_points_is_drawn_at_once() {
+        const POINTS: usize = 200_000;
+        let (side, centre) = (4096, 2048.0);
+        let point = |i: usize| {
+            let angle = std::f64::consts::TAU * i as f64 / POINTS as f64;
+            let radius = if i.is_multiple_of(2) { 2000.0 } else { 1999.0 };
+            [
+                (centre + radius * angle.cos()) as f32,
+                (centre + radius * angle.sin()) as f32,
+            ]
+        };
+        let map = drawn(side, side, &[(0..POINTS).map(point).collect()]);
+        let area = map.counts()[1] as f64;
+        let disc = |radius: f64| std::f64::consts::PI * radius * radius;
+        assert!(disc(1999.0) < area && area < disc(2000.0), "{area}");
+    }
 
     fn drawn(width: usize, height: usize, rings: &[Vec<[f32; 2]>]) -> LabelMap {
         let mut map = LabelMap::new(width, height, vec![0; width * height]).unwrap();

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use segmenta_files::count;
+
 /// Something that a document has and that gives no pixels, or that it says in two ways: how often, and where first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remark {
@@ -18,9 +20,8 @@ pub struct Remark {
 
 impl fmt::Display for Remark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plural = if self.count == 1 { "" } else { "s" };
-        write!(f, "{} {}{plural} {}", self.count, self.thing, self.what)?;
-        write!(f, " (first: {})", self.first)
+        let things = count(self.count, &self.thing);
+        write!(f, "{things} {} (first: {})", self.what, self.first)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Run lengths: how many pixels are outside, then inside, then outside ….
 
+use segmenta_files::count;
 use segmenta_image::{LabelMap, MAX_PIXELS};
 
 /// Runs that begin outside, in one of two orders of pixels.
@@ -31,7 +32,10 @@ impl Rle {
         let sum: u64 = runs.iter().map(|&run| u64::from(run)).sum();
         let pixels = (width as u64).checked_mul(height as u64);
         if pixels != Some(sum) || sum > MAX_PIXELS {
-            return Err(format!("run lengths of {sum} pixels for {width}×{height}"));
+            return Err(format!(
+                "run lengths of {} for {width}×{height}",
+                count(sum, "pixel")
+            ));
         }
         Ok(Self {
             width,

@@ -61,6 +61,12 @@ fn by_rule(sample: Sample, rule: Rule) -> Sample {
     resized(&sample, w, h)
 }
 
+/// A size scaled, as far as a network may be given it.
+fn scaled((width, height): (usize, usize), scale: f64) -> (usize, usize) {
+    let side = |side: usize| (side as f64 * scale) as usize;
+    Size::fitted(side(width), side(height))
+}
+
 impl Step for Resize {
     fn p(&self) -> f64 {
         1.0
@@ -131,13 +137,33 @@ impl Step for RandomScale {
 
     fn apply(&self, sample: Sample, random: &mut Random) -> Sample {
         let scale = 1.0 + random.within(self.scale_limit.around(0.0));
-        let (width, height) = sample.size();
-        let side = |side: usize| (side as f64 * scale) as usize;
-        let (width, height) = Size::fitted(side(width), side(height));
+        let (width, height) = scaled(sample.size(), scale);
         resized(&sample, width, height)
     }
 
     fn resizes(&self) -> bool {
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scale_never_makes_more_than_a_network_may_be_given() {
+        assert_eq!(scaled((640, 480), 0.5), (320, 240));
+        for size in [(8192, 8192), (1 << 20, 256), (3, 1 << 20)] {
+            for scale in [0.01, 1.0, 10.0] {
+                let (width, height) = scaled(size, scale);
+                assert!(width > 0 && height > 0);
+                assert!(
+                    width * height <= Size::MAX_INPUT_PIXELS,
+                    "{size:?} × {scale}"
+                );
+            }
+        }
+        // Proportions are kept.
+        assert_eq!(scaled((8192, 4096), 10.0), (11585, 5792));
     }
 }

@@ -285,6 +285,16 @@ fn wrong_settings_are_named() {
             "min_size",
         ),
         (
+            "name = 'random_resize', min_size = 5, max_size = 1000000000",
+            "min_size",
+        ),
+        ("name = 'random_scale', scale_limit = 9.5", "scale_limit"),
+        ("name = 'random_scale', scale_limit = 1e9", "scale_limit"),
+        (
+            "name = 'random_scale', scale_limit = [-1.0, 0.1]",
+            "at most 9",
+        ),
+        (
             "name = 'gaussian_blur', kernel_size = 4",
             "give an odd side",
         ),

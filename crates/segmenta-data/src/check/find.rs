@@ -1,5 +1,6 @@
 //! From what was seen at each item to what is to be said.
 
+use segmenta_files::{count, noun};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
@@ -209,16 +210,13 @@ fn out_of_range<'a>(
         wrong_ones.extend(&wrong);
         let pixels = |&value: &u8| {
             let pixels = marks.values[usize::from(value)];
-            format!(
-                "{value} ({pixels} pixel{})",
-                if pixels == 1 { "" } else { "s" }
-            )
+            format!("{value} ({})", count(pixels, "pixel"))
         };
         let mut text = values_text(&wrong, pixels);
         if wrong.len() > NAMED_VALUES {
             let all = wrong.iter().map(|&value| marks.values[usize::from(value)]);
             // Writing to a string cannot fail.
-            let _ = write!(text, ", {} pixels in all", all.sum::<u64>());
+            let _ = write!(text, ", {} in all", count(all.sum::<u64>(), "pixel"));
         }
         finding.add(format!("{}: {text}", mask_name(dataset, item)));
     }
@@ -231,8 +229,7 @@ fn out_of_range<'a>(
         meaning.rule,
         match &meaning.rule {
             MaskRule::Listed { .. } => String::new(),
-            _ if classes == 1 => " of 1 class".into(),
-            _ => format!(" of {classes} classes"),
+            _ => format!(" of {}", count(classes, "class")),
         }
     );
     // Grey levels, one a class.
@@ -262,8 +259,8 @@ fn values_text(values: &[u8], text: impl Fn(&u8) -> String) -> String {
     } else {
         String::new()
     };
-    let s = if values.len() == 1 { "" } else { "s" };
-    format!("value{s} {}{more}", shown.join(", "))
+    let values = noun(values.len(), "value");
+    format!("{values} {}{more}", shown.join(", "))
 }
 
 /// Masks of 0 and 255 alone in a set whose rule makes 255 no class, though no mask has 255 beside classes.
@@ -403,9 +400,7 @@ fn no_masks(dataset: &Dataset) -> Finding {
 
 fn annotations(dataset: &Dataset) -> Finding {
     let mut finding = Finding::new(Problem::Annotations);
-    if let Some(all) = dataset.annotations() {
-        all.remarks()
-            .for_each(|remark| finding.add(remark.to_string()));
-    }
+    let remarks = dataset.remarks();
+    remarks.for_each(|remark| finding.add(remark.to_string()));
     finding
 }

@@ -1,5 +1,6 @@
 //! What a check says, to people and to programs.
 
+use segmenta_files::count;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -313,11 +314,29 @@ impl fmt::Display for Severity {
 }
 
 impl fmt::Display for Finding {
-    /// The count in words, the first files, the remedy.
+    /// How bad it is, the count in words, the first files, the remedy.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.severity)?;
+        self.tell(f)
+    }
+}
+
+impl Finding {
+    /// As `Display` has it, without how bad it is.
+    pub fn told(&self) -> String {
+        struct Told<'a>(&'a Finding);
+        impl fmt::Display for Told<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.tell(f)
+            }
+        }
+        Told(self).to_string()
+    }
+
+    fn tell(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [one, several, _] = self.problem.words();
         let words = if self.count == 1 { one } else { several };
-        write!(f, "{}: {} {words}", self.severity, self.count)?;
+        write!(f, "{} {words}", self.count)?;
         if !self.detail.is_empty() {
             write!(f, " ({})", self.detail)?;
         }
@@ -338,7 +357,8 @@ impl fmt::Display for Finding {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let root = self.root.to_string_lossy().replace(char::is_control, "?");
-        write!(f, "{} in {root}: {} pictures", self.kind, self.pictures)?;
+        let pictures = count(self.pictures, "picture");
+        write!(f, "{} in {root}: {pictures}", self.kind)?;
         if !self.splits.is_empty() {
             let splits: Vec<String> = self
                 .splits
@@ -355,7 +375,7 @@ impl fmt::Display for Report {
             }
         }
         if !self.classes.is_empty() {
-            write!(f, ", {} classes", self.classes.len())?;
+            write!(f, ", {}", count(self.classes.len(), "class"))?;
         }
         writeln!(f)?;
         if let Some(masks) = &self.masks {

@@ -4,6 +4,7 @@
 //! in it together; the majority makes the rule of the whole set, and masks that speak otherwise break it: they are
 //! errors that name the file, never another reading.
 
+use segmenta_files::count;
 use std::path::Path;
 
 use rayon::prelude::*;
@@ -192,8 +193,11 @@ impl Seen {
         parts.sort_by_key(|&(n, _)| std::cmp::Reverse(n));
         let said = |(n, what): (usize, &str)| format!("{n} of {what}");
         let parts: Vec<String> = parts.into_iter().map(said).collect();
-        let s = if self.masks == 1 { "" } else { "s" };
-        format!("found in {} mask{s}: {}", self.masks, parts.join(", "))
+        format!(
+            "found in {}: {}",
+            count(self.masks, "mask"),
+            parts.join(", ")
+        )
     }
 }
 

@@ -1,5 +1,6 @@
 //! One picture of a data set and its mask.
 
+use segmenta_files::count;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -165,13 +166,12 @@ impl Item {
 }
 
 fn breaks_the_rule(broken: Broken, dataset: &Dataset, mask: &Path) -> DataError {
-    let classes = dataset.classes().len();
-    let s = if classes == 1 { "" } else { "es" };
     DataError::at(
         format!(
-            "{} where masks are {} of {classes} class{s}",
+            "{} where masks are {} of {}",
             broken.words(),
-            dataset.meaning().rule
+            dataset.meaning().rule,
+            count(dataset.classes().len(), "class")
         ),
         mask,
         "correct the mask, or say which rule holds for all of them (masks); `segmenta data check` names every such mask",

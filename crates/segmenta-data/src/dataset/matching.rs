@@ -1,5 +1,6 @@
 //! Classes of two lists matched by their names: those of a data set and those of a network.
 
+use segmenta_files::count;
 use std::collections::HashMap;
 use std::fmt;
 
@@ -208,12 +209,11 @@ impl fmt::Display for ClassesDiffer {
             network_only,
             ..
         } = self;
-        let s = |n: usize| if n == 1 { "" } else { "es" };
         if network_only.is_empty() {
             return write!(
                 f,
-                "{of_data} class{} in the data, {of_network} in the model, which has no {}",
-                s(*of_data),
+                "{} in the data, {of_network} in the model, which has no {}",
+                count(*of_data, "class"),
                 list(data_only)
             );
         }

@@ -29,7 +29,7 @@ use std::sync::Arc;
 
 use segmenta_image::Picture;
 
-use crate::annotation::Annotations;
+use crate::annotation::{Annotations, Remark};
 use crate::{DataError, Sample};
 
 pub use classes::{
@@ -209,6 +209,13 @@ impl Dataset {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
+    }
+
+    /// What its documents of annotations have that gives no pixels, or say in two ways. Layouts of masks have none.
+    pub fn remarks(&self) -> impl Iterator<Item = Remark> {
+        self.annotations()
+            .into_iter()
+            .flat_map(Annotations::remarks)
     }
 
     pub(crate) fn gaps(&self) -> &[Gap] {

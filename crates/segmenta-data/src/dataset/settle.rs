@@ -1,6 +1,7 @@
 //! Which classes a data set has and what its masks' values mean: as the user says, as the layout or a list of classes
 //! says, or as all masks show.
 
+use segmenta_files::count;
 use std::path::Path;
 
 use super::classes::{check_names, is_no_class, read_names};
@@ -89,7 +90,11 @@ fn of_layout(
         Some(names) if names.len() == known.len() => known.renamed(names.clone()),
         Some(names) => {
             return Err(DataError::setting(
-                format!("{} classes, where {kind} has {}", names.len(), known.len()),
+                format!(
+                    "{}, where {kind} has {}",
+                    count(names.len(), "class"),
+                    known.len()
+                ),
                 "classes",
                 "leave them out, or name as many",
             ));
@@ -123,7 +128,11 @@ const TOLD: &str = "as told";
 fn fits(rule: &MaskRule, classes: usize) -> Result<(), DataError> {
     match rule {
         MaskRule::Listed { values, .. } if values.len() != classes => Err(DataError::setting(
-            format!("{} values for {classes} classes", values.len()),
+            format!(
+                "{} for {}",
+                count(values.len(), "value"),
+                count(classes, "class")
+            ),
             format!("masks: {rule}"),
             "give the value of each class in the order of ids, or name as many classes",
         )),

@@ -1,5 +1,6 @@
 //! A table from the values in mask files to ids.
 
+use segmenta_files::count;
 use segmenta_image::{LabelMap, VOID};
 
 use super::MaskMeaning;
@@ -74,12 +75,11 @@ impl Broken {
             pixels,
             more,
         } = self;
-        let s = |n: u64| if n == 1 { "" } else { "s" };
         let more = match more {
             0 => String::new(),
-            more => format!(", and of {more} more value{}", s(*more as u64)),
+            more => format!(", and of {}", count(*more, "more value")),
         };
-        format!("{pixels} pixel{} of value {value}{more}", s(*pixels))
+        format!("{} of value {value}{more}", count(*pixels, "pixel"))
     }
 }
 

@@ -23,7 +23,7 @@ use queue::Queue;
 /// How batches are made.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoaderOptions {
-    /// Pictures in a batch.
+    /// Pictures in a batch, 1 to [`LoaderOptions::MAX_BATCH`].
     pub batch: usize,
     /// Whether each epoch has an order of its own; otherwise it is that of the data set.
     pub shuffle: bool,
@@ -31,9 +31,9 @@ pub struct LoaderOptions {
     pub seed: u64,
     /// Whether a last batch with fewer pictures is left out.
     pub drop_last: bool,
-    /// Threads that prepare pictures.
+    /// Threads that prepare pictures, 1 to [`LoaderOptions::MAX_WORKERS`].
     pub workers: usize,
-    /// Batches that may be ready before they are asked for.
+    /// Batches that may be ready before they are asked for, up to [`LoaderOptions::MAX_PREFETCH`].
     pub prefetch: usize,
     /// Bytes of pictures that may be kept in memory, decoded and as far as nothing is drawn resized, for the next
     /// epoch. 0: each is read anew.
@@ -42,6 +42,36 @@ pub struct LoaderOptions {
     pub mean: [f32; 3],
     /// What they are then divided by.
     pub std: [f32; 3],
+}
+
+impl LoaderOptions {
+    /// The most pictures of a batch.
+    pub const MAX_BATCH: usize = 4096;
+    /// The most threads that prepare pictures.
+    pub const MAX_WORKERS: usize = 256;
+    /// The most batches ahead.
+    pub const MAX_PREFETCH: usize = 256;
+
+    /// # Errors
+    /// The first count that is out of range.
+    fn check(&self) -> Result<(), DataError> {
+        let counts = [
+            ("batch", self.batch, 1..=Self::MAX_BATCH),
+            ("workers", self.workers, 1..=Self::MAX_WORKERS),
+            ("prefetch", self.prefetch, 0..=Self::MAX_PREFETCH),
+        ];
+        match counts
+            .into_iter()
+            .find(|(_, count, range)| !range.contains(count))
+        {
+            Some((setting, count, range)) => Err(DataError::setting(
+                format!("{setting} = {count}"),
+                setting,
+                format!("give {} to {}", range.start(), range.end()),
+            )),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Default for LoaderOptions {
@@ -54,7 +84,7 @@ impl Default for LoaderOptions {
             shuffle: true,
             seed: 0,
             drop_last: false,
-            workers: (cores - 1).max(1),
+            workers: (cores - 1).clamp(1, Self::MAX_WORKERS),
             prefetch: 2,
             cache_bytes: 1 << 30,
             mean: Preprocess::IMAGENET_MEAN,
@@ -117,22 +147,15 @@ impl Loader {
     /// A loader of all pictures in `dataset`.
     ///
     /// # Errors
-    /// No pictures, batches of 0, no workers, or a setting of the augmentation that cannot be.
+    /// No pictures, batches, workers or batches ahead that are none or too many, or a setting of the augmentation that
+    /// cannot be.
     pub fn new(
         dataset: Dataset,
         augmentation: Augmentation,
         options: LoaderOptions,
     ) -> Result<Self, DataError> {
         augmentation.check()?;
-        for (setting, value) in [("batch", options.batch), ("workers", options.workers)] {
-            if value == 0 {
-                return Err(DataError::setting(
-                    format!("{setting} = 0"),
-                    setting,
-                    "give 1 or more",
-                ));
-            }
-        }
+        options.check()?;
         if dataset.is_empty() {
             let remedy = "choose another split, or add pictures";
             return Err(DataError::at("no pictures to load", dataset.root(), remedy));

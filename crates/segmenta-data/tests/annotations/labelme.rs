@@ -66,7 +66,7 @@ fn labelme_that_contradicts_itself_is_refused() {
         ),
         (
             shape("x", r#""circle""#, "[[0,0]]"),
-            &["circle of 1 points", "shape 1 (x)"],
+            &["circle of 1 point", "shape 1 (x)"],
         ),
         (
             shape("", r#""polygon""#, "[[0,0],[1,1],[2,0]]"),

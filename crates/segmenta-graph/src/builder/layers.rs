@@ -143,7 +143,7 @@ impl Builder {
         if !fits {
             self.fail(name, op, || {
                 format!(
-                    "{channels} channels in and {out} out do not divide into {groups} groups; give \
+                    "the channels, {channels} in and {out} out, do not divide into {groups} groups; give \
                      numbers of channels that {groups} divides"
                 )
             });

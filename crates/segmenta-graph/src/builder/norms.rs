@@ -65,7 +65,7 @@ impl Builder {
             self.fail(name, &op, || {
                 let channels = extent.0;
                 format!(
-                    "{channels} channels do not divide into {groups} groups; give another number"
+                    "the channels, {channels} of them, do not divide into {groups} groups; give another number"
                 )
             });
         }

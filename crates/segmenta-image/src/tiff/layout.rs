@@ -1,6 +1,7 @@
 //! What a TIFF's tags say of its pixels, checked whole before any is read: what is not read is refused here, by name.
 
 use image::metadata::Orientation;
+use segmenta_files::count;
 
 use super::directory::{Directory, tag};
 use crate::decode::{damaged, too_large, truncated, unsupported};
@@ -380,7 +381,9 @@ fn colour(
     }
     if samples > 1 && depth < 8 {
         return Err(unsupported(format!(
-            "TIFFs of {samples} samples of {depth} bits are not read"
+            "TIFFs of {} of {} are not read",
+            count(samples, "sample"),
+            count(depth, "bit")
         )));
     }
     match colour {

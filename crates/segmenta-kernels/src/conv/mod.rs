@@ -254,6 +254,12 @@ impl Convolution {
         }
     }
 
+    /// How many times fewer products than its window has are needed for it at best: 4 where Winograd's filters can
+    /// compute it.
+    pub fn saves(spec: &ConvSpec) -> f32 {
+        if winograd::supports(spec) { 4.0 } else { 1.0 }
+    }
+
     /// Whether [`Convolution::run_scaled`] has a kernel for it: 1×1, stride 1, one group, no padding.
     pub fn supports_scale(spec: &ConvSpec) -> bool {
         blocked::is_dense(spec)

@@ -51,7 +51,7 @@ impl ConvSpec {
 
     /// # Panics
     /// If an extent is 0 or the channels do not divide into the groups.
-    pub(super) fn check(&self) {
+    pub(crate) fn check(&self) {
         check_extents(
             [self.in_channels, self.out_channels, self.groups],
             [self.kernel, self.stride, self.dilation],
@@ -59,7 +59,7 @@ impl ConvSpec {
         );
     }
 
-    pub(super) fn is_depthwise(&self) -> bool {
+    pub(crate) fn is_depthwise(&self) -> bool {
         self.groups > 1 && self.groups == self.in_channels && self.groups == self.out_channels
     }
 

@@ -4,7 +4,6 @@ use segmenta_graph::Shape;
 use segmenta_kernels::Arena;
 
 use super::{Engine, RuntimeError, Tensor};
-use crate::execute::first_non_finite;
 use crate::finite::{all_finite, count_non_finite};
 
 impl Engine {
@@ -38,18 +37,17 @@ impl Engine {
     /// The name of the first layer whose output has a NaN or an infinity.
     fn first_layer(&self, input: &[f32], shape: Shape) -> Result<Option<String>, RuntimeError> {
         let plan = self.plan(shape)?;
-        let arena = Arena::new(plan.arena_len);
+        // Not one that was used before: where a map fills its last block up, the broken run left what it had there.
+        let arena = Arena::new(plan.arena_bytes / size_of::<f32>());
         let mut arena = arena.map_err(|short| RuntimeError::Memory {
             shape,
             bytes: short.bytes,
         })?;
         let mut buffers: Vec<Vec<f32>> = plan.results.iter().map(|s| vec![0.0; s.len()]).collect();
         let mut results: Vec<&mut [f32]> = buffers.iter_mut().map(|b| &mut b[..]).collect();
-        let (program, isa) = (&self.program, self.isa);
-        let found = self
-            .threads
-            .run(|| first_non_finite(program, &plan, isa, &mut arena, input, &mut results));
-        Ok(found.map(|index| self.program.steps[index].name.clone()))
+        let ran = self.pass(&plan, &mut arena, input, &mut results, true, |_, _| {});
+        let step = ran.err().map(|wrong| &self.program.forward[wrong.step]);
+        Ok(step.map(|step| self.name(step).into()))
     }
 }
 

@@ -11,7 +11,7 @@ impl Engine {
     pub fn labels(&self, logits: Logits<'_>, size: [usize; 2]) -> Vec<u8> {
         let mut labels = vec![0; size[0] * size[1]];
         self.threads
-            .run(|| kernels::labels(self.isa, logits, size, &mut labels));
+            .run(|| kernels::labels(self.isa(), logits, size, &mut labels));
         labels
     }
 
@@ -24,7 +24,7 @@ impl Engine {
     ) -> Vec<f32> {
         let mut scores = vec![0.0; size[0] * size[1]];
         self.threads
-            .run(|| kernels::winning_probability(self.isa, logits, how, size, &mut scores));
+            .run(|| kernels::winning_probability(self.isa(), logits, how, size, &mut scores));
         scores
     }
 
@@ -47,7 +47,7 @@ impl Engine {
         })?;
         let mut scores = vec![0.0; bytes / size_of::<f32>()];
         self.threads
-            .run(|| kernels::class_scores(self.isa, logits, size, &mut scores));
+            .run(|| kernels::class_scores(self.isa(), logits, size, &mut scores));
         Ok(scores)
     }
 
@@ -60,6 +60,6 @@ impl Engine {
         how: ToProbability,
     ) -> Vec<f32> {
         self.threads
-            .run(|| kernels::label_probabilities(self.isa, scores, classes, how))
+            .run(|| kernels::label_probabilities(self.isa(), scores, classes, how))
     }
 }

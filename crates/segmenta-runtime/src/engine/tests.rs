@@ -23,8 +23,13 @@ fn engine() -> Engine {
 }
 
 fn plan_of(engine: &Engine, input: Shape) -> Plan {
-    let Engine { graph, program, .. } = engine;
-    Plan::new(graph, program, engine.isa, 1, engine.weight_memory, input).unwrap()
+    let Engine {
+        graph,
+        program,
+        layers,
+        ..
+    } = engine;
+    Plan::new(graph, program, layers, 1, engine.weight_memory, input).unwrap()
 }
 
 fn run(engine: &Engine, side: usize) -> Vec<f32> {

@@ -74,11 +74,6 @@ impl Default for EngineOptions {
     }
 }
 
-/// What decides what one node drops in a step of this seed: the same on every device.
-fn drop_seed(seed: u64, node: usize) -> u64 {
-    seed ^ (node as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-}
-
 /// One of the two ways through a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Phase {

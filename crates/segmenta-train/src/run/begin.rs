@@ -1,5 +1,6 @@
 //! The weights that a run begins with.
 
+use segmenta_files::count;
 use std::path::Path;
 
 use segmenta_graph::{Graph, Role};
@@ -87,8 +88,8 @@ impl Taken {
             n => format!(" · {n} others in the file left out"),
         };
         format!(
-            "{} entries from {}{key}{}{}{}{beside}{others}",
-            self.taken,
+            "{} from {}{key}{}{}{}{beside}{others}",
+            count(self.taken, "entry"),
             file.display(),
             begin(&self.misshapen, "have another shape there"),
             begin(&self.missing, "are not there"),

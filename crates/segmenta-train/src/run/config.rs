@@ -7,7 +7,9 @@ use segmenta_data::augment::Augmentation;
 use segmenta_data::{Dataset, Kind, MaskRule, Open, Shares, Split};
 use serde::{Deserialize, Serialize};
 
+mod ranges;
 mod settings;
+mod told;
 
 pub(super) use self::settings::key_of;
 use self::settings::set;
@@ -378,7 +380,7 @@ impl Config {
         };
         let mut table: toml::Table = text
             .parse()
-            .map_err(|e: toml::de::Error| wrong(message(&e)))?;
+            .map_err(|e: toml::de::Error| wrong(told::message(&e)))?;
         for setting in settings {
             set(&mut table, setting).map_err(|problem| RunError::Config {
                 origin: format!("the setting {setting}"),
@@ -390,10 +392,12 @@ impl Config {
             let adam = || toml::Value::String("adam".into());
             optimizer.entry("name").or_insert_with(adam);
         }
+        ranges::check(&table)?;
         pattern_of_masks(&mut table).map_err(wrong)?;
         // Through text again, so that an error shows its line.
         let text = toml::to_string(&table).map_err(|e| wrong(e.to_string()))?;
-        let config: Self = toml::from_str(&text).map_err(|e| wrong(message(&e)))?;
+        let config: Self =
+            toml::from_str(&text).map_err(|error| told::wrong(&error, &text, origin))?;
         config.check()?;
         Ok(config)
     }
@@ -424,15 +428,6 @@ impl Config {
                 problem: problem.into(),
             })
         };
-        let TrainConfig {
-            epochs,
-            batch,
-            accumulate,
-            ..
-        } = self.train;
-        if epochs == 0 || batch == 0 || accumulate == 0 {
-            return wrong("train", "epochs, batch and accumulate are 1 or more");
-        }
         if let Some([width, height]) = self.input.size
             && let Err(error) = segmenta_image::Size::for_network(width, height)
         {
@@ -441,12 +436,16 @@ impl Config {
                 &format!("{}; {}", error.what(), error.remedy()),
             );
         }
-        let numbers = self.input.mean.iter().chain(&self.input.std);
-        if numbers.into_iter().any(|value| !value.is_finite()) {
-            return wrong("input", "mean and std are numbers");
+        let InputConfig { mean, std, .. } = self.input;
+        if let Some(mean) = mean.iter().find(|mean| !mean.is_finite()) {
+            return wrong("input.mean", &format!("{mean} is no number to subtract"));
         }
-        if self.input.std.contains(&0.0) {
-            return wrong("input.std", "nothing can be divided by 0");
+        // A model file refuses others, and a run would learn in vain.
+        if let Some(std) = std.iter().find(|std| !std.is_normal() || **std < 0.0) {
+            return wrong(
+                "input.std",
+                &format!("{std} divides nothing; give numbers above 0"),
+            );
         }
         self.augment.check()?;
         self.optimizer.algorithm.check()?;
@@ -472,33 +471,4 @@ fn pattern_of_masks(table: &mut toml::Table) -> Result<(), String> {
                 .into(),
         ),
     }
-}
-
-/// What is wrong, in a line, with the nearest key to one that is not known.
-fn message(error: &toml::de::Error) -> String {
-    let text = error.message().to_string();
-    let quoted = |text: &str| -> Vec<String> {
-        text.split('`').skip(1).step_by(2).map(Into::into).collect()
-    };
-    let names = quoted(&text);
-    if let [unknown, known @ ..] = &names[..]
-        && text.starts_with("unknown field")
-    {
-        // Sections with parts of their own do not list their keys.
-        let explained = EXPLAINED.lines().filter_map(|line| {
-            let key = line.trim_start_matches("# ").split_once(" = ")?.0;
-            key.chars()
-                .all(|c| c.is_ascii_lowercase() || c == '_')
-                .then(|| key.to_string())
-        });
-        let all = known.iter().cloned().chain(explained);
-        let likeness = |name: &String| strsim::jaro_winkler(unknown, name);
-        let nearest = all.max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-        if let Some(nearest) = nearest {
-            return format!(
-                "there is no key `{unknown}`; did you mean `{nearest}`? `segmenta train --explain` lists all"
-            );
-        }
-    }
-    text.replace('\n', " ")
 }

@@ -65,7 +65,8 @@ pub enum RunError {
     },
     /// Weights that are no numbers.
     #[error(
-        "`{entry}` has {count} values that are NaN or infinite, the first layer of {of} with such · {place} · {remedy}"
+        "`{entry}` has {} that are NaN or infinite, the first layer of {of} with such · {place} · {remedy}",
+        segmenta_files::count(*.count, "value")
     )]
     NotFiniteWeights {
         /// The first entry that has some.

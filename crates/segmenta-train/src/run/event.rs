@@ -1,12 +1,15 @@
 //! What a run tells of itself while it goes on: nothing is printed here.
 
+use segmenta_files::count;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use segmenta_data::check::Finding;
 use segmenta_report::Epoch;
 
 use super::config::Difference;
+use super::measure::StrangeLoss;
 use super::{Outcome, Taken};
 
 /// Something that happened. More kinds may come.
@@ -165,6 +168,15 @@ fn number(value: Option<f64>) -> String {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Note {
+    /// Something about the data that training can live with; whether it should, is the user's to say.
+    Data(Finding),
+    /// The loss of validation pictures is no number, though their logits are: it is recorded as n/a.
+    Loss {
+        /// The epoch; 0 is before training.
+        epoch: u32,
+        /// The first batch that has such a loss.
+        strange: StrangeLoss,
+    },
     /// What the network begins with was taken from a file.
     Taken {
         /// The file.
@@ -203,11 +215,21 @@ pub enum Note {
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Data(finding) => write!(f, "{finding}"),
+            Self::Loss { epoch, strange } => write!(
+                f,
+                "the validation loss of epoch {epoch} is {}, first on {}, where the logits are numbers · recorded as \
+                 n/a, scores hold · look at the masks there, at the loss's settings (loss), or learn more slowly \
+                 (optimizer.lr)",
+                strange.value,
+                strange.pictures.join(", ")
+            ),
             Self::Taken { file, taken } => f.write_str(&taken.summary(file)),
             Self::GoesOn { epochs, batches: 0 } => write!(f, "going on after epoch {epochs}"),
             Self::GoesOn { epochs, batches } => write!(
                 f,
-                "going on after {batches} batches of epoch {}",
+                "going on after {} of epoch {}",
+                count(*batches, "batch"),
                 u64::from(*epochs) + 1
             ),
             Self::Changed(Difference { key, was, now }) => {
@@ -215,11 +237,13 @@ impl fmt::Display for Note {
             }
             Self::Stretched { epochs } => write!(
                 f,
-                "the learning rate's schedule runs over {epochs} epochs now: the rate may jump"
+                "the learning rate's schedule runs over {} now: the rate may jump",
+                count(*epochs, "epoch")
             ),
             Self::NothingLeft { epochs } => write!(
                 f,
-                "all {epochs} epochs were done before: nothing is left to do · more of them: train.epochs"
+                "{} done before: nothing is left to do · more of them: train.epochs",
+                count(*epochs, "epoch")
             ),
             Self::NoEffect { key, why } => write!(f, "{key} changes nothing here: {why}"),
         }

@@ -17,14 +17,25 @@ use burn::tensor::Device;
 pub struct Measured {
     /// Truth against prediction of every pixel that counts.
     pub confusion: Confusion,
-    /// The mean loss of the pictures, if one was asked for.
+    /// The mean loss of the pictures, if one was asked for and it is a number.
     pub loss: Option<f64>,
+    /// The first batch whose loss is no number, though its logits are.
+    pub strange: Option<StrangeLoss>,
     /// Pictures.
     pub pictures: usize,
     /// Whether one channel of logits told one class from the rest.
     pub binary: bool,
     /// What counted nowhere, in the values of the masks.
     pub ignored: String,
+}
+
+/// A loss of validation pictures that is NaN or infinite, though the network's logits are not.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StrangeLoss {
+    /// NaN or an infinity.
+    pub value: f64,
+    /// The names of the pictures.
+    pub pictures: Vec<String>,
 }
 
 impl Measured {
@@ -119,6 +130,7 @@ pub fn measure(
     let counted = if classes == 1 { 2 } else { classes };
     let mut confusion = Confusion::new(counted, Some(u32::from(VOID)))?;
     let (mut sum, mut pictures) = (None, 0);
+    let mut strange = None;
     for batch in loader.epoch(0, 0)? {
         let batch = batch?;
         let shape = Shape::new(batch.len(), 3, batch.height, batch.width);
@@ -134,6 +146,12 @@ pub fn measure(
         confusion.add(&truth, &ids)?;
         let target = target(truth, &batch, classes, &Device::flex())?;
         if let Some(value) = loss(&result.data, result.shape, &target)? {
+            if !value.is_finite() {
+                strange.get_or_insert_with(|| StrangeLoss {
+                    value,
+                    pictures: names(loader, &batch),
+                });
+            }
             *sum.get_or_insert(0.0) += value * batch.len() as f64;
         }
         pictures += batch.len();
@@ -143,9 +161,18 @@ pub fn measure(
     }
     Ok(Some(Measured {
         confusion,
-        loss: sum.map(|sum: f64| sum / pictures as f64),
+        loss: sum
+            .map(|sum: f64| sum / pictures as f64)
+            .filter(|_| strange.is_none()),
+        strange,
         pictures,
         binary: classes == 1,
         ignored: loader.dataset().meaning().ignored_words(),
     }))
+}
+
+fn names(loader: &Loader, batch: &Batch) -> Vec<String> {
+    let items = loader.dataset().items();
+    let names = batch.items.iter().map(|&at| items[at].name().to_owned());
+    names.collect()
 }

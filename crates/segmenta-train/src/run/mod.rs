@@ -27,6 +27,6 @@ pub use config::{
 };
 pub use error::RunError;
 pub use event::{EpochDone, Event, Note, Stage};
-pub use measure::{Measured, measure, predictions};
+pub use measure::{Measured, StrangeLoss, measure, predictions};
 pub use resume::Resumed;
 pub use session::{Ended, Outcome, Session, Settings, verify};

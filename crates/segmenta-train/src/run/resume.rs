@@ -1,5 +1,6 @@
 //! What a run began with, and whether what is asked for now is the same run.
 
+use segmenta_files::count;
 use std::path::PathBuf;
 
 use segmenta_data::{Dataset, Item};
@@ -62,8 +63,9 @@ impl DataFacts {
     fn differs_from(&self, begun: &Self) -> Option<String> {
         let counts = |of: &Self| {
             format!(
-                "{} training and {} validation pictures",
-                of.training, of.validation
+                "{} to learn from and {} to measure on",
+                count(of.training, "picture"),
+                of.validation
             )
         };
         if self.classes != begun.classes {
@@ -209,8 +211,8 @@ impl Resumed {
             return Err(RunError::Config {
                 origin: "train.epochs".into(),
                 problem: format!(
-                    "{} epochs, and {least} of the run are done or begun; give as many or more",
-                    config.train.epochs
+                    "{}, and {least} of the run are done or begun; give as many or more",
+                    count(config.train.epochs, "epoch")
                 ),
             });
         }

@@ -6,6 +6,7 @@
 
 mod outcome;
 
+use segmenta_files::count;
 use std::ops::ControlFlow;
 use std::sync::mpsc::sync_channel;
 
@@ -19,7 +20,7 @@ use thiserror::Error;
 use crate::error::Error as ModelError;
 use crate::{Model, SegmentOptions};
 
-pub use outcome::{ClassScores, Evaluation, NamedScore};
+pub use outcome::{ClassScores, Evaluation, EvaluationSettings, NamedScore};
 
 /// So many pictures are read ahead of the network.
 const AHEAD: usize = 2;
@@ -122,7 +123,7 @@ pub enum EvaluateError {
         error: MetricError,
     },
     /// The callback ended it.
-    #[error("stopped after {done} of {total} pictures")]
+    #[error("stopped after {done} of {}", count(*.total, "picture"))]
     Stopped {
         /// Pictures that were counted.
         done: usize,
@@ -213,10 +214,10 @@ impl Model {
             confusion,
             names,
             dataset,
-            &options.ignore,
+            options,
+            self.description(),
             matched.by,
             unseen,
-            self.description().classes.len() == 1,
         ))
     }
 }

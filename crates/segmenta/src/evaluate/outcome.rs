@@ -5,6 +5,10 @@ use segmenta_metrics::{Confusion, Metric, Score};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
+use super::EvaluateOptions;
+use crate::describe::Description;
+use crate::tiles::Tiles;
+
 /// Scores of a model on a data set. Serialised, it is the object that `segmenta eval --json` writes.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -25,6 +29,26 @@ pub struct Evaluation {
     pub matched_by: MatchBy,
     /// Pixels that would have counted, had the network looked at them: outside a centre crop.
     pub unseen: u64,
+    /// How pictures were segmented.
+    pub settings: EvaluationSettings,
+}
+
+/// How pictures were segmented for a measurement.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct EvaluationSettings {
+    /// The rule of resizing, as [`Resize`](crate::Resize) writes it.
+    pub resize: String,
+    /// Width and height of the centre crop.
+    pub center_crop: Option<[usize; 2]>,
+    /// Of a network of one class, the probability above which a pixel is of it.
+    pub threshold: Option<f32>,
+    /// Test-time augmentation: `flip`, or none.
+    pub tta: Option<&'static str>,
+    /// Pixels of a tile's side.
+    pub tile: Option<usize>,
+    /// Pixels by which tiles overlap.
+    pub overlap: Option<usize>,
 }
 
 /// A score and what it is called.
@@ -62,12 +86,12 @@ impl Evaluation {
         confusion: Confusion,
         names: Vec<String>,
         dataset: &Dataset,
-        ignore: &[u8],
+        options: &EvaluateOptions,
+        description: &Description,
         matched_by: MatchBy,
         unseen: u64,
-        is_binary: bool,
     ) -> Self {
-        let dice = if is_binary {
+        let dice = if description.classes.len() == 1 {
             confusion.of_class(1, Metric::Dice)
         } else {
             confusion.mean(Metric::Dice)
@@ -80,19 +104,28 @@ impl Evaluation {
             ("fwIoU", confusion.frequency_weighted_iou()),
         ];
         let mut words = dataset.meaning().ignored_words();
-        if !ignore.is_empty() {
-            let names: Vec<String> = ignore
-                .iter()
-                .map(|&id| dataset.classes().name(id.into()))
-                .collect();
+        if !options.ignore.is_empty() {
+            let names = options.ignore.iter();
+            let names: Vec<String> = names.map(|&id| dataset.classes().name(id.into())).collect();
             words = format!("{words}, and those of {}", names.join(", "));
         }
         if unseen > 0 {
             words = format!("{words}, {unseen} outside the network's crop left out");
         }
-        let scores = scores.map(|(name, score)| NamedScore {
-            name,
-            score: score.ignoring(words.clone()),
+        let threshold = description.threshold();
+        let segmented: Vec<String> = threshold
+            .map(|threshold| format!("threshold {threshold}"))
+            .into_iter()
+            .chain(options.segment.words())
+            .collect();
+        let scores = scores.map(|(name, score)| {
+            let score = score.ignoring(words.clone());
+            let score = if segmented.is_empty() {
+                score
+            } else {
+                score.segmented(segmented.join(", "))
+            };
+            NamedScore { name, score }
         });
         let columns = [Metric::Iou, Metric::Dice, Metric::Precision, Metric::Recall]
             .map(|metric| confusion.of_classes(metric));
@@ -120,6 +153,7 @@ impl Evaluation {
             masks: dataset.meaning().clone(),
             matched_by,
             unseen,
+            settings: EvaluationSettings::new(options, description),
         }
     }
 
@@ -127,6 +161,21 @@ impl Evaluation {
     pub fn value(&self, name: &str) -> Option<f64> {
         let found = self.scores.iter().find(|score| score.name == name);
         found?.score.value
+    }
+}
+
+impl EvaluationSettings {
+    fn new(options: &EvaluateOptions, description: &Description) -> Self {
+        let recipe = &description.preprocess;
+        let segment = &options.segment;
+        Self {
+            resize: recipe.resize.to_string(),
+            center_crop: recipe.center_crop,
+            threshold: description.threshold(),
+            tta: segment.tta(),
+            tile: segment.tiles.map(Tiles::size),
+            overlap: segment.tiles.map(Tiles::overlap),
+        }
     }
 }
 
@@ -155,6 +204,7 @@ impl Serialize for Evaluation {
         map.serialize_entry("ignored_pixels", &self.confusion.ignored())?;
         map.serialize_entry("masks", &self.masks)?;
         map.serialize_entry("matched_by", &self.matched_by)?;
+        map.serialize_entry("settings", &self.settings)?;
         map.end()
     }
 }

@@ -47,6 +47,8 @@ pub struct ModelRecord {
     pub classes: Vec<ClassRecord>,
     /// The instruction set that it ran on.
     pub isa: String,
+    /// In what it was computed.
+    pub precision: String,
     /// Threads that it ran on.
     pub threads: usize,
 }
@@ -77,6 +79,8 @@ pub struct SettingsRecord {
     pub mean: [f32; 3],
     /// Their standard deviations.
     pub std: [f32; 3],
+    /// Of a network of one class, the probability above which a pixel is of it.
+    pub threshold: Option<f32>,
     /// Test-time augmentation: `flip`, or none.
     pub tta: Option<&'static str>,
     /// Pixels of a tile's side.
@@ -180,6 +184,7 @@ impl Report {
                     })
                     .collect(),
                 isa: model.engine().isa().to_string(),
+                precision: model.engine().precision().to_string(),
                 threads: model.engine().threads(),
             },
             settings: settings(job, &job.options),
@@ -201,14 +206,16 @@ impl Report {
 }
 
 fn settings(job: &Job<'_>, options: &SegmentOptions) -> SettingsRecord {
-    let recipe = &job.model.description().preprocess;
+    let description = job.model.description();
+    let recipe = &description.preprocess;
     SettingsRecord {
         resize: recipe.resize.to_string(),
         center_crop: recipe.center_crop,
         pad: recipe.pad.map(|pad| [pad.width, pad.height]),
         mean: recipe.mean,
         std: recipe.std,
-        tta: options.flip.then_some("flip"),
+        threshold: description.threshold(),
+        tta: options.tta(),
         tile: options.tiles.map(Tiles::size),
         overlap: options.tiles.map(Tiles::overlap),
         batch: job.batch,

@@ -26,17 +26,20 @@ mod recipe;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use segmenta_data::Dataset;
+use segmenta_data::check::Severity;
 use segmenta_train::run::{Resumed, Session, Settings, verify};
+
+use crate::Cancel;
 
 pub use recipe::Recipe;
 pub use segmenta_report::{Epoch, Existing, ReportError, RunFolder};
 pub use segmenta_train::engine::DeviceSpec;
 pub use segmenta_train::run::{
-    Config, Difference, EXPLAINED, Ended, EpochDone, Event, Note, Outcome, RunError, Stage, Taken,
+    Config, Difference, EXPLAINED, Ended, EpochDone, Event, Note, Outcome, RunError, Stage,
+    StrangeLoss, Taken,
 };
 
 /// What a run learns from.
@@ -175,10 +178,10 @@ impl Run {
         self
     }
 
-    /// Ends the run after the step that is being taken, when this becomes true: for another thread, or a signal.
+    /// The switch that ends it after the step that is being taken, for another thread, or a signal.
     #[must_use]
-    pub fn stop(mut self, stop: Arc<AtomicBool>) -> Self {
-        self.settings.stop = stop;
+    pub fn cancel(mut self, cancel: &Cancel) -> Self {
+        self.settings.stop = cancel.switch();
         self
     }
 
@@ -290,6 +293,10 @@ where
             "the data cannot be learned from as it is · {} · see below\n{report}",
             dataset.root().display()
         )));
+    }
+    let findings = report.findings.into_iter();
+    for finding in findings.filter(|finding| finding.severity == Severity::Warning) {
+        tell(count.observe, Event::Note(&Note::Data(finding)))?;
     }
     Ok(())
 }

@@ -231,11 +231,13 @@ fn scores_at_a_size_are_the_maps_interpolated() {
 #[test]
 fn where_the_network_did_not_look_nothing_is_likely() {
     let model = network("fpn", 2, &[("upsampling", "1")]);
-    let model = model.with_preprocess(Preprocess {
-        resize: Resize::None,
-        center_crop: Some([20, 10]),
-        ..Preprocess::torchvision(1)
-    });
+    let model = model
+        .with_preprocess(Preprocess {
+            resize: Resize::None,
+            center_crop: Some([20, 10]),
+            ..Preprocess::torchvision(1)
+        })
+        .unwrap();
     let picture = picture(4, 40, 30);
     let scores = model.scores(&picture).unwrap();
     assert_eq!(scores.seen(), segmenta_image::Rect::new(10, 10, 20, 10));
@@ -273,11 +275,13 @@ fn a_canvas_is_no_part_of_a_coarse_map() {
         height: 32,
         value: [127.5; 3],
     };
-    let model = model.with_preprocess(Preprocess {
-        resize: Resize::None,
-        pad: Some(pad),
-        ..Preprocess::torchvision(1)
-    });
+    let model = model
+        .with_preprocess(Preprocess {
+            resize: Resize::None,
+            pad: Some(pad),
+            ..Preprocess::torchvision(1)
+        })
+        .unwrap();
     let picture = picture(8, 30, 32);
     let scores = model.scores(&picture).unwrap();
     assert_eq!(

@@ -47,10 +47,12 @@ pub(crate) fn network(architecture: &str, classes: usize, settings: &[(&str, &st
     }
     let run = ModelOptions::new().threads(1);
     let model = Model::untrained(architecture, &options, &run, fill).unwrap();
-    model.with_preprocess(Preprocess {
-        resize: Resize::None,
-        ..Preprocess::torchvision(1)
-    })
+    model
+        .with_preprocess(Preprocess {
+            resize: Resize::None,
+            ..Preprocess::torchvision(1)
+        })
+        .unwrap()
 }
 
 /// Noise.

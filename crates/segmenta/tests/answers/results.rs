@@ -181,7 +181,7 @@ fn numbers_that_end_on_the_way_are_no_mask() {
         pad: None,
         ..model.description().preprocess.clone()
     };
-    let model = model.with_preprocess(recipe);
+    let model = model.with_preprocess(recipe).unwrap();
     for (tiled, flip) in [(false, false), (true, false), (false, true), (true, true)] {
         let error = model
             .segment_with(&photo, &options(tiled, flip))
@@ -222,7 +222,7 @@ fn names_and_colours_can_be_given_to_a_model_or_a_result() {
     let error = network("fpn", 3, &[]).with_classes(["a"]).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "1 names for 3 classes · give one for each id, the background's first"
+        "1 name for 3 classes · give one for each id, the background's first"
     );
     // Of one class its own name will do.
     for names in [vec!["cat"], vec!["nothing", "cat"]] {

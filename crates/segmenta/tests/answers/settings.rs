@@ -103,10 +103,14 @@ fn built(architecture: &Architecture, options: &Options) -> Option<Model> {
     // Nothing is made ready for a second run.
     let run = ModelOptions::new().threads(1).memory(WeightMemory::Low);
     match Model::untrained(architecture.name, options, &run, fill) {
-        Ok(model) => Some(model.with_preprocess(Preprocess {
-            resize: Resize::None,
-            ..Preprocess::torchvision(1)
-        })),
+        Ok(model) => Some(
+            model
+                .with_preprocess(Preprocess {
+                    resize: Resize::None,
+                    ..Preprocess::torchvision(1)
+                })
+                .unwrap(),
+        ),
         Err(segmenta::Error::Zoo(ZooError::Option { problem, .. })) => {
             assert!(problem.contains("take"), "{}: {problem}", architecture.name);
             None

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use segmenta_data::annotation::{Annotations, coco, cvat, labelme, mask_names};
 use walkdir::{DirEntry, WalkDir};
 
-use super::super::message::{count, reason, shown, warning};
+use super::super::message::{count, reason, shown, warn_of, warning};
 use super::args::{Convert, Converted};
 use write::Masks;
 
@@ -38,7 +38,7 @@ fn one(args: &Converted, extension: &str) -> anyhow::Result<PathBuf> {
     if found.len() == 1 {
         return Ok(found.remove(0));
     }
-    let what = format!("{} .{extension} files", found.len());
+    let what = count(found.len(), &format!(".{extension} file"));
     Err(anyhow::anyhow!(
         "{what} · {} · name one of them",
         shown(&args.input)
@@ -133,12 +133,7 @@ fn draw(annotations: Annotations, args: &Converted, quiet: bool) -> anyhow::Resu
     let draw = |index: usize| Ok(annotations.draw(index)?);
     masks.write(args, quiet, &draw)?;
     for remark in annotations.remarks() {
-        let what = format!("{} {}", count(remark.count, &remark.thing), remark.what);
-        warning(&format!(
-            "{what} · {} · first: {}",
-            shown(&args.input),
-            remark.first
-        ));
+        warn_of(&remark, &args.input);
     }
     if annotations.shapes() == 0 {
         let masks = count(pictures.len(), "picture");

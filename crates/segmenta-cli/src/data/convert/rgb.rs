@@ -67,9 +67,10 @@ pub(super) fn run(args: &Rgb, quiet: bool) -> anyhow::Result<()> {
         .collect();
     if let Some(first) = strange.first() {
         let pixels: usize = unknown.iter().sum();
-        let masks = count(strange.len(), "mask");
+        let verb = if pixels == 1 { "has" } else { "have" };
+        let (pixels, masks) = (count(pixels, "pixel"), count(strange.len(), "mask"));
         warning(&format!(
-            "{pixels} pixels in {masks} have a colour that is not listed and became 255 · first in {} · add it to --colors",
+            "{pixels} in {masks} {verb} a colour that is not listed and became 255 · first in {} · add it to --colors",
             shown(first)
         ));
     }

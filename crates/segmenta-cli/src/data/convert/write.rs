@@ -33,7 +33,7 @@ impl Masks<'_> {
         let folder = args.out.join("masks");
         prepare_folder(&args.out)?;
         prepare_folder(&folder)?;
-        self.check_twins(&folder)?;
+        check_twins(&self.names, &folder, folds_case)?;
         let palette = self.classes.classes();
         let png = |index: usize| Ok::<_, anyhow::Error>(draw(index)?.to_png(palette.palette()));
         if !args.overwrite {
@@ -60,30 +60,6 @@ impl Masks<'_> {
             };
             self.names.par_iter().enumerate().try_for_each(save)
         })
-    }
-
-    /// Names that differ in the case of letters alone are one file on some systems.
-    fn check_twins(&self, folder: &Path) -> anyhow::Result<()> {
-        let twins: Vec<&Path> = self
-            .names
-            .iter()
-            .filter(|name| name.has_twin)
-            .map(|name| &*name.path)
-            .collect();
-        let Some(&first) = twins.first() else {
-            return Ok(());
-        };
-        if !folds_case(folder)? {
-            return Ok(());
-        }
-        let key = |path: &Path| path.to_string_lossy().to_lowercase();
-        let same = twins[1..].iter().find(|path| key(path) == key(first));
-        let other = same.map_or_else(|| shown(first), |path| shown(path));
-        Err(anyhow::anyhow!(
-            "two masks of one name on this file system: {}, {other} · {} · rename one of the pictures",
-            shown(first),
-            shown(folder)
-        ))
     }
 
     /// Masks that are there and would become others.
@@ -121,14 +97,40 @@ impl Masks<'_> {
         }
         let out = &args.out;
         result(&format!(
-            "{} of {} classes in {}\nPut the pictures into {}, then: segmenta data check {}\n",
+            "{} of {} in {}\nPut the pictures into {}, then: segmenta data check {}\n",
             count(self.names.len(), "mask"),
-            self.classes.names().len(),
+            count(self.classes.names().len(), "class"),
             shown(&out.join("masks")),
             shown(&out.join("images")),
             shown(out),
         ))
     }
+}
+
+/// Names that differ in the case of letters alone are one file where `folds` says so of their folder.
+fn check_twins(
+    names: &[MaskName],
+    folder: &Path,
+    folds: impl Fn(&Path) -> anyhow::Result<bool>,
+) -> anyhow::Result<()> {
+    let twins = names.iter().filter(|name| name.has_twin);
+    let mut twins = twins.map(|name| &*name.path);
+    let Some(first) = twins.next() else {
+        return Ok(());
+    };
+    let key = |path: &Path| path.to_string_lossy().to_lowercase();
+    let Some(other) = twins.find(|path| key(path) == key(first)) else {
+        return Ok(());
+    };
+    if !folds(folder)? {
+        return Ok(());
+    }
+    Err(anyhow::anyhow!(
+        "two masks of one name on this file system: {}, {} · {} · rename one of the pictures",
+        shown(first),
+        shown(other),
+        shown(folder)
+    ))
 }
 
 fn make_folder(path: &Path) -> anyhow::Result<()> {
@@ -148,4 +150,39 @@ fn folds_case(folder: &Path) -> anyhow::Result<bool> {
     let folds = folder.join(".segmenta-case").exists();
     let _ = fs::remove_file(probe);
     Ok(folds)
+}
+
+#[cfg(test)]
+mod tests {
+    use segmenta_data::annotation::mask_names;
+
+    use super::*;
+
+    #[test]
+    fn twins_are_one_file_only_where_case_is_folded() {
+        let names = |files: &[&str]| {
+            let files: Vec<(&str, &str)> = files.iter().map(|file| (*file, "")).collect();
+            mask_names(&files).unwrap()
+        };
+        let twins = names(&["b.jpg", "A.jpg", "c/d.jpg", "a.jpg"]);
+        let folder = Path::new("out");
+        check_twins(&twins, folder, |_| Ok(false)).unwrap();
+        let error = check_twins(&twins, folder, |_| Ok(true)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "two masks of one name on this file system: A.png, a.png · out · rename one of the pictures"
+        );
+        let never = |_: &Path| -> anyhow::Result<bool> { panic!("there is nothing to try") };
+        check_twins(&names(&["A.jpg", "b.jpg"]), folder, never).unwrap();
+    }
+
+    #[test]
+    fn a_folder_is_tried_for_what_it_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let folds = folds_case(folder.path()).unwrap();
+        fs::write(folder.path().join("A"), b"").unwrap();
+        assert_eq!(folder.path().join("a").exists(), folds);
+        let left = fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(left, 1, "the probe is gone");
+    }
 }

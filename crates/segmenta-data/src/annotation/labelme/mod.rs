@@ -2,6 +2,7 @@
 
 mod picture;
 
+use segmenta_files::count;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -172,7 +173,7 @@ fn area(shape: &Shape, picture: (usize, usize)) -> Result<Result<Area, String>, 
             return Ok(Err(what));
         }
         (sort @ ("rectangle" | "oriented_rectangle" | "circle" | "mask"), points) => {
-            return Err(format!("a {sort} of {} points", points.len()));
+            return Err(format!("a {sort} of {}", count(points.len(), "point")));
         }
         (sort @ ("line" | "linestrip" | "point" | "points"), _) => {
             return Ok(Err(format!(

@@ -1,24 +1,19 @@
 //! The graph learns on this machine's processor.
 //!
-//! `compile` and `backward` turn the graph into instructions for one input size, once; `program` gives every
-//! value of both passes a place in one arena; `run` has the kernels do it. Nothing is allocated in a step
-//! but the logits, values live from their first use to their last, and every sum has an order of its own:
-//! results are the same bits for any number of threads.
+//! `passes` turns the graph into a `segmenta-program` of both passes for one input size, once; `pack` makes its
+//! layers. Nothing is allocated in a step but the logits, values live from their first use to their last, and every
+//! sum has an order of its own: results are the same bits for any number of threads.
 
-mod backward;
-mod compile;
-mod layers;
-mod program;
-mod run;
+mod pack;
+mod passes;
 
 use std::sync::Arc;
 
 use segmenta_graph::{Graph, Node, Shape};
 use segmenta_kernels::{Arena, Isa, Statistics, Threads};
+use segmenta_program::{LayersIn, NormNumbers, NotFinite, Pass, Program, Surroundings, run};
 
-use self::compile::{Compiled, Purpose, compile};
-use self::program::Instruction;
-use self::run::{NotFinite, Pass, Surroundings, run};
+use self::passes::{Compiled, Purpose, compile};
 use super::{EngineError, Phase, Timing};
 
 /// How many input sizes are kept ready: whole batches, and the last one of an epoch.
@@ -118,41 +113,46 @@ impl Cpu {
         self.pending = None;
         self.prepare(shape)?;
         let (_, compiled) = &mut self.ready[0];
-        let mut results: Vec<Vec<f32>> = compiled
-            .results
-            .iter()
-            .map(|s| vec![0.0; s.len()])
-            .collect();
+        let Compiled {
+            program,
+            layers,
+            plan,
+            ..
+        } = compiled;
+        let shapes = &plan.results;
+        let mut results: Vec<Vec<f32>> = shapes.iter().map(|s| vec![0.0; s.len()]).collect();
         let around = Surroundings {
-            isa: self.isa,
-            parameters,
             input: &input,
-            result_shapes: &compiled.results,
+            parameters,
             seed,
         };
         let pass = Pass::Forward {
-            results: &mut results,
+            results: results.iter_mut().map(|result| &mut result[..]).collect(),
         };
-        let mut timed = timing(&self.graph, Phase::Forward, timed);
-        let (program, layers) = (&compiled.program, &mut compiled.layers);
+        let mut timed = timing(&self.graph, program, Phase::Forward, timed);
         let (arena, check) = (&mut self.arena, self.check);
-        let ran = self
-            .threads
-            .run(|| run(program, layers, arena, &around, pass, check, &mut timed));
-        ran.map_err(|wrong| not_finite(&self.graph, Phase::Forward, &wrong))?;
+        let ran = self.threads.run(|| {
+            let layers = LayersIn::Learning(layers);
+            run(
+                program, plan, layers, arena, around, pass, check, &mut timed,
+            )
+        });
+        ran.map_err(|wrong| not_finite(&self.graph, program, Phase::Forward, wrong))?;
         self.pending = Some(Pending { input, seed });
-        Ok(compiled.results.iter().copied().zip(results).collect())
+        Ok(shapes.iter().copied().zip(results).collect())
     }
 
     /// What batch norms that learn measured in the last forward pass.
     pub(super) fn measured(&self) -> impl Iterator<Item = Measured<'_>> {
         let last = self.ready.first();
         let norms = last.map_or(&[][..], |(_, compiled)| &compiled.layers.norms);
-        let learning = norms.iter().filter(|norm| !norm.frozen);
-        learning.map(|norm| Measured {
-            running: [norm.mean, norm.variance, norm.counter],
-            statistics: &norm.statistics,
-            momentum: norm.momentum,
+        norms.iter().filter_map(|norm| match &norm.numbers {
+            NormNumbers::Learning(norm) if !norm.frozen => Some(Measured {
+                running: [norm.mean, norm.variance, norm.counter],
+                statistics: &norm.statistics,
+                momentum: norm.momentum,
+            }),
+            NormNumbers::Learning(_) | NormNumbers::Fixed(_) => None,
         })
     }
 
@@ -168,26 +168,32 @@ impl Cpu {
             return Err(EngineError::NoForward);
         };
         let (_, compiled) = &mut self.ready[0];
+        let Compiled {
+            program,
+            layers,
+            plan,
+            learned,
+        } = compiled;
         let around = Surroundings {
-            isa: self.isa,
-            parameters,
             input: &input,
-            result_shapes: &compiled.results,
+            parameters,
             seed,
         };
         let room = std::mem::take(&mut self.room);
-        let mut gradients = with_room(&self.graph, &compiled.learned, room);
+        let mut gradients = with_room(&self.graph, learned, room);
         let pass = Pass::Backward {
             results,
-            gradients: &mut gradients,
+            gradients: gradients.iter_mut().map(Option::as_deref_mut).collect(),
         };
-        let mut timed = timing(&self.graph, Phase::Backward, timed);
-        let (program, layers) = (&compiled.program, &mut compiled.layers);
+        let mut timed = timing(&self.graph, program, Phase::Backward, timed);
         let (arena, check) = (&mut self.arena, self.check);
-        let ran = self
-            .threads
-            .run(|| run(program, layers, arena, &around, pass, check, &mut timed));
-        ran.map_err(|wrong| not_finite(&self.graph, Phase::Backward, &wrong))?;
+        let ran = self.threads.run(|| {
+            let layers = LayersIn::Learning(layers);
+            run(
+                program, plan, layers, arena, around, pass, check, &mut timed,
+            )
+        });
+        ran.map_err(|wrong| not_finite(&self.graph, program, Phase::Backward, wrong))?;
         let all = gradients.into_iter().enumerate();
         Ok(all.filter_map(|(at, g)| Some((at, g?))).collect())
     }
@@ -222,7 +228,7 @@ impl Cpu {
             self.ready.truncate(SIZES - 1);
             self.ready.insert(0, (shape, compiled));
         }
-        let needed = self.ready[0].1.program.arena_len;
+        let needed = self.ready[0].1.plan.arena_bytes / size_of::<f32>();
         if self.arena.len() < needed {
             // The old one goes first, so that the two are never there together.
             self.arena = Arena::new(0)?;
@@ -256,24 +262,26 @@ fn with_room(
     room
 }
 
-fn timing(
-    graph: &Graph,
+fn timing<'a>(
+    graph: &'a Graph,
+    program: &'a Program,
     phase: Phase,
-    mut timed: impl FnMut(Timing) + Send,
-) -> impl FnMut(&Instruction, f64) + Send {
-    move |instruction, seconds| {
+    mut timed: impl FnMut(Timing) + Send + 'a,
+) -> impl FnMut(usize, f64) + Send + 'a {
+    move |index, seconds| {
+        let step = program.step(index);
         timed(Timing {
-            node: graph.nodes()[instruction.node].name.clone(),
+            node: graph.node(step.node).name.clone(),
             phase,
-            kind: instruction.work.label(),
+            kind: step.work.label(),
             seconds,
         });
     }
 }
 
-fn not_finite(graph: &Graph, phase: Phase, wrong: &NotFinite) -> EngineError {
+fn not_finite(graph: &Graph, program: &Program, phase: Phase, wrong: NotFinite) -> EngineError {
     EngineError::NotFinite {
-        node: graph.nodes()[wrong.node].name.clone(),
+        node: graph.node(program.step(wrong.step).node).name.clone(),
         phase,
         value: wrong.value,
     }

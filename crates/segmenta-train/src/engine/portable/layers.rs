@@ -6,11 +6,11 @@ use segmenta_graph::{
     Activation, BatchNorm, Conv2d, ConvTranspose2d, Filter, Graph, NodeData, Op, Pool2d, Shape,
 };
 use segmenta_kernels::{SideMap, drop_factors};
-use segmenta_runtime::lower::{as_convolution, pool_window, undone_pools};
+use segmenta_program::drop_seed;
+use segmenta_program::terms::{as_convolution, pool_window, undone_pools};
 
 use super::sides::Sides;
 use super::{Parameters, Portable, attention, norms};
-use crate::engine::drop_seed;
 
 /// Computes the nodes of one forward pass.
 pub(super) struct Layers<'a> {

@@ -7,6 +7,7 @@ mod settings;
 mod tell;
 mod validate;
 
+use segmenta_files::count;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -285,10 +286,10 @@ impl Session {
             pictures: self.pictures(),
         });
         let line = format!(
-            "{} · {} parameters · {} training and {} validation pictures",
+            "{} · {} · {} to learn from, {} to measure on",
             self.config.model.arch,
-            self.graph.trainable_count(),
-            self.pictures()[0],
+            count(self.graph.trainable_count(), "parameter"),
+            count(self.pictures()[0], "picture"),
             self.pictures()[1],
         );
         self.log.line(&line)?;

@@ -1,5 +1,6 @@
 //! What a run leaves to read and to look at: lines, previews, the page.
 
+use segmenta_files::count;
 use std::path::PathBuf;
 
 use segmenta_data::Batch;
@@ -14,7 +15,7 @@ use crate::engine::DeviceSpec;
 use crate::run::RunError;
 use crate::run::checkpoint::Progress;
 use crate::run::config::ScoreName;
-use crate::run::event::{EpochDone, Event, Observer};
+use crate::run::event::{EpochDone, Event, Note, Observer};
 use crate::run::measure::{Measured, predictions, truth};
 
 impl Session {
@@ -25,6 +26,14 @@ impl Session {
         measured: &Measured,
         observer: &mut Observer<'_>,
     ) -> Result<Option<f64>, RunError> {
+        if let Some(strange) = measured.strange.clone() {
+            let note = Note::Loss {
+                epoch: number,
+                strange,
+            };
+            self.log.line(&note.to_string())?;
+            observer.tell(Event::Note(&note));
+        }
         let scores = ScoreName::ALL.map(|name| measured.score(name).value);
         let Progress {
             loss,
@@ -120,14 +129,15 @@ impl Session {
     pub(super) fn report(&mut self, ended: Ended) -> Result<PathBuf, RunError> {
         let Progress { epochs, .. } = self.progress;
         let ended = match ended {
-            Ended::Done => format!("All {epochs} epochs are done."),
+            Ended::Done => format!("Done: {}.", count(epochs, "epoch")),
             Ended::Early => format!(
-                "Ended early after {epochs} epochs: the last {} were not better.",
+                "Ended early after {}: no better score in the last {}.",
+                count(epochs, "epoch"),
                 self.progress.since_best
             ),
             Ended::Stopped => format!(
-                "Stopped after {epochs} of {} epochs; resumed, the run goes on from there.",
-                self.config.train.epochs
+                "Stopped after {epochs} of {}; resumed, the run goes on from there.",
+                count(self.config.train.epochs, "epoch")
             ),
         };
         let dataset = self.train.dataset();

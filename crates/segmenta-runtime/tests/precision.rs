@@ -1,0 +1,178 @@
+//! bf16 beside f32: every kind of step that carries it, on every engine.
+
+use segmenta_graph::{
+    Activation, Builder, Conv2d, Filter, Graph, Node, Parameter, Pool2d, Role, Scope, Shape,
+};
+use segmenta_runtime::{Engine, EngineOptions, LowEngine, Memory, Precision, RuntimeError, Tensor};
+
+fn at(text: &str) -> Scope {
+    Scope::root() / text
+}
+
+/// Convolutions of all kinds with what lies between them: pools, residual sums, gates, concatenations of whole and of
+/// thin parts, slices, resizes, a branch of few channels.
+fn network() -> Graph {
+    let (mut g, input) = Builder::new(3);
+    let conv = |g: &mut Builder, x: Node, name: &str, conv: Conv2d| {
+        let x = g.conv_bn(x, &(&at(name) / "conv"), &(&at(name) / "bn"), conv);
+        g.relu(x)
+    };
+    let stem = conv(&mut g, input, "stem", Conv2d::square(3, 64).stride(2));
+    let pooled = g.max_pool(stem, &at("pool"), Pool2d::square(3).stride(2).padding(1));
+    let a = conv(&mut g, pooled, "a", Conv2d::pointwise(96));
+    let b = conv(&mut g, a, "b", Conv2d::square(3, 96));
+    let sum = g.add(a, b, &at("sum"));
+    let depthwise = conv(
+        &mut g,
+        sum,
+        "depthwise",
+        Conv2d::square(3, 96).depthwise(96),
+    );
+    let mean = g.global_avg_pool(depthwise, &at("mean"));
+    let gate = g.conv(mean, &at("gate"), Conv2d::pointwise(96).with_bias());
+    let gate = g.activation(gate, Activation::Sigmoid);
+    let gated = g.mul(depthwise, gate, &at("gated"));
+    let wide = conv(&mut g, gated, "wide", Conv2d::square(3, 64).dilation(2));
+    let thin = conv(&mut g, gated, "thin", Conv2d::pointwise(24));
+    let both = g.concat(&[wide, thin, sum], &at("both"));
+    let mixed = conv(&mut g, both, "mixed", Conv2d::pointwise(64));
+    let half = g.slice(mixed, 32, 32, &at("half"));
+    let half = conv(&mut g, half, "of_half", Conv2d::square(3, 32));
+    let up = g.resize_like(half, stem, Filter::BILINEAR, &at("up"));
+    let near = g.resize_like(mixed, stem, Filter::Nearest, &at("near"));
+    let whole = g.concat(&[up, near, stem], &at("whole"));
+    let last = conv(&mut g, whole, "last", Conv2d::square(3, 32));
+    let out = g.conv(last, &at("classifier"), Conv2d::pointwise(5).with_bias());
+    let out = g.resize_like(out, input, Filter::BILINEAR, &at("out"));
+    g.output("out", out);
+    g.finish().unwrap()
+}
+
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the signature that engines ask for"
+)]
+fn weights(parameter: &Parameter) -> Result<Vec<f32>, RuntimeError> {
+    let seed = parameter
+        .name
+        .bytes()
+        .fold(7_usize, |a, b| a * 31 % 10_007 + usize::from(b));
+    let value = |i: usize| ((i * 37 + seed) % 101) as f32 / 50.0 - 1.0;
+    let scale = match parameter.role {
+        Role::Kernel => (parameter.len() as f32 / parameter.shape[0] as f32).sqrt(),
+        _ => 1.0,
+    };
+    let positive = parameter.role == Role::RunningVar;
+    Ok((0..parameter.len())
+        .map(|i| {
+            if positive {
+                1.5 + value(i)
+            } else {
+                value(i) / scale
+            }
+        })
+        .collect())
+}
+
+const SHAPE: [usize; 4] = [2, 3, 37, 45];
+
+fn picture() -> Vec<f32> {
+    let len = SHAPE.iter().product();
+    (0..len)
+        .map(|i: usize| ((i * 29 % 97) as f32 - 48.0) / 48.0)
+        .collect()
+}
+
+fn engine(options: &EngineOptions) -> Engine {
+    Engine::new(network(), options, weights).unwrap()
+}
+
+fn run(options: &EngineOptions) -> (Tensor, Memory) {
+    let engine = engine(options);
+    let result = engine.forward(&picture(), SHAPE.into()).unwrap().remove(0);
+    (result, engine.memory(SHAPE.into()).unwrap())
+}
+
+fn low(engine: LowEngine) -> EngineOptions {
+    EngineOptions {
+        precision: Precision::Bf16,
+        engine: Some(engine),
+        ..EngineOptions::default()
+    }
+}
+
+#[test]
+fn every_engine_gives_what_f32_gives() {
+    let (expected, full) = run(&EngineOptions::default());
+    let largest = expected
+        .data
+        .iter()
+        .fold(0.0_f32, |most, x| most.max(x.abs()));
+    for kind in LowEngine::available() {
+        let (result, memory) = run(&low(kind));
+        assert_eq!(result.shape, expected.shape);
+        for (got, exact) in result.data.iter().zip(&expected.data) {
+            let error = (got - exact).abs() / largest;
+            assert!(error <= 0.03, "{kind}: {got}, {exact}");
+        }
+        assert_ne!(result.data, expected.data, "{kind}: nothing was in bf16");
+        if kind == LowEngine::EMULATED {
+            let [small, whole] = [memory, full].map(|m| m.weight_bytes);
+            assert!(small < whole * 3 / 5, "weights: {small} of {whole} bytes");
+        }
+    }
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bits() {
+    for kind in LowEngine::available() {
+        let with = |threads| {
+            let options = low(kind);
+            run(&EngineOptions { threads, ..options }).0
+        };
+        let one = with(1);
+        for threads in [2, 3] {
+            assert_eq!(with(threads), one, "{kind}");
+        }
+    }
+}
+
+/// Inputs of several sizes, one after the other in the same memory: what one leaves is nothing to the next.
+#[test]
+fn sizes_take_turns() {
+    let kinds = [LowEngine::fastest(), LowEngine::EMULATED];
+    for kind in kinds {
+        let engine = engine(&low(kind));
+        let mut first = Vec::new();
+        for round in 0..2 {
+            for (at, side) in [64, 9, 33, 16].into_iter().enumerate() {
+                let shape = Shape::new(1, 3, side, side + 3);
+                let input: Vec<f32> = picture().into_iter().cycle().take(shape.len()).collect();
+                let result = engine.forward(&input, shape).unwrap().remove(0).data;
+                match round {
+                    0 => first.push(result),
+                    _ => assert_eq!(result, first[at], "{kind}, side {side}"),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_nan_reaches_the_logits_and_names_its_layer() {
+    for kind in [LowEngine::fastest(), LowEngine::EMULATED] {
+        let broken = |parameter: &Parameter| -> Result<Vec<f32>, RuntimeError> {
+            let mut values = weights(parameter)?;
+            if parameter.name == "wide.conv.weight" {
+                values.fill(3e38);
+            }
+            Ok(values)
+        };
+        let engine = Engine::new(network(), &low(kind), broken).unwrap();
+        let error = engine.forward_finite(&picture(), SHAPE.into()).unwrap_err();
+        let RuntimeError::NotFinite { layer, .. } = &error else {
+            panic!("{kind}: {error}");
+        };
+        assert_eq!(layer, "wide.conv", "{kind}");
+    }
+}
