@@ -74,7 +74,10 @@ impl Batch<'_> {
     /// Logits and mask of `len` pixels of a plane.
     pub(crate) fn masked(&self, strip: &Strip<'_>, len: usize) -> (&[f32], &[u8]) {
         let at = strip.image * self.plane() + strip.first;
-        (&self.logits[at..][..len], &self.target.values()[at..][..len])
+        (
+            &self.logits[at..][..len],
+            &self.target.values()[at..][..len],
+        )
     }
 
     /// As [`Batch::masked`]; of label maps, the mask of the plane's class. What is ignored is neither 0 nor 1.
@@ -92,7 +95,10 @@ impl Batch<'_> {
             label => u8::from(usize::from(label) == class),
         };
         let mask: Vec<u8> = labels.iter().map(is).collect();
-        (&self.logits[strip.image * plane + strip.first..][..len], mask.into())
+        (
+            &self.logits[strip.image * plane + strip.first..][..len],
+            mask.into(),
+        )
     }
 
     /// The logit of a class at a pixel of a strip; none where there is no such class.

@@ -115,7 +115,10 @@ impl Entropy<'_> {
         let weights = self.pos_weight.map_or_else(Vec::new, |w| w.each(classes));
         if target.ignored().is_none() {
             // The kernel's mean is over all values.
-            let truth = target.values().iter().map(|&v| self.targets[usize::from(v)]);
+            let truth = target
+                .values()
+                .iter()
+                .map(|&v| self.targets[usize::from(v)]);
             let (truth, loss): (Vec<f32>, _) = (
                 truth.collect(),
                 BinaryCrossEntropy {

@@ -58,8 +58,15 @@ pub(crate) fn entropy(
         label_smoothing,
     };
     let (shape, labels, factor) = (batch.shape(), target.values(), factor as f32);
-    let made =
-        kernels::cross_entropy(batch.isa, loss, batch.logits, shape, labels, factor, gradient);
+    let made = kernels::cross_entropy(
+        batch.isa,
+        loss,
+        batch.logits,
+        shape,
+        labels,
+        factor,
+        gradient,
+    );
     // A target has no label that is no class.
     made.map_or(f64::NAN, f64::from)
 }

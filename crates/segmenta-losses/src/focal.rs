@@ -87,7 +87,8 @@ impl Definition for Focal {
         for (share, &[loss, focus]) in shares.iter().zip(&sums) {
             let (focus, moves) = clamp_min(focus, EPS);
             value += share * loss / focus;
-            slopes.push([share / focus, -share * moves * loss / (focus * focus)].map(|s| s * factor));
+            slopes
+                .push([share / focus, -share * moves * loss / (focus * focus)].map(|s| s * factor));
         }
         self.sums(batch, &slopes, gradient);
         value
@@ -96,12 +97,7 @@ impl Definition for Focal {
 
 impl Focal {
     /// The sums of loss and focus, `(1 − p_t)^γ`, of each class; writes their gradients, each times its slope.
-    fn sums(
-        &self,
-        batch: &Batch<'_>,
-        slopes: &[[f64; 2]],
-        gradient: &mut [f32],
-    ) -> Vec<[f64; 2]> {
+    fn sums(&self, batch: &Batch<'_>, slopes: &[[f64; 2]], gradient: &mut [f32]) -> Vec<[f64; 2]> {
         let parts = batch.by_planes(gradient, |strip, gradient| {
             let class = strip.image % slopes.len();
             (class, self.of_strip(batch, &strip, slopes[class], gradient))
@@ -123,7 +119,10 @@ impl Focal {
     ) -> [f64; 2] {
         let (x, mask) = batch.masked_as(strip, gradient.len());
         // Away from the truth: 1 − p_t is its sigmoid, −log p_t its softplus.
-        let away = x.iter().zip(&*mask).map(|(&x, &value)| if value == 1 { -x } else { x });
+        let away = x
+            .iter()
+            .zip(&*mask)
+            .map(|(&x, &value)| if value == 1 { -x } else { x });
         let away: Vec<f32> = away.collect();
         let [mut wrong, mut entropy] = [vec![0.0; x.len()], vec![0.0; x.len()]];
         sigmoids(batch.isa, &away, &mut wrong, &mut entropy);

@@ -67,7 +67,11 @@ impl Lovasz {
             // An error grows with p, but where the class is.
             let slope = |class: usize, i: usize, weight: f32| {
                 let is = usize::from(labels[i]) == class;
-                if is { -weight * factor } else { weight * factor }
+                if is {
+                    -weight * factor
+                } else {
+                    weight * factor
+                }
             };
             let mut means = vec![0.0_f32; labels.len()];
             for (class, plane) in strip.planes.iter().enumerate() {
@@ -77,7 +81,10 @@ impl Lovasz {
             }
             for (class, plane) in strip.planes.iter_mut().enumerate() {
                 let Some(of_class) = of_class(class) else {
-                    plane.iter_mut().zip(&means).for_each(|(p, mean)| *p *= -mean);
+                    plane
+                        .iter_mut()
+                        .zip(&means)
+                        .for_each(|(p, mean)| *p *= -mean);
                     continue;
                 };
                 for (i, p) in plane.iter_mut().enumerate() {
@@ -92,7 +99,11 @@ impl Lovasz {
     fn hinge(&self, batch: &Batch<'_>, factor: f64, gradient: &mut [f32]) -> f64 {
         let (target, logits) = (batch.target, batch.logits);
         let error = |at: usize, is: bool| {
-            let lacks = if is { 1.0 - logits[at] } else { 1.0 + logits[at] };
+            let lacks = if is {
+                1.0 - logits[at]
+            } else {
+                1.0 + logits[at]
+            };
             if lacks < 0.0 { 0.0 } else { lacks }
         };
         let ranked = self.ranked(target, error);
@@ -196,7 +207,11 @@ fn ranks(
             }
             let is = usize::from(value) == one;
             positives += u64::from(is);
-            items.push(Item::new(error(plane * pixels + i, is), place * pixels + i, is));
+            items.push(Item::new(
+                error(plane * pixels + i, is),
+                place * pixels + i,
+                is,
+            ));
         }
     }
     sort(&mut items);
@@ -231,13 +246,21 @@ impl Item {
     fn new(error: f32, at: usize, is: bool) -> Self {
         let bits = error.to_bits();
         // IEEE 754's total order, turned round.
-        let key = if bits >> 31 == 1 { bits } else { !(bits | 1 << 31) };
+        let key = if bits >> 31 == 1 {
+            bits
+        } else {
+            !(bits | 1 << 31)
+        };
         Self(u64::from(key) << 32 | (at as u64) << 1 | u64::from(is))
     }
 
     fn error(self) -> f32 {
         let key = (self.0 >> 32) as u32;
-        f32::from_bits(if key >> 31 == 1 { key } else { !key & !(1 << 31) })
+        f32::from_bits(if key >> 31 == 1 {
+            key
+        } else {
+            !key & !(1 << 31)
+        })
     }
 
     fn at(self) -> usize {
@@ -280,7 +303,16 @@ mod tests {
 
     #[test]
     fn items_are_ordered_as_the_total_order_has_them() {
-        let special = [0.0, -0.0, 1.0, -1.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, -f32::NAN];
+        let special = [
+            0.0,
+            -0.0,
+            1.0,
+            -1.0,
+            f32::INFINITY,
+            f32::NEG_INFINITY,
+            f32::NAN,
+            -f32::NAN,
+        ];
         let mut bits = 1_u32;
         let mut errors = special.to_vec();
         errors.extend((0..5000).map(|_| {
@@ -291,8 +323,9 @@ mod tests {
         errors.extend(errors.clone());
         for count in [errors.len(), 20] {
             let places = errors[..count].iter().enumerate();
-            let mut items: Vec<Item> =
-                places.map(|(at, &error)| Item::new(error, at, at % 3 == 0)).collect();
+            let mut items: Vec<Item> = places
+                .map(|(at, &error)| Item::new(error, at, at % 3 == 0))
+                .collect();
             sort(&mut items);
             let mut expected: Vec<usize> = (0..count).collect();
             expected.sort_by(|&a, &b| errors[b].total_cmp(&errors[a]));

@@ -70,7 +70,11 @@ impl Definition for OhemCrossEntropy {
                 for (i, p) in plane.iter_mut().enumerate() {
                     let is = f32::from(u8::from(usize::from(labels[i]) == class));
                     // Of an easy pixel, or one that is ignored, nothing is left, not even of a NaN.
-                    *p = if shares[i] == 0.0 { 0.0 } else { (*p - is) * shares[i] };
+                    *p = if shares[i] == 0.0 {
+                        0.0
+                    } else {
+                        (*p - is) * shares[i]
+                    };
                 }
             }
         });

@@ -102,7 +102,10 @@ impl LossSpec {
             }
             own.resize(gradient.len(), 0.0);
             sum += part * loss.compute(&batch, factor * part, &mut own);
-            gradient.iter_mut().zip(&own).for_each(|(all, own)| *all += own);
+            gradient
+                .iter_mut()
+                .zip(&own)
+                .for_each(|(all, own)| *all += own);
         }
         Ok((sum as f32, gradient))
     }

@@ -205,7 +205,10 @@ impl Target {
     }
 
     /// Number of values in the logits.
-    #[expect(clippy::len_without_is_empty, reason = "a target of nothing is refused")]
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "a target of nothing is refused"
+    )]
     pub fn len(&self) -> usize {
         self.shape.iter().product()
     }

@@ -372,7 +372,9 @@ fn absent_classes() {
 /// Terms are added, each times its factor, and all times the factor that is asked for.
 #[test]
 fn sums_of_losses() {
-    let logits: Vec<f32> = (0..PIXELS * 3).map(|i| (i * 5 % 13) as f32 / 4.0 - 1.5).collect();
+    let logits: Vec<f32> = (0..PIXELS * 3)
+        .map(|i| (i * 5 % 13) as f32 / 4.0 - 1.5)
+        .collect();
     let target = truth(Mode::Multiclass, &[1; PIXELS]);
     let made = |text: &str, factor: f32| {
         let loss: LossSpec = serde_json::from_str(text).unwrap();
@@ -386,7 +388,10 @@ fn sums_of_losses() {
     );
     let parts = [("dice", 1.0_f32), ("focal", 0.5), ("lovasz", 2.0)];
     let parts = parts.map(|(name, factor)| (made(&format!("{name:?}"), 1.0), factor));
-    let expected: f32 = parts.iter().map(|((value, _), factor)| value * factor).sum();
+    let expected: f32 = parts
+        .iter()
+        .map(|((value, _), factor)| value * factor)
+        .sum();
     assert!((sum - expected).abs() < 1e-5, "{sum}, {expected}");
     for (at, g) in gradient.iter().enumerate() {
         let expected: f32 = parts.iter().map(|((_, own), f)| 3.0 * own[at] * f).sum();

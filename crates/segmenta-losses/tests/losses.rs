@@ -62,7 +62,10 @@ fn logits(classes: usize) -> Vec<f32> {
 
 /// Largest relative error of value, gradient's norm and gradient's product with the probe.
 fn error(case: &Value, loss: &LossSpec, isa: Isa) -> f64 {
-    let (target, logits) = (target(case), logits(case["classes"].as_u64().unwrap() as usize));
+    let (target, logits) = (
+        target(case),
+        logits(case["classes"].as_u64().unwrap() as usize),
+    );
     let made = loss.value_and_gradient(isa, &logits, target.shape(), &target, 1.0);
     let (value, gradient) = made.unwrap();
     let probe = formula::unit(

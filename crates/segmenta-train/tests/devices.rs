@@ -4,11 +4,13 @@
 #[path = "../../../conformance/formula.rs"]
 mod formula;
 
-use burn::tensor::{Tensor, TensorData};
 use segmenta_graph::{
     Activation, Builder, Conv2d, ConvTranspose2d, Filter, Graph, Node, Pool2d, Role, Scope, Shape,
 };
-use segmenta_train::engine::{DeviceSpec, Engine, EngineError, EngineOptions, Parameters, Phase};
+use segmenta_train::Numbers;
+use segmenta_train::engine::{
+    DeviceSpec, Engine, EngineError, EngineOptions, Logits, Parameters, Phase,
+};
 use segmenta_train::optim::{Part, Parts};
 
 /// Largest difference, relative to the root mean square of what is compared.
@@ -37,7 +39,7 @@ fn name(text: &str) -> Scope {
 }
 
 fn engine(graph: &Graph, options: EngineOptions) -> Engine {
-    let parameters = Parameters::from_values(graph, &options.device.device().unwrap(), |p| {
+    let parameters = Parameters::from_values(graph, |p| {
         formula::weight(&p.name, &p.shape, p.role == Role::TransposedKernel)
     });
     Engine::new(graph.clone(), parameters, options).unwrap()
@@ -51,11 +53,11 @@ fn steps(graph: &Graph, shape: Shape, options: EngineOptions) -> Vec<(String, Ve
         let input = formula::image(&format!("step {step}"), shape.len());
         let results = engine.forward(input, shape).unwrap();
         let gradients = results.iter().enumerate().map(|(output, result)| {
-            all.push((format!("result {output} of step {step}"), values(result)));
-            let extents = result.dims();
-            let probe = formula::unit(&format!("probe {output}"), extents.iter().product());
-            let probe = probe.into_iter().map(|u| u - 0.5).collect();
-            Tensor::from_data(TensorData::new(probe, extents), engine.device())
+            let of_result = result.values().unwrap().into_owned();
+            all.push((format!("result {output} of step {step}"), of_result));
+            let probe = formula::unit(&format!("probe {output}"), result.shape().len());
+            let probe: Vec<f32> = probe.into_iter().map(|u| u - 0.5).collect();
+            Logits::new(result.shape(), probe)
         });
         let gradients = gradients.collect();
         for (name, gradient) in engine.backward(gradients).unwrap() {
@@ -66,13 +68,19 @@ fn steps(graph: &Graph, shape: Shape, options: EngineOptions) -> Vec<(String, Ve
         }
     }
     for (at, entry) in graph.parameters().iter().enumerate() {
-        all.push((entry.name.clone(), engine.parameters().values(at).unwrap()));
+        let values = engine.parameters().values(at).unwrap().into_owned();
+        all.push((entry.name.clone(), values));
     }
     all
 }
 
-fn values<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
-    tensor.clone().try_into_vec_as::<f32>().unwrap()
+fn values(numbers: &Numbers) -> Vec<f32> {
+    numbers.values().unwrap().into_owned()
+}
+
+/// A gradient of one value everywhere.
+fn all(like: &Logits, value: f32) -> Logits {
+    Logits::new(like.shape(), vec![value; like.shape().len()])
 }
 
 /// Our kernels and the device's operations agree on two steps of this network.
@@ -481,7 +489,7 @@ fn a_backward_pass_follows_each_forward_pass() {
     let (_, mut engine) = small(options());
     let shape = Shape::new(2, 3, 4, 5);
     let results = engine.forward(vec![0.5; shape.len()], shape).unwrap();
-    let gradients = vec![results[0].ones_like()];
+    let gradients = vec![all(&results[0], 1.0)];
     assert_eq!(engine.backward(gradients.clone()).unwrap().len(), 6);
     let again = engine.backward(gradients);
     assert!(matches!(again.unwrap_err(), EngineError::NoForward));
@@ -502,7 +510,7 @@ fn the_first_node_that_made_a_nan_is_named() {
 
     let (_, mut engine) = small(options.clone());
     let results = engine.forward(input(), shape).unwrap();
-    let nan = results[0].full_like(f32::NAN);
+    let nan = all(&results[0], f32::NAN);
     let error = engine.backward(vec![nan]).unwrap_err();
     assert_eq!(found(error), ("last".into(), Phase::Backward));
 
@@ -525,12 +533,16 @@ fn a_step_that_is_timed_gives_the_same() {
         let results = engine
             .forward(formula::image("picture", shape.len()), shape)
             .unwrap();
-        let gradients = engine.backward(vec![results[0].ones_like()]).unwrap();
+        let gradients = engine.backward(vec![all(&results[0], 1.0)]).unwrap();
         let gradients: Vec<_> = gradients
             .iter()
             .map(|(n, g)| (n.clone(), values(g)))
             .collect();
-        (values(&results[0]), gradients, engine.take_timings())
+        (
+            results[0].values().unwrap().into_owned(),
+            gradients,
+            engine.take_timings(),
+        )
     };
     let (results, gradients, none) = step(false);
     assert!(none.is_empty());

@@ -3,11 +3,11 @@
 #[path = "../../../conformance/formula.rs"]
 mod formula;
 
-use burn::tensor::{Device, Tensor, TensorData};
 use segmenta_graph::{Graph, Role, Shape};
 use segmenta_kernels::Isa;
 use segmenta_runtime::EngineOptions as EvaluatorOptions;
-use segmenta_train::engine::{Engine, EngineError, EngineOptions, Parameters};
+use segmenta_train::Numbers;
+use segmenta_train::engine::{Engine, EngineError, EngineOptions, Logits, Parameters};
 use segmenta_train::optim::{Part, Parts};
 use segmenta_zoo::{Options, find, find_encoder};
 
@@ -23,9 +23,14 @@ fn on_encoder(encoder: &str, classes: usize) -> Options {
 }
 
 fn parameters(graph: &Graph) -> Parameters {
-    Parameters::from_values(graph, &Device::flex(), |p| {
+    Parameters::from_values(graph, |p| {
         formula::weight(&p.name, &p.shape, p.role == Role::TransposedKernel)
     })
+}
+
+/// A gradient of one value everywhere.
+fn all(like: &Logits, value: f32) -> Logits {
+    Logits::new(like.shape(), vec![value; like.shape().len()])
 }
 
 fn quiet() -> EngineOptions {
@@ -44,21 +49,19 @@ struct Probe {
 }
 
 impl Probe {
-    fn value(&mut self) -> (f64, Vec<Tensor<4>>) {
+    fn value(&mut self) -> (f64, Vec<Logits>) {
         let logits = self.engine.forward(self.input.clone(), self.shape).unwrap();
         let mut sum = 0.0;
         let mut directions = Vec::new();
         for (output, logits) in logits.into_iter().enumerate() {
-            let extents = logits.dims();
-            let values = logits.try_into_vec_as::<f32>().unwrap();
+            let values = logits.values().unwrap();
             let probe = formula::unit(&format!("direction/{output}"), values.len());
             let probe: Vec<f32> = probe.iter().map(|u| u - 0.5).collect();
             let pairs = values.iter().zip(&probe);
             sum += pairs
                 .map(|(&v, &p)| f64::from(v) * f64::from(p))
                 .sum::<f64>();
-            let direction = TensorData::new(probe, extents);
-            directions.push(Tensor::from_data(direction, &Device::flex()));
+            directions.push(Logits::new(logits.shape(), probe));
         }
         (sum, directions)
     }
@@ -82,14 +85,14 @@ fn check_derivative(graph: &Graph, shape: Shape, isa: Isa) {
     let mut moves = Vec::new();
     for (name, gradient) in gradients {
         let index = probe.engine.parameters().position(&name).unwrap();
-        let gradient = gradient.try_into_vec_as::<f32>().unwrap();
+        let gradient = gradient.values().unwrap();
         let values = probe.engine.parameters().values(index).unwrap();
         let wiggle = formula::unit(&format!("wiggle/{name}"), values.len());
-        let pairs = wiggle.iter().zip(&values);
+        let pairs = wiggle.iter().zip(&*values);
         let mut wiggle: Vec<f64> = pairs
             .map(|(&u, &v)| (f64::from(u) - 0.5) * f64::from(v))
             .collect();
-        let pairs = wiggle.iter().zip(&gradient);
+        let pairs = wiggle.iter().zip(&*gradient);
         let slope: f64 = pairs.map(|(w, &g)| w * f64::from(g)).sum();
         wiggle.iter_mut().for_each(|w| *w *= slope.signum());
         expected += slope.abs();
@@ -199,7 +202,7 @@ fn what_is_frozen_stays() {
     let logits = engine
         .forward(formula::image("frozen", shape.len()), shape)
         .unwrap();
-    let gradients = engine.backward(vec![logits[0].ones_like()]).unwrap();
+    let gradients = engine.backward(vec![all(&logits[0], 1.0)]).unwrap();
     assert!(
         gradients
             .iter()
@@ -240,7 +243,7 @@ fn a_frozen_network_is_what_evaluation_is() {
     let input = formula::image("frozen", shape.len());
     let mut engine = Engine::new(graph.clone(), parameters(&graph), options).unwrap();
     let trained = engine.forward(input.clone(), shape).unwrap().remove(0);
-    let trained = trained.try_into_vec_as::<f32>().unwrap();
+    let trained = trained.values().unwrap();
     let evaluated = engine.evaluator(&EvaluatorOptions::default()).unwrap();
     let evaluated = evaluated.forward(&input, shape).unwrap().remove(0).data;
     let largest = evaluated.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
@@ -278,7 +281,7 @@ fn the_first_node_that_makes_a_nan_is_named() {
         .parameters()
         .position("encoder.layer2.0.conv1.weight")
         .unwrap();
-    let mut values = engine.parameters().values(at).unwrap();
+    let mut values = engine.parameters().values(at).unwrap().into_owned();
     values[7] = f32::NAN;
     engine.parameters_mut().set(at, values);
     let shape = Shape::new(1, 3, 64, 64);
@@ -296,7 +299,7 @@ fn the_first_node_that_makes_a_nan_is_named() {
     let mut engine = Engine::new(graph.clone(), parameters(&graph), quiet()).unwrap();
     let logits = engine.forward(input, shape).unwrap().remove(0);
     let error = engine
-        .backward(vec![logits * f32::INFINITY])
+        .backward(vec![all(&logits, f32::INFINITY)])
         .unwrap_err()
         .to_string();
     assert!(
@@ -322,7 +325,7 @@ fn misuse_is_an_error() {
         .forward(vec![0.1; shape.len()], shape)
         .unwrap()
         .remove(0);
-    let wrong = Tensor::zeros([1, 2, 3, 4], &Device::flex());
+    let wrong = Logits::new(Shape::new(1, 2, 3, 4), vec![0.0; 24]);
     assert!(matches!(
         engine.backward(vec![wrong]),
         Err(EngineError::Results { .. })
@@ -358,7 +361,7 @@ fn drops_follow_the_seed_and_the_step() {
         let mut engine = Engine::new(graph.clone(), parameters(&graph), options).unwrap();
         engine.set_steps(steps);
         let logits = engine.forward(input.clone(), shape).unwrap().remove(0);
-        logits.try_into_vec_as::<f32>().unwrap()
+        logits.values().unwrap().into_owned()
     };
     assert_eq!(run(1, 5), run(1, 5));
     assert_ne!(run(1, 5), run(1, 6));
@@ -378,8 +381,8 @@ fn what_is_computed_again_is_what_was_not_kept() {
         let logits = engine
             .forward(formula::image("again", shape.len()), shape)
             .unwrap();
-        let gradients = engine.backward(vec![logits[0].ones_like()]).unwrap();
-        let values = |(name, g): (String, Tensor<1>)| (name, g.try_into_vec_as::<f32>().unwrap());
+        let gradients = engine.backward(vec![all(&logits[0], 1.0)]).unwrap();
+        let values = |(name, g): (String, Numbers)| (name, g.values().unwrap().into_owned());
         let gradients: Vec<_> = gradients.into_iter().map(values).collect();
         (engine.arena_bytes(), gradients)
     };

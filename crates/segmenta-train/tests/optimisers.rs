@@ -6,8 +6,8 @@ mod formula;
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{DType, Device, Tensor, TensorData};
 use segmenta_kernels::Isa;
+use segmenta_train::Numbers;
 use segmenta_train::optim::{Algorithm, Clip, Ema, Optimizer, Parts, Update};
 use serde_json::{Value, json};
 
@@ -38,18 +38,37 @@ fn centred(name: &str, len: usize) -> Vec<f32> {
         .collect()
 }
 
-fn tensor(values: Vec<f32>) -> Tensor<1> {
-    let len = values.len();
-    Tensor::from_data(TensorData::new(values, [len]), &Device::flex())
+/// Where optimisers compute.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Place {
+    Here,
+    #[cfg(feature = "flex")]
+    Device,
 }
 
-fn vec(tensor: &Tensor<1>) -> Vec<f32> {
-    tensor
-        .clone()
-        .into_data()
-        .convert::<f32>()
-        .try_into_vec_as::<f32>()
-        .unwrap()
+impl Place {
+    fn all() -> Vec<Self> {
+        vec![
+            Self::Here,
+            #[cfg(feature = "flex")]
+            Self::Device,
+        ]
+    }
+
+    fn put(self, values: Vec<f32>) -> Numbers {
+        match self {
+            Self::Here => values.into(),
+            #[cfg(feature = "flex")]
+            Self::Device => {
+                let place = segmenta_devices::Place::open(segmenta_devices::Kind::Flex).unwrap();
+                Numbers::There(segmenta_devices::Numbers::new(values, &place))
+            }
+        }
+    }
+}
+
+fn vec(numbers: &Numbers) -> Vec<f32> {
+    numbers.values().unwrap().into_owned()
 }
 
 fn algorithm(value: Value) -> Algorithm {
@@ -79,19 +98,17 @@ fn of_one(algorithm: Algorithm) -> Optimizer {
     .unwrap()
 }
 
-/// Steps along the gradients of the references, in this machine's memory and, for `double`, by Burn's operations
-/// (which serve f64, as they do other devices).
-fn trajectory(algorithm: &Algorithm, isa: Isa, double: bool) -> Vec<Vec<f32>> {
-    let place = |x: Tensor<1>| if double { x.cast(DType::F64) } else { x };
+/// Steps along the gradients of the references, in this machine's memory or by a device's operations.
+fn trajectory(algorithm: &Algorithm, isa: Isa, place: Place) -> Vec<Vec<f32>> {
     let mut optimizer = of_one(algorithm.clone()).with_isa(isa);
-    let mut p = place(tensor(centred("optim/p", 8)));
+    let mut p = place.put(centred("optim/p", 8));
     let mut steps = Vec::new();
     for k in 0..5 {
-        let gradient = place(tensor(centred(&format!("optim/g{k}"), 8)));
+        let gradient = place.put(centred(&format!("optim/g{k}"), 8));
         let update = Update {
             name: "p",
             parameter: &mut p,
-            gradient,
+            gradient: &gradient,
         };
         optimizer
             .step(algorithm.lr(), 1.0, false, vec![update])
@@ -102,15 +119,13 @@ fn trajectory(algorithm: &Algorithm, isa: Isa, double: bool) -> Vec<Vec<f32>> {
 }
 
 fn check(name: &str, algorithm: &Algorithm, expected: &Value) {
-    for (isa, double) in Isa::available()
-        .into_iter()
-        .map(|isa| (isa, false))
-        .chain([(Isa::SCALAR, true)])
-    {
-        let got = trajectory(algorithm, isa, double);
-        for (k, (got, expected)) in got.iter().zip(expected.as_array().unwrap()).enumerate() {
-            let what = format!("{name}, step {k}, {isa}, f64 {double}");
-            assert_close(got, &numbers(expected), &what);
+    for place in Place::all() {
+        for isa in Isa::available() {
+            let got = trajectory(algorithm, isa, place);
+            for (k, (got, expected)) in got.iter().zip(expected.as_array().unwrap()).enumerate() {
+                let what = format!("{name}, step {k}, {isa}, {place:?}");
+                assert_close(got, &numbers(expected), &what);
+            }
         }
     }
 }
@@ -177,15 +192,14 @@ fn clipping_by_norm() {
         // With a learning rate of one, what plain SGD subtracts is the gradient.
         let sgd = algorithm(json!({"name": "sgd", "lr": 1}));
         let mut optimizer = Optimizer::new(sgd, clip, &Parts::default(), shapes).unwrap();
-        let mut parameters = lengths.map(|len| tensor(vec![0.0; len]));
-        let updates = names.iter().zip(&mut parameters).enumerate();
-        let updates = updates.map(|(k, (name, parameter))| {
-            let gradient = tensor(centred(&format!("clip/g{k}"), lengths[k]));
-            Update {
-                name,
-                parameter,
-                gradient,
-            }
+        let mut parameters = lengths.map(|len| Numbers::from(vec![0.0; len]));
+        let gradients =
+            [0, 1, 2].map(|k| Numbers::from(centred(&format!("clip/g{k}"), lengths[k])));
+        let updates = names.iter().zip(&mut parameters).zip(&gradients);
+        let updates = updates.map(|((name, parameter), gradient)| Update {
+            name,
+            parameter,
+            gradient,
         });
         // In any order.
         let updates: Vec<_> = updates.rev().collect();
@@ -208,17 +222,16 @@ fn clipping_by_value_and_scale() {
     };
     let shape = [4_usize];
     let sgd = algorithm(json!({"name": "sgd", "lr": 1}));
-    for double in [false, true] {
+    for place in Place::all() {
         let parameters = [("p", &shape[..])];
         let mut optimizer =
             Optimizer::new(sgd.clone(), clip, &Parts::default(), parameters).unwrap();
-        let place = |x: Tensor<1>| if double { x.cast(DType::F64) } else { x };
-        let mut p = place(tensor(vec![0.0; 4]));
-        let gradient = place(tensor(vec![0.2, -0.8, 4.0, -4.0]));
+        let mut p = place.put(vec![0.0; 4]);
+        let gradient = place.put(vec![0.2, -0.8, 4.0, -4.0]);
         let update = Update {
             name: "p",
             parameter: &mut p,
-            gradient,
+            gradient: &gradient,
         };
         optimizer.step(1.0, 0.5, false, vec![update]).unwrap();
         assert_eq!(vec(&p), [-0.1, 0.4, -0.5, 0.5]);
@@ -231,22 +244,20 @@ fn moving_averages() {
         .as_array()
         .unwrap()
     {
-        for double in [false, true] {
+        for place in Place::all() {
             let mut ema = Ema::new(case["decay"].as_f64().unwrap()).unwrap();
             for (k, expected) in case["trajectory"].as_array().unwrap().iter().enumerate() {
-                let p = tensor(centred(&format!("optim/g{k}"), 8));
-                let p = if double { p.cast(DType::F64) } else { p };
+                let p = place.put(centred(&format!("optim/g{k}"), 8));
                 ema.update([("p", &p)]).unwrap();
                 let (name, average) = ema.averages().next().unwrap();
                 assert_close(&vec(average), &numbers(expected), name);
             }
             assert_eq!(ema.updates(), 5);
-            assert!(ema.update([("p", &tensor(vec![0.0; 7]))]).is_err());
+            assert!(ema.update([("p", &place.put(vec![0.0; 7]))]).is_err());
             let mut other = Ema::new(0.5).unwrap();
             other.load(
                 5,
-                ema.averages()
-                    .map(|(name, x)| (name.to_string(), x.clone())),
+                ema.averages().map(|(name, x)| (name.to_string(), vec(x))),
             );
             assert_eq!(other.averages().count(), 1);
         }
@@ -260,19 +271,22 @@ fn state_goes_on_from_a_checkpoint() {
     let file = file("training_settings.json");
     for case in file["optimisers"].as_array().unwrap() {
         let algorithm = algorithm(case["spec"].clone());
-        let whole = trajectory(&algorithm, Isa::fastest(), false);
+        let whole = trajectory(&algorithm, Isa::fastest(), Place::Here);
         let mut optimizer = of_one(algorithm.clone());
-        let mut p = tensor(centred("optim/p", 8));
+        let mut p = Numbers::from(centred("optim/p", 8));
         for (k, expected) in whole.iter().enumerate() {
-            let state = optimizer.state();
+            let state = optimizer.state().unwrap().into_iter();
+            let state: Vec<_> = state
+                .map(|(name, values)| (name, values.into_owned()))
+                .collect();
             assert_eq!(state.is_empty(), k == 0);
             optimizer = of_one(algorithm.clone());
             optimizer.load_state(state).unwrap();
-            let gradient = tensor(centred(&format!("optim/g{k}"), 8));
+            let gradient = Numbers::from(centred(&format!("optim/g{k}"), 8));
             let update = Update {
                 name: "p",
                 parameter: &mut p,
-                gradient,
+                gradient: &gradient,
             };
             optimizer
                 .step(algorithm.lr(), 1.0, false, vec![update])

@@ -10,12 +10,10 @@ mod formula;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use burn::tensor::{Device, Tensor};
 use segmenta_graph::{Graph, Role, Shape};
 use segmenta_kernels::Isa;
 use segmenta_train::engine::{DeviceSpec, Engine, EngineOptions, Gradient, Parameters};
 use segmenta_train::loss::{CrossEntropy, Loss, LossSpec, Target};
-use segmenta_train::tensor::values_of;
 use segmenta_zoo::{Options, find_encoder};
 use serde_json::Value;
 
@@ -89,7 +87,7 @@ impl Case {
         extents.into()
     }
 
-    fn target(&self, device: &Device) -> Target {
+    fn target(&self) -> Target {
         let (shape, classes) = (self.shape(), self.classes());
         let len = shape.batch * shape.pixels();
         let labels = formula::unit(&format!("{}/target", self.name), len);
@@ -102,7 +100,6 @@ impl Case {
             [shape.batch, shape.height, shape.width],
             classes,
             Some(IGNORED),
-            device,
         )
         .unwrap()
     }
@@ -132,7 +129,7 @@ impl Case {
         let tutorial = self.spec["library"] == "tutorial";
         let statistics: Vec<String> = self.statistics.iter().map(|(n, _)| n.clone()).collect();
         let (mut learned, mut running) = (trainable.iter(), statistics.iter());
-        Parameters::from_values(graph, &Device::flex(), |parameter| {
+        Parameters::from_values(graph, |parameter| {
             let name = match parameter.role {
                 _ if !tutorial => &parameter.name,
                 Role::Counter => &parameter.name,
@@ -146,7 +143,7 @@ impl Case {
 
     /// The loss and all gradients of one step.
     fn step(&self, engine: &mut Engine) -> (f64, Vec<Gradient>) {
-        let target = self.target(engine.device());
+        let target = self.target();
         let loss = LossSpec::from(Loss::CrossEntropy(CrossEntropy::default()));
         let input = formula::image(&self.name, self.shape().len());
         let logits = engine.forward(input, self.shape()).unwrap();
@@ -157,7 +154,7 @@ impl Case {
             sum += f64::from(value) * f64::from(factor);
             gradient
         });
-        let gradients: Vec<Tensor<4>> = gradients.collect();
+        let gradients = gradients.collect();
         (sum, engine.backward(gradients).unwrap())
     }
 
@@ -205,7 +202,7 @@ impl Case {
                 let (Some((_, gradient)), Some([norm, dot])) = (found, pair) else {
                     continue;
                 };
-                let gradient = values_of(gradient.clone()).unwrap();
+                let gradient = gradient.values().unwrap();
                 let probe = formula::unit(&format!("probe/{their_name}"), gradient.len());
                 let of = |f: &dyn Fn(f64, f64) -> f64| -> f64 {
                     let pairs = gradient.iter().zip(&probe);
@@ -355,8 +352,8 @@ fn threads_do_not_change_a_bit() {
                 },
             );
             let (loss, gradients) = case.step(&mut engine);
-            let values = |(_, g): &Gradient| values_of(g.clone()).unwrap();
-            let bits = |g: &Gradient| values(g).into_iter().map(f32::to_bits).collect();
+            let bits =
+                |(_, g): &Gradient| g.values().unwrap().iter().map(|g| g.to_bits()).collect();
             let all: Vec<Vec<u32>> = gradients.iter().map(bits).collect();
             (loss.to_bits(), all)
         };

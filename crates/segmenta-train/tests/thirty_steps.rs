@@ -7,7 +7,6 @@ mod formula;
 
 use std::path::Path;
 
-use burn::tensor::Device;
 use segmenta_graph::Shape;
 use segmenta_train::engine::{Engine, EngineOptions, Parameters};
 use segmenta_train::loss::{CrossEntropy, Loss, LossSpec, Target};
@@ -55,8 +54,7 @@ fn losses_follow_pytorch() {
         ..Options::new(CLASSES)
     };
     let graph = find("unet").unwrap().build(&options).unwrap();
-    let device = Device::flex();
-    let parameters = Parameters::from_values(&graph, &device, |parameter| {
+    let parameters = Parameters::from_values(&graph, |parameter| {
         formula::weight(&parameter.name, &parameter.shape, false)
     });
     let learned = graph.parameters().iter().filter(|p| p.is_trainable());
@@ -73,7 +71,7 @@ fn losses_follow_pytorch() {
     for step in 0..expected.len() {
         let (pictures, labels) = batch(step);
         let [n, _, h, w] = SHAPE;
-        let target = Target::labels(labels, [n, h, w], CLASSES, None, &device).unwrap();
+        let target = Target::labels(labels, [n, h, w], CLASSES, None).unwrap();
         let logits = engine.forward(pictures, Shape::from(SHAPE)).unwrap();
         let (value, gradient) = engine.loss(&loss, &logits[0], &target, 1.0).unwrap();
         let gradients = engine.backward(vec![gradient]).unwrap();

@@ -39,8 +39,8 @@ impl Bench {
             ..Options::new(args.classes)
         };
         let graph = find(&args.model)?.build(&options)?;
-        let device = args.device.device()?;
-        let parameters = Parameters::initial(&graph, 0, &device);
+        args.device.check()?;
+        let parameters = Parameters::initial(&graph, 0);
         let options = EngineOptions {
             device: args.device,
             threads: args.threads.unwrap_or(0),
@@ -77,11 +77,11 @@ impl Bench {
         let masks = binary || name.is_some_and(|name| name.contains("bce"));
         let target = if masks {
             let extents = [size.batch, size.channels, size.height, size.width];
-            Target::masks(labels(size.len(), 2), extents, None, &device)?
+            Target::masks(labels(size.len(), 2), extents, None)?
         } else {
             let labels = labels(size.batch * size.pixels(), args.classes);
             let extents = [size.batch, size.height, size.width];
-            Target::labels(labels, extents, args.classes, None, &device)?
+            Target::labels(labels, extents, args.classes, None)?
         };
         loss.check(target.mode(), args.classes)?;
         Ok(Self {

@@ -189,8 +189,8 @@ fn device(args: &Train, quiet: bool) -> DeviceSpec {
         return args.device;
     };
     let wanted = DeviceSpec::Cuda(gpu);
-    match wanted.device() {
-        Ok(_) => wanted,
+    match wanted.check() {
+        Ok(()) => wanted,
         Err(error) => {
             if !quiet {
                 note(&format!("on the processor instead: {error}"));

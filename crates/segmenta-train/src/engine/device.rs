@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use burn::tensor::Device;
+#[cfg(feature = "flex")]
+use segmenta_devices::{Kind, OpenError, Place};
 
 use super::EngineError;
 
@@ -21,7 +22,7 @@ pub enum DeviceSpec {
     #[default]
     Cpu,
     /// The same processor by Burn's own operations (its backend of that name): many times slower, the same
-    /// program as on a GPU, so what GPUs are compared with.
+    /// program as on a GPU, so what GPUs are compared with; needs the feature `flex`.
     Flex,
     /// An NVIDIA GPU, counted from 0; needs the feature `cuda`.
     Cuda(usize),
@@ -34,63 +35,58 @@ impl DeviceSpec {
     /// The names there are, for messages and help.
     pub const NAMES: &str = "cpu, cuda, cuda:N, wgpu, wgpu:N, flex";
 
-    /// Burn's device.
+    /// Whether a network can learn there.
     ///
     /// # Errors
     /// A device that this build has no code for, or that this machine does not have.
-    pub fn device(self) -> Result<Device, EngineError> {
+    pub fn check(self) -> Result<(), EngineError> {
+        if self == Self::Cpu {
+            return Ok(());
+        }
+        #[cfg(feature = "flex")]
+        if let Some(kind) = self.kind() {
+            return self.open(kind).map(|_| ());
+        }
+        Err(EngineError::NotBuilt {
+            device: self,
+            feature: self.feature(),
+        })
+    }
+
+    /// Cargo's feature for it.
+    fn feature(self) -> &'static str {
         match self {
-            Self::Cpu | Self::Flex => Ok(Device::flex()),
-            Self::Cuda(index) => cuda(self, index),
-            Self::Wgpu(index) => wgpu(self, index),
+            Self::Cpu => "train",
+            Self::Flex => "flex",
+            Self::Cuda(_) => "cuda",
+            Self::Wgpu(_) => "wgpu",
         }
     }
 
-    /// Whether values lie in this machine's memory and are computed on its threads.
-    pub(super) fn is_this_processor(self) -> bool {
-        matches!(self, Self::Cpu | Self::Flex)
+    /// What it is among devices; the processor by our own kernels is none.
+    #[cfg(feature = "flex")]
+    pub(super) fn kind(self) -> Option<Kind> {
+        Some(match self {
+            Self::Cpu => return None,
+            Self::Flex => Kind::Flex,
+            Self::Cuda(index) => Kind::Cuda(index),
+            Self::Wgpu(index) => Kind::Wgpu(index),
+        })
     }
-}
 
-#[cfg(feature = "cuda")]
-fn cuda(spec: DeviceSpec, index: usize) -> Result<Device, EngineError> {
-    found(spec, index, burn::tensor::DeviceType::Cuda)
-}
-
-#[cfg(not(feature = "cuda"))]
-fn cuda(device: DeviceSpec, _: usize) -> Result<Device, EngineError> {
-    let feature = "cuda";
-    Err(EngineError::NotBuilt { device, feature })
-}
-
-#[cfg(feature = "wgpu")]
-fn wgpu(spec: DeviceSpec, index: Option<usize>) -> Result<Device, EngineError> {
-    use burn::tensor::{DeviceKind, DeviceType};
-
-    let first = found(spec, index.unwrap_or(0), DeviceType::Wgpu)?;
-    Ok(match index {
-        Some(_) => first,
-        None => Device::wgpu(DeviceKind::DefaultDevice),
-    })
-}
-
-#[cfg(not(feature = "wgpu"))]
-fn wgpu(device: DeviceSpec, _: Option<usize>) -> Result<Device, EngineError> {
-    let feature = "wgpu";
-    Err(EngineError::NotBuilt { device, feature })
-}
-
-/// One of the devices that this machine has: a driver's library panics where one is asked for that is not.
-#[cfg(any(feature = "cuda", feature = "wgpu"))]
-fn found(
-    device: DeviceSpec,
-    index: usize,
-    kind: burn::tensor::DeviceType,
-) -> Result<Device, EngineError> {
-    let all = Device::enumerate(kind);
-    let found = all.len();
-    let chosen = all.get(index).cloned();
-    chosen.ok_or(EngineError::NoDevice { device, found })
+    #[cfg(feature = "flex")]
+    pub(super) fn open(self, kind: Kind) -> Result<Place, EngineError> {
+        Place::open(kind).map_err(|error| match error {
+            OpenError::NotBuilt => EngineError::NotBuilt {
+                device: self,
+                feature: self.feature(),
+            },
+            OpenError::NoDevice { found } => EngineError::NoDevice {
+                device: self,
+                found,
+            },
+        })
+    }
 }
 
 impl fmt::Display for DeviceSpec {
@@ -144,11 +140,18 @@ mod tests {
     #[test]
     #[cfg(not(any(feature = "cuda", feature = "wgpu")))]
     fn what_is_not_built_in_is_named_with_the_way_to_build_it() {
-        for (spec, feature) in [
+        assert!(DeviceSpec::Cpu.check().is_ok());
+        let mut specs = vec![
             (DeviceSpec::Cuda(1), "cuda"),
             (DeviceSpec::Wgpu(None), "wgpu"),
-        ] {
-            let error = spec.device().unwrap_err().to_string();
+        ];
+        if cfg!(feature = "flex") {
+            assert!(DeviceSpec::Flex.check().is_ok());
+        } else {
+            specs.push((DeviceSpec::Flex, "flex"));
+        }
+        for (spec, feature) in specs {
+            let error = spec.check().unwrap_err().to_string();
             assert!(error.contains(&format!("`{spec}`")), "{error}");
             assert!(error.contains(&format!("--features {feature}")), "{error}");
         }

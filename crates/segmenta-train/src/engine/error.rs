@@ -68,6 +68,9 @@ pub enum EngineError {
     /// A part of the network to freeze that there is not.
     #[error(transparent)]
     Parts(#[from] crate::optim::OptimError),
+    /// Logits or a target that have no loss.
+    #[error(transparent)]
+    Loss(#[from] crate::loss::LossError),
     /// Not enough memory for a step.
     #[error(
         "a step needs {} MiB for what it keeps from the forward to the backward pass, more than there is · take a smaller batch or smaller pictures",
@@ -118,5 +121,28 @@ impl EngineError {
             node: norm.name.clone(),
             channels: shape.channels,
         })
+    }
+}
+
+#[cfg(feature = "flex")]
+impl From<segmenta_devices::DeviceError> for EngineError {
+    fn from(error: segmenta_devices::DeviceError) -> Self {
+        use segmenta_devices::{DeviceError, Pass};
+
+        match error {
+            DeviceError::Graph(error) => Self::Graph(error),
+            DeviceError::OneValue { node, channels } => Self::OneValue { node, channels },
+            DeviceError::NotFinite { node, pass, value } => Self::NotFinite {
+                node,
+                phase: match pass {
+                    Pass::Forward => Phase::Forward,
+                    Pass::Backward => Phase::Backward,
+                },
+                value,
+            },
+            DeviceError::NoForward => Self::NoForward,
+            DeviceError::Threads(error) => Self::Threads(error),
+            DeviceError::Device(problem) => Self::Device(problem),
+        }
     }
 }

@@ -1,35 +1,36 @@
 //! A network that learns: its graph in training, forward and backward.
 //!
-//! *In*: a [`Graph`], its [`Parameters`], batches as NCHW numbers. *Out*: logits as Burn tensors, from which
+//! *In*: a [`Graph`], its [`Parameters`], batches as NCHW numbers. *Out*: [`Logits`], from which
 //! any loss follows, and for the loss's gradients those of every parameter, which an
 //! [`Optimizer`] takes.
 //!
 //! On this machine's processor both passes are one program over kernels of our own (`cpu`): it sees the whole
 //! graph, so values have places in one arena, norms and non-linearities are fused, and gradients of sums and
 //! concatenations are not copied. On any other device ([`DeviceSpec`]) the same nodes are Burn's operations with
-//! its tape (`portable`). Evaluation is [`Engine::evaluator`]: the engine that `predict` runs, so that
+//! its tape (`segmenta-devices`, with the features `cuda`, `wgpu` or `flex`); all numbers stay there ([`crate::Numbers`]). Evaluation is [`Engine::evaluator`]: the engine that `predict` runs, so that
 //! what is measured is what will be used.
 
 mod cpu;
 mod device;
 mod error;
 mod executor;
+mod logits;
 mod parameters;
-mod portable;
 
 use std::fmt;
 use std::sync::Arc;
 
-use burn::tensor::{Device, Tensor};
 use segmenta_graph::{Graph, Node, Op, Shape};
 use segmenta_kernels::{Isa, Threads};
 use segmenta_runtime::{Engine as Evaluator, EngineOptions as EvaluatorOptions};
 
 pub use device::DeviceSpec;
 pub use error::EngineError;
+pub use logits::Logits;
 pub use parameters::Parameters;
 
-use crate::loss::{LossError, LossSpec, Target};
+use crate::Numbers;
+use crate::loss::{LossSpec, Target};
 use crate::optim::{Optimizer, Parts, Step, Update};
 use cpu::Setup;
 use executor::Executor;
@@ -105,8 +106,8 @@ pub struct Timing {
     pub seconds: f64,
 }
 
-/// A parameter's name and the gradient of its values, flat.
-pub type Gradient = (String, Tensor<1>);
+/// A parameter's name and the gradient of its values.
+pub type Gradient = (String, Numbers);
 
 /// A network in training.
 #[derive(Debug)]
@@ -117,7 +118,6 @@ pub struct Engine {
     parameters: Parameters,
     options: EngineOptions,
     executor: Executor,
-    device: Device,
     /// Forward passes so far: what is dropped changes with it.
     steps: u64,
     /// Shapes of the results that wait for their backward pass.
@@ -159,11 +159,10 @@ impl Engine {
             check: options.debug_numerics,
         };
         let graph = Arc::new(graph);
-        let device = options.device.device()?;
-        parameters.bring_to(&device);
+        let executor = Executor::new(options.device, graph.clone(), setup)?;
+        executor.bring(&mut parameters);
         Ok(Self {
-            executor: Executor::new(options.device, &device, graph.clone(), setup)?,
-            device,
+            executor,
             graph,
             learned,
             parameters,
@@ -195,17 +194,12 @@ impl Engine {
         &mut self.parameters
     }
 
-    /// Where it learns: targets are to be there, as are the tensors that an optimiser is loaded with.
-    pub fn device(&self) -> &Device {
-        &self.device
-    }
-
     /// Waits until the device has done all that it was given.
     ///
     /// # Errors
     /// What the device says.
     pub fn sync(&self) -> Result<(), EngineError> {
-        executor::sync(&self.device)
+        self.executor.sync()
     }
 
     /// The instruction set in use.
@@ -244,16 +238,12 @@ impl Engine {
     }
 
     /// The results for a batch, in training: batch norms measure the batch and move their running
-    /// statistics. `input` is N×C×H×W. The tensors are without a tape.
+    /// statistics. `input` is N×C×H×W.
     ///
     /// # Errors
     /// An input that does not fit the network, a batch norm of one value, not enough memory; with
     /// [`EngineOptions::debug_numerics`] the first node that made a NaN.
-    pub fn forward(
-        &mut self,
-        input: Vec<f32>,
-        shape: Shape,
-    ) -> Result<Vec<Tensor<4>>, EngineError> {
+    pub fn forward(&mut self, input: Vec<f32>, shape: Shape) -> Result<Vec<Logits>, EngineError> {
         if input.len() != shape.len() {
             return Err(EngineError::Length {
                 shape,
@@ -263,41 +253,53 @@ impl Engine {
         }
         let seed = self.options.seed ^ self.steps.wrapping_mul(0xd134_2543_de82_ef95);
         self.steps += 1;
-        self.parameters.bring_to(&self.device);
+        self.executor.bring(&mut self.parameters);
         let (parameters, timings) = (&mut self.parameters, &mut self.timings);
         self.results = None;
         let results = self
             .executor
             .forward(parameters, input, shape, seed, timings)?;
-        self.results = Some(results.iter().map(|r| Shape::from(r.dims())).collect());
+        self.results = Some(results.iter().map(Logits::shape).collect());
         Ok(results)
     }
 
-    /// A loss of logits and its gradient times `factor`, on the engine's threads.
+    /// A loss of logits and its gradient times `factor`, where the engine computes.
     ///
     /// # Errors
-    /// As [`LossSpec::forward`].
+    /// As [`LossSpec::value_and_gradient`]; what the device says.
     pub fn loss(
         &self,
         loss: &LossSpec,
-        logits: &Tensor<4>,
+        logits: &Logits,
         target: &Target,
         factor: f32,
-    ) -> Result<(f32, Tensor<4>), LossError> {
-        let isa = self.isa();
-        let work = || loss.value_and_gradient(isa, logits, target, factor);
-        self.executor.run(work)
+    ) -> Result<(f32, Logits), EngineError> {
+        let made = self.losses(loss, &[(logits, factor)], target)?;
+        let made = made.into_iter().next();
+        made.ok_or_else(|| EngineError::Device("no loss".into()))
+    }
+
+    /// As [`Engine::loss`], of several results for one target, which a device is given once.
+    ///
+    /// # Errors
+    /// As [`Engine::loss`].
+    pub fn losses(
+        &self,
+        loss: &LossSpec,
+        results: &[(&Logits, f32)],
+        target: &Target,
+    ) -> Result<Vec<(f32, Logits)>, EngineError> {
+        self.executor.losses(loss, results, target)
     }
 
     /// The gradients of all parameters that learn and that the results depend on, from the gradients of the
-    /// last forward pass's results. The tensors are written again by the next step: what still holds one
-    /// then costs a copy.
+    /// last forward pass's results. [`Engine::update`] takes their memory back for the next step.
     ///
     /// # Errors
     /// No forward pass before it, or gradients of other shapes; with [`EngineOptions::debug_numerics`] the
     /// first node that made a NaN.
-    pub fn backward(&mut self, gradients: Vec<Tensor<4>>) -> Result<Vec<Gradient>, EngineError> {
-        let shapes: Vec<Shape> = gradients.iter().map(|g| Shape::from(g.dims())).collect();
+    pub fn backward(&mut self, gradients: Vec<Logits>) -> Result<Vec<Gradient>, EngineError> {
+        let shapes: Vec<Shape> = gradients.iter().map(Logits::shape).collect();
         let Some(results) = &self.results else {
             return Err(EngineError::NoForward);
         };
@@ -320,7 +322,7 @@ impl Engine {
             let parameter = self.parameters.entries()[at].name.clone();
             return Err(EngineError::NoGradient { parameter });
         }
-        let named = |(at, gradient): (usize, Tensor<1>)| {
+        let named = |(at, gradient): (usize, Numbers)| {
             (self.parameters.entries()[at].name.clone(), gradient)
         };
         Ok(gradients.into_iter().map(named).collect())
@@ -344,18 +346,23 @@ impl Engine {
                 of[at] = Some((name, gradient));
             }
         }
-        let tensors = self.parameters.tensors_mut().iter_mut().zip(&of);
-        let updates = tensors.filter_map(|(parameter, gradient)| {
+        self.executor.bring(&mut self.parameters);
+        let all = self.parameters.numbers_mut().iter_mut().zip(&of);
+        let updates = all.filter_map(|(parameter, gradient)| {
             let (name, gradient) = gradient.as_ref()?;
             Some(Update {
                 name,
                 parameter,
-                gradient: gradient.clone(),
+                gradient,
             })
         });
         let updates: Vec<Update<'_>> = updates.collect();
         let step = || optimizer.step(lr, scale, watch, updates);
-        Ok(self.executor.run(step)?)
+        let done = self.executor.run(step)?;
+        let gradients = of.into_iter().enumerate();
+        let gradients = gradients.filter_map(|(at, gradient)| Some((at, gradient?.1)));
+        self.executor.give_back(gradients);
+        Ok(done)
     }
 
     /// The network in evaluation mode with the parameters as they are now: batch norms folded, nothing
@@ -407,7 +414,7 @@ pub fn evaluator(
     let read = |parameter: &segmenta_graph::Parameter| {
         let at = parameters.position(&parameter.name);
         let at = at.ok_or_else(|| EngineError::Device(format!("no `{}`", parameter.name)))?;
-        parameters.values(at)
+        Ok::<_, EngineError>(parameters.values(at)?.into_owned())
     };
     Evaluator::new(graph.clone(), options, read)
 }

@@ -1,41 +1,42 @@
 //! What a network is made of, by state-dict name.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use burn::tensor::{Device, Tensor, TensorData};
 use segmenta_graph::{Graph, Parameter};
 use segmenta_kernels::Statistics;
 use segmenta_weights::StateDict;
 
 use super::EngineError;
-use crate::optim::{Ema, Slice};
-use crate::tensor::values_of;
+use crate::Numbers;
+use crate::optim::Ema;
 
-/// All entries of a network's state dict, in the order of the graph, as flat tensors of one device.
+/// All entries of a network's state dict, in the order of the graph. They begin in this machine's
+/// memory; an engine brings them to its device.
 #[derive(Clone, Debug)]
 pub struct Parameters {
     entries: Vec<Parameter>,
     by_name: BTreeMap<String, usize>,
-    tensors: Vec<Tensor<1>>,
+    numbers: Vec<Numbers>,
 }
 
 impl Parameters {
     /// As the libraries draw them before training ([`segmenta_graph::Init`]), the same for a seed on every
     /// machine.
-    pub fn initial(graph: &Graph, seed: u64, device: &Device) -> Self {
-        Self::from_values(graph, device, |parameter| parameter.initial(seed))
+    pub fn initial(graph: &Graph, seed: u64) -> Self {
+        Self::from_values(graph, |parameter| parameter.initial(seed))
     }
 
     /// From a file's tensors, which must be those of the graph.
     ///
     /// # Errors
     /// An entry that the file does not have, or has in another shape; a file that cannot be read.
-    pub fn load(graph: &Graph, weights: &StateDict, device: &Device) -> Result<Self, EngineError> {
+    pub fn load(graph: &Graph, weights: &StateDict) -> Result<Self, EngineError> {
         let mut values = BTreeMap::new();
         for parameter in graph.parameters() {
             values.insert(&*parameter.name, weights.read_f32(&parameter.name)?);
         }
-        let parameters = Self::from_values(graph, device, |parameter| {
+        let parameters = Self::from_values(graph, |parameter| {
             values.remove(&*parameter.name).unwrap_or_default()
         });
         Ok(parameters)
@@ -45,23 +46,19 @@ impl Parameters {
     ///
     /// # Panics
     /// If it does not give as many values as the entry has.
-    pub fn from_values(
-        graph: &Graph,
-        device: &Device,
-        mut values: impl FnMut(&Parameter) -> Vec<f32>,
-    ) -> Self {
+    pub fn from_values(graph: &Graph, mut values: impl FnMut(&Parameter) -> Vec<f32>) -> Self {
         let entries = graph.parameters().to_vec();
-        let tensor = |parameter: &Parameter| {
+        let numbers = |parameter: &Parameter| {
             let values = values(parameter);
             let len = parameter.len();
             assert_eq!(values.len(), len, "values of `{}`", parameter.name);
-            Tensor::from_data(TensorData::new(values, [len]), device)
+            Numbers::from(values)
         };
-        let tensors = entries.iter().map(tensor).collect();
+        let numbers = entries.iter().map(numbers).collect();
         let names = entries.iter().map(|entry| entry.name.clone());
         Self {
             by_name: names.zip(0..).collect(),
-            tensors,
+            numbers,
             entries,
         }
     }
@@ -76,82 +73,71 @@ impl Parameters {
         self.by_name.get(name).copied()
     }
 
-    /// The values of one, flat.
-    pub fn tensor(&self, at: usize) -> &Tensor<1> {
-        &self.tensors[at]
+    /// One of them, where it is computed with.
+    pub fn numbers(&self, at: usize) -> &Numbers {
+        &self.numbers[at]
     }
 
-    /// The values of all, flat, in order: for optimisers to change in place.
-    pub fn tensors_mut(&mut self) -> &mut [Tensor<1>] {
-        &mut self.tensors
+    /// All of them, in order: for optimisers to change in place.
+    pub fn numbers_mut(&mut self) -> &mut [Numbers] {
+        &mut self.numbers
     }
 
-    /// The values of one on this machine.
+    /// The values of one, flat: lent where they are here, read back from a device.
     ///
     /// # Errors
     /// What the device says.
-    pub fn values(&self, at: usize) -> Result<Vec<f32>, EngineError> {
-        values_of(self.tensors[at].clone()).map_err(EngineError::Device)
+    pub fn values(&self, at: usize) -> Result<Cow<'_, [f32]>, EngineError> {
+        self.numbers[at].values().map_err(EngineError::Device)
     }
 
-    /// Replaces the values of one.
+    /// Replaces the values of one; an engine brings them to its device with the next step.
     ///
     /// # Panics
     /// If there are more or fewer than it has.
     pub fn set(&mut self, at: usize, values: Vec<f32>) {
         let len = self.entries[at].len();
         assert_eq!(values.len(), len, "values of `{}`", self.entries[at].name);
-        let device = self.tensors[at].device();
-        self.tensors[at] = Tensor::from_data(TensorData::new(values, [len]), &device);
+        self.numbers[at] = values.into();
     }
 
     /// The parameters with the averages of those that have one: what is measured and kept where weights
     /// are averaged.
     #[must_use]
     pub fn averaged(&self, averages: &Ema) -> Self {
-        let mut averaged = self.clone();
-        for (entry, tensor) in averaged.entries.iter().zip(&mut averaged.tensors) {
-            if let Some(average) = averages.average(&entry.name) {
-                *tensor = average;
-            }
+        let numbers = self.entries.iter().zip(&self.numbers);
+        let numbers = numbers.map(|(entry, now)| averages.average(&entry.name).unwrap_or(now));
+        Self {
+            numbers: numbers.cloned().collect(),
+            entries: self.entries.clone(),
+            by_name: self.by_name.clone(),
         }
-        averaged
     }
 
     /// Brings those to a device that are elsewhere.
-    pub(super) fn bring_to(&mut self, device: &Device) {
-        for tensor in &mut self.tensors {
-            if tensor.device() != *device {
-                *tensor = tensor.clone().to_device(device);
-            }
-        }
+    #[cfg(feature = "flex")]
+    pub(super) fn bring_to(&mut self, place: &segmenta_devices::Place) {
+        let all = self.numbers.iter_mut();
+        all.for_each(|numbers| numbers.bring_to(place));
     }
 
-    pub(super) fn slices(&self) -> Result<Vec<Slice>, EngineError> {
-        let slices = self.tensors.iter().cloned().map(Slice::new);
-        slices
-            .collect::<Result<_, _>>()
-            .map_err(EngineError::Device)
+    /// All values, if they are here.
+    pub(super) fn slices(&self) -> Option<Vec<&[f32]>> {
+        self.numbers.iter().map(Numbers::here).collect()
     }
 
     /// Moves a batch norm's running mean and variance, and counts.
-    pub(super) fn track(
-        &mut self,
-        [mean, variance, counter]: [usize; 3],
-        measured: &Statistics,
-        momentum: f32,
-    ) -> Result<(), EngineError> {
-        let mut slice = |at: usize| {
-            let tensor = self.tensors[at].extract();
-            Slice::new(tensor).map_err(EngineError::Device)
+    pub(super) fn track(&mut self, running: [usize; 3], measured: &Statistics, momentum: f32) {
+        let here = |numbers: &mut Numbers| match numbers {
+            Numbers::Here(values) => std::mem::take(values),
+            #[cfg(feature = "flex")]
+            Numbers::There(_) => Vec::new(),
         };
-        let mut running = [slice(mean)?, slice(variance)?, slice(counter)?];
-        let [of_mean, of_variance, count] = &mut running;
-        measured.update(of_mean.get_mut(), of_variance.get_mut(), momentum);
-        count.get_mut()[0] += 1.0;
-        for (at, slice) in [mean, variance, counter].into_iter().zip(running) {
-            self.tensors[at] = slice.into_tensor();
+        let [mut mean, mut variance, mut counter] = running.map(|at| here(&mut self.numbers[at]));
+        measured.update(&mut mean, &mut variance, momentum);
+        counter.iter_mut().for_each(|count| *count += 1.0);
+        for (at, values) in running.into_iter().zip([mean, variance, counter]) {
+            self.numbers[at] = values.into();
         }
-        Ok(())
     }
 }

@@ -1,13 +1,14 @@
 //! Gradients of several batches added up before a step.
 
-use burn::tensor::Tensor;
+use super::OptimError;
+use crate::Numbers;
 
 /// Gradients added up over some batches: the memory of a small batch, the step of a large one.
 #[derive(Clone, Debug)]
 pub struct Accumulation {
     every: usize,
     seen: usize,
-    sums: Vec<(String, Tensor<1>)>,
+    sums: Vec<(String, Numbers)>,
 }
 
 impl Accumulation {
@@ -21,7 +22,13 @@ impl Accumulation {
     }
 
     /// Adds the gradients of a batch, by parameter. Parameters need not be the same each time.
-    pub fn add(&mut self, gradients: impl IntoIterator<Item = (String, Tensor<1>)>) {
+    ///
+    /// # Errors
+    /// What a device says.
+    pub fn add(
+        &mut self,
+        gradients: impl IntoIterator<Item = (String, Numbers)>,
+    ) -> Result<(), OptimError> {
         self.seen += 1;
         for (index, (name, gradient)) in gradients.into_iter().enumerate() {
             // They mostly come in the same order.
@@ -35,13 +42,11 @@ impl Accumulation {
                 self.sums.iter().position(|(known, _)| *known == name)
             };
             match place {
-                Some(at) => {
-                    let sum = &mut self.sums[at].1;
-                    sum.inplace(|sum| sum + gradient);
-                }
+                Some(at) => self.sums[at].1.add(gradient).map_err(OptimError::Device)?,
                 None => self.sums.push((name, gradient)),
             }
         }
+        Ok(())
     }
 
     /// Whether it is time for a step.
@@ -51,7 +56,7 @@ impl Accumulation {
 
     /// The sums, and what turns them into means (the `scale` of [`super::Optimizer::step`]); begins anew. May be
     /// called early, at the end of an epoch.
-    pub fn take(&mut self) -> (Vec<(String, Tensor<1>)>, f64) {
+    pub fn take(&mut self) -> (Vec<(String, Numbers)>, f64) {
         let scale = 1.0 / self.seen.max(1) as f64;
         self.seen = 0;
         (std::mem::take(&mut self.sums), scale)

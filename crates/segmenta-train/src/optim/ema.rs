@@ -2,12 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use burn::tensor::Tensor;
-use segmenta_kernels::Isa;
-use segmenta_kernels::optim::moving_average;
-
 use super::OptimError;
-use super::cpu::{Slice, is_slice};
+use crate::Numbers;
 
 /// The exponential moving average of parameters: `torch.optim.swa_utils.AveragedModel` with `get_ema_avg_fn(decay)`.
 /// The first update copies; each other one moves averages by `1 − decay` of the way to the parameters. Buffers such as
@@ -16,7 +12,7 @@ use super::cpu::{Slice, is_slice};
 pub struct Ema {
     decay: f64,
     updates: u64,
-    averages: BTreeMap<String, Tensor<1>>,
+    averages: BTreeMap<String, Numbers>,
 }
 
 impl Ema {
@@ -40,13 +36,13 @@ impl Ema {
         })
     }
 
-    /// Moves the averages towards these parameters, flat and without a tape.
+    /// Moves the averages towards these parameters.
     ///
     /// # Errors
-    /// A parameter of another length than before.
+    /// A parameter of another length than before; what a device says.
     pub fn update<'a>(
         &mut self,
-        parameters: impl IntoIterator<Item = (&'a str, &'a Tensor<1>)>,
+        parameters: impl IntoIterator<Item = (&'a str, &'a Numbers)>,
     ) -> Result<(), OptimError> {
         self.updates += 1;
         for (name, parameter) in parameters {
@@ -54,7 +50,7 @@ impl Ema {
                 self.averages.insert(name.into(), parameter.clone());
                 continue;
             };
-            let ([expected], [got]) = (average.dims(), parameter.dims());
+            let (expected, got) = (average.len(), parameter.len());
             if got != expected {
                 return Err(OptimError::Length {
                     what: "parameter".into(),
@@ -64,18 +60,8 @@ impl Ema {
                     place: "moving average",
                 });
             }
-            let weight = (1.0 - self.decay) as f32;
-            if is_slice(average) && is_slice(parameter) {
-                let slice = |tensor| Slice::new(tensor).map_err(OptimError::Device);
-                let (mut old, new) = (slice(average.extract())?, slice(parameter.clone())?);
-                moving_average(Isa::fastest(), weight, new.get(), old.get_mut());
-                *average = old.into_tensor();
-            } else {
-                average.inplace(|old| {
-                    let way = parameter.clone() - old.clone();
-                    old + way * weight
-                });
-            }
+            average.join(parameter).map_err(OptimError::Device)?;
+            average.approach(parameter, (1.0 - self.decay) as f32);
         }
         Ok(())
     }
@@ -86,20 +72,23 @@ impl Ema {
     }
 
     /// The averages by parameter; empty before the first update.
-    pub fn averages(&self) -> impl Iterator<Item = (&str, &Tensor<1>)> {
+    pub fn averages(&self) -> impl Iterator<Item = (&str, &Numbers)> {
         self.averages
             .iter()
-            .map(|(name, tensor)| (name.as_str(), tensor))
+            .map(|(name, average)| (name.as_str(), average))
     }
 
     /// The average of one parameter.
-    pub fn average(&self, name: &str) -> Option<Tensor<1>> {
-        self.averages.get(name).cloned()
+    pub fn average(&self, name: &str) -> Option<&Numbers> {
+        self.averages.get(name)
     }
 
     /// Takes up averages of `updates` updates, from a checkpoint.
-    pub fn load(&mut self, updates: u64, averages: impl IntoIterator<Item = (String, Tensor<1>)>) {
+    pub fn load(&mut self, updates: u64, averages: impl IntoIterator<Item = (String, Vec<f32>)>) {
         self.updates = updates;
-        self.averages = averages.into_iter().collect();
+        let averages = averages.into_iter();
+        self.averages = averages
+            .map(|(name, values)| (name, values.into()))
+            .collect();
     }
 }

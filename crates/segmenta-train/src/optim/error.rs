@@ -51,7 +51,7 @@ pub enum OptimError {
     /// A learning rate that is negative or no number.
     #[error("learning rate {0} · step · give a number ≥ 0")]
     LearningRate(f64),
-    /// A tensor of another length.
+    /// Numbers of another length.
     #[error(
         "{what} of `{name}` has {got} values, the parameter {expected} · {place} · they belong to different networks"
     )]
@@ -72,9 +72,6 @@ pub enum OptimError {
         "the gradient of `{0}` is NaN or infinite · step · nothing was changed; try a lower learning rate or clipping"
     )]
     NotFinite(String),
-    /// A tensor that records what is done to it.
-    #[error("`{0}` is on a tape · step · give parameter and gradient without it (`inner`)")]
-    Tape(String),
     /// State that lacks a part of what the optimiser needs.
     #[error(
         "`{parameter}` has no `{state}` · optimiser state · the checkpoint is incomplete or of another optimiser"

@@ -1,15 +1,14 @@
 //! Parameters stepped along their gradients.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use burn::tensor::{Device, Tensor, TensorData};
 use segmenta_kernels::Isa;
-use segmenta_kernels::optim::{Take, sum_of_squares};
+use segmenta_kernels::optim::Take;
 
-use super::cpu::{Slice, is_slice};
 use super::rule::Rule;
 use super::{Algorithm, Clip, Group, OptimError, Parts};
-use crate::tensor::values_of;
+use crate::Numbers;
 
 /// An optimiser and the state of every parameter.
 #[derive(Clone, Debug)]
@@ -29,7 +28,7 @@ struct Slot {
     group: Group,
     /// Steps taken; state comes into being with the first.
     steps: u64,
-    state: Vec<Tensor<1>>,
+    state: Vec<Numbers>,
 }
 
 /// A parameter and where it is to go.
@@ -37,10 +36,10 @@ struct Slot {
 pub struct Update<'a> {
     /// The parameter's state-dict name.
     pub name: &'a str,
-    /// Its values, flat, without a tape. Changed in place where nothing else shares them.
-    pub parameter: &'a mut Tensor<1>,
-    /// The loss's gradient, flat, on the same device.
-    pub gradient: Tensor<1>,
+    /// Its values, changed in place.
+    pub parameter: &'a mut Numbers,
+    /// The loss's gradient, in the same place.
+    pub gradient: &'a Numbers,
 }
 
 /// What a step did.
@@ -119,7 +118,7 @@ impl Optimizer {
     /// nothing is clipped by it; with a norm, nothing is changed unless all gradients are finite.
     ///
     /// # Errors
-    /// An unknown parameter, tensors of other lengths, a negative learning rate, a gradient that is not finite.
+    /// An unknown parameter, numbers of other lengths, a negative learning rate, a gradient that is not finite.
     pub fn step(
         &mut self,
         lr: f64,
@@ -141,14 +140,11 @@ impl Optimizer {
                 })?;
             let slot = &self.slots[at];
             let lengths = [
-                ("parameter", update.parameter.dims()),
-                ("gradient", update.gradient.dims()),
+                ("parameter", update.parameter.len()),
+                ("gradient", update.gradient.len()),
             ];
-            for (what, [len]) in lengths {
+            for (what, len) in lengths {
                 slot.fits(what, len, "step")?;
-            }
-            if update.parameter.is_autodiff() || update.gradient.is_autodiff() {
-                return Err(OptimError::Tape(update.name.into()));
             }
             if !slot.group.frozen {
                 placed.push((at, update));
@@ -175,14 +171,8 @@ impl Optimizer {
     fn norm(&self, updates: &[(usize, Update<'_>)]) -> Result<f64, OptimError> {
         let mut sum = 0.0;
         for (at, update) in updates {
-            let gradient = update.gradient.clone();
-            let squares = if is_slice(&gradient) {
-                let gradient = Slice::new(gradient).map_err(OptimError::Device)?;
-                sum_of_squares(self.isa, gradient.get())
-            } else {
-                let squares = (gradient.clone() * gradient).sum().try_into_scalar::<f32>();
-                f64::from(squares.map_err(|e| OptimError::Device(e.to_string()))?)
-            };
+            let squares = update.gradient.sum_of_squares(self.isa);
+            let squares = squares.map_err(OptimError::Device)?;
             if !squares.is_finite() {
                 return Err(OptimError::NotFinite(self.slots[*at].name.clone()));
             }
@@ -192,72 +182,79 @@ impl Optimizer {
     }
 
     /// The state by name, flat: `PARAMETER.step` (one value) and `PARAMETER.exp_avg` and the like, as torch names
-    /// them. Parameters that were never stepped have none.
-    pub fn state(&self) -> Vec<(String, Tensor<1>)> {
+    /// them; lent where it is here, read back from a device. Parameters that were never stepped have none.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn state(&self) -> Result<Vec<(String, Cow<'_, [f32]>)>, OptimError> {
         let mut all = Vec::new();
         for slot in &self.slots {
             if slot.steps > 0 {
-                all.push((format!("{}.step", slot.name), slot.count()));
+                all.push((
+                    format!("{}.step", slot.name),
+                    vec![slot.steps as f32].into(),
+                ));
             }
-            for (name, tensor) in self.algorithm.state_names().iter().zip(&slot.state) {
-                all.push((format!("{}.{name}", slot.name), tensor.clone()));
+            for (name, state) in self.algorithm.state_names().iter().zip(&slot.state) {
+                let values = state.values().map_err(OptimError::Device)?;
+                all.push((format!("{}.{name}", slot.name), values));
             }
         }
-        all
+        Ok(all)
     }
 
-    /// Takes up the state that [`Optimizer::state`] gave, on the device of its tensors.
+    /// Takes up the state that [`Optimizer::state`] gave; the next step brings it to its parameters.
     ///
     /// # Errors
     /// Names of other parameters or of another optimiser's state, other lengths, or state that is missing; then
     /// nothing is changed.
     pub fn load_state(
         &mut self,
-        state: impl IntoIterator<Item = (String, Tensor<1>)>,
+        state: impl IntoIterator<Item = (String, Vec<f32>)>,
     ) -> Result<(), OptimError> {
         const PLACE: &str = "optimiser state";
         let names = self.algorithm.state_names();
-        let mut loaded: Vec<(Option<u64>, Vec<Option<Tensor<1>>>)> =
+        let mut loaded: Vec<(Option<u64>, Vec<Option<Numbers>>)> =
             vec![(None, vec![None; names.len()]); self.slots.len()];
-        for (full, tensor) in state {
+        for (full, values) in state {
             let unknown = || OptimError::Unknown {
                 name: full.clone(),
                 place: PLACE,
             };
             let (parameter, what) = full.rsplit_once('.').ok_or_else(unknown)?;
             let at = *self.by_name.get(parameter).ok_or_else(unknown)?;
-            let [len] = tensor.dims();
             if what == "step" {
-                let count = values_of(tensor).map_err(OptimError::Device)?;
-                loaded[at].0 = Some(count.first().map_or(0, |&count| count as u64));
+                loaded[at].0 = Some(values.first().map_or(0, |&count| count as u64));
             } else {
                 let index = names
                     .iter()
                     .position(|name| *name == what)
                     .ok_or_else(unknown)?;
-                self.slots[at].fits(what, len, PLACE)?;
-                loaded[at].1[index] = Some(tensor);
+                self.slots[at].fits(what, values.len(), PLACE)?;
+                loaded[at].1[index] = Some(values.into());
             }
         }
-        let mut slots = self.slots.clone();
-        for (slot, (steps, tensors)) in slots.iter_mut().zip(loaded) {
+        let mut states = Vec::with_capacity(loaded.len());
+        for (slot, (steps, found)) in self.slots.iter().zip(loaded) {
             let missing = |state| OptimError::Missing {
                 parameter: slot.name.clone(),
                 state,
             };
-            let any = tensors.iter().any(Option::is_some);
+            let any = found.iter().any(Option::is_some);
             let state = match (steps, any) {
                 (None, false) => vec![],
                 (None, true) => return Err(missing("step")),
                 (Some(_), _) => {
-                    let named = names.iter().zip(tensors);
-                    let found = named.map(|(name, tensor)| tensor.ok_or_else(|| missing(name)));
+                    let named = names.iter().zip(found);
+                    let found = named.map(|(name, state)| state.ok_or_else(|| missing(name)));
                     found.collect::<Result<_, _>>()?
                 }
             };
-            (slot.steps, slot.state) = (steps.unwrap_or(0), state);
+            states.push((steps.unwrap_or(0), state));
         }
-        self.slots = slots;
+        for (slot, state) in self.slots.iter_mut().zip(states) {
+            (slot.steps, slot.state) = state;
+        }
         Ok(())
     }
 }
@@ -274,14 +271,6 @@ impl Slot {
             expected: self.len,
             place,
         })
-    }
-
-    /// The steps taken, as a tensor of this machine's memory.
-    fn count(&self) -> Tensor<1> {
-        Tensor::from_data(
-            TensorData::new(vec![self.steps as f32], [1]),
-            &Device::flex(),
-        )
     }
 
     fn step(
@@ -308,22 +297,10 @@ impl Slot {
             ..
         } = self.group;
         let rule = Rule::new(algorithm, lr * lr_factor, weight_decay, self.steps);
-        let slices = [&*parameter, &gradient]
-            .into_iter()
-            .chain(&self.state)
-            .all(is_slice);
-        let x = parameter.extract();
-        if slices {
-            let slice = |tensor: Tensor<1>| Slice::new(tensor).map_err(OptimError::Device);
-            let (mut x, gradient) = (slice(x)?, slice(gradient)?);
-            let state = std::mem::take(&mut self.state).into_iter().map(slice);
-            let mut state = state.collect::<Result<Vec<_>, _>>()?;
-            rule.on_slices(isa, take, gradient.get(), x.get_mut(), &mut state);
-            self.state = state.into_iter().map(Slice::into_tensor).collect();
-            *parameter = x.into_tensor();
-        } else {
-            *parameter = rule.on_tensors(take, gradient, x, &mut self.state);
+        for state in &mut self.state {
+            state.join(parameter).map_err(OptimError::Device)?;
         }
+        parameter.step(isa, rule, take, gradient, &mut self.state);
         Ok(())
     }
 }

@@ -1,13 +1,13 @@
 //! One parameter's step: settings made numbers, and the two ways to apply them.
 
-use burn::tensor::Tensor;
+#[cfg(feature = "flex")]
+use segmenta_devices::Numbers;
 use segmenta_kernels::Isa;
 use segmenta_kernels::optim::{
     AdamStep, MomentumStep, RmsPropStep, SgdStep, Take, adam_step, momentum_step, rmsprop_step,
     sgd_step,
 };
 
-use super::cpu::Slice;
 use super::{Adam, AdamW, Algorithm};
 
 /// What is done to one parameter in one step.
@@ -73,15 +73,14 @@ impl Rule {
     }
 
     /// In one pass over slices. `state` is in the order of [`Algorithm::state_names`].
-    pub(crate) fn on_slices(
+    pub(crate) fn on_slices<'s>(
         self,
         isa: Isa,
         take: Take,
         gradient: &[f32],
         parameter: &mut [f32],
-        state: &mut [Slice],
+        mut state: impl Iterator<Item = &'s mut [f32]>,
     ) {
-        let mut state = state.iter_mut().map(Slice::get_mut);
         let mut next = || state.next().unwrap_or_default();
         match self {
             Self::Sgd(rule) => sgd_step(isa, rule, take, gradient, parameter),
@@ -102,82 +101,37 @@ impl Rule {
         }
     }
 
-    /// By Burn's operations, on any device. Gives the new parameter.
-    pub(crate) fn on_tensors(
+    /// By a device's operations. `state` is in the order of [`Algorithm::state_names`].
+    #[cfg(feature = "flex")]
+    pub(crate) fn on_device<'s>(
         self,
         take: Take,
-        gradient: Tensor<1>,
-        x: Tensor<1>,
-        state: &mut [Tensor<1>],
-    ) -> Tensor<1> {
-        let mut g = gradient;
-        if take.scale != 1.0 {
-            g = g * take.scale;
-        }
-        if take.limit.is_finite() {
-            g = g.clamp(-take.limit, take.limit);
-        }
-        let decayed = |g: Tensor<1>, x: &Tensor<1>, decay: f32| match decay {
-            0.0 => g,
-            decay => g + x.clone() * decay,
-        };
-        let lerp = |a: Tensor<1>, b: &Tensor<1>, weight: f32| {
-            let way = b.clone() - a.clone();
-            a + way * weight
-        };
-        match (self, state) {
-            (Self::Momentum(rule), [buffer]) => {
-                let g = decayed(g, &x, rule.weight_decay);
-                *buffer = buffer.clone() * rule.momentum + g.clone() * rule.enter;
-                let step = if rule.nesterov {
-                    g + buffer.clone() * rule.momentum
-                } else {
-                    buffer.clone()
+        gradient: &Numbers,
+        parameter: &mut Numbers,
+        mut state: impl Iterator<Item = &'s mut Numbers>,
+    ) {
+        match self {
+            Self::Sgd(rule) => parameter.sgd_step(rule, take, gradient),
+            Self::Momentum(rule) => {
+                let Some(buffer) = state.next() else { return };
+                parameter.momentum_step(rule, take, gradient, buffer);
+            }
+            Self::Adam(rule) => {
+                let (Some(mean), Some(square)) = (state.next(), state.next()) else {
+                    return;
                 };
-                x - step * rule.lr
+                parameter.adam_step(rule, take, gradient, [mean, square]);
             }
-            (Self::Adam(rule), [mean, square]) => {
-                let x = x * rule.shrink;
-                let g = decayed(g, &x, rule.weight_decay);
-                *mean = lerp(mean.clone(), &g, 1.0 - rule.betas[0]);
-                *square = square.clone() * rule.betas[1] + g.clone() * g * (1.0 - rule.betas[1]);
-                let root = square.clone().sqrt() / rule.corrections[1] + rule.eps;
-                x - mean.clone() / root * (rule.lr / rule.corrections[0])
+            Self::RmsProp {
+                step,
+                momentum,
+                centered,
+            } => {
+                let Some(square) = state.next() else { return };
+                let buffer = if momentum { state.next() } else { None };
+                let mean = if centered { state.next() } else { None };
+                parameter.rmsprop_step(step, take, gradient, square, buffer, mean);
             }
-            (
-                Self::RmsProp {
-                    step: rule,
-                    momentum,
-                    ..
-                },
-                [square, others @ ..],
-            ) => {
-                let g = decayed(g, &x, rule.weight_decay);
-                *square = square.clone() * rule.alpha + g.clone() * g.clone() * (1.0 - rule.alpha);
-                let (buffer, mean) = others.split_at_mut(usize::from(momentum));
-                let variance = match mean {
-                    [mean, ..] => {
-                        *mean = lerp(mean.clone(), &g, 1.0 - rule.alpha);
-                        square.clone() - mean.clone() * mean.clone()
-                    }
-                    [] => square.clone(),
-                };
-                let step = g / (variance.sqrt() + rule.eps);
-                let step = match buffer {
-                    [buffer, ..] => {
-                        *buffer = buffer.clone() * rule.momentum + step;
-                        buffer.clone()
-                    }
-                    [] => step,
-                };
-                x - step * rule.lr
-            }
-            (Self::Sgd(SgdStep { lr, weight_decay }), _) => {
-                let g = decayed(g, &x, weight_decay);
-                x - g * lr
-            }
-            // Only a state that does not belong to the rule comes here, and none is made.
-            (Self::Momentum(_) | Self::Adam(_) | Self::RmsProp { .. }, _) => x,
         }
     }
 }

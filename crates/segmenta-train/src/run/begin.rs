@@ -276,7 +276,6 @@ mod tests {
     use segmenta_zoo::{Options, find};
 
     use super::*;
-    use crate::engine::DeviceSpec;
 
     /// A file of `graph`'s entries, renamed, each filled with the number of its place.
     fn write(path: &Path, graph: &Graph, name: impl Fn(&str) -> Vec<String>) {
@@ -305,8 +304,7 @@ mod tests {
         key: Option<&str>,
         matching: Matching,
     ) -> Result<Taken, RunError> {
-        let device = DeviceSpec::default().device().unwrap();
-        let mut parameters = Parameters::initial(graph, 0, &device);
+        let mut parameters = Parameters::initial(graph, 0);
         let architecture = find("unet").unwrap();
         let wanted = Wanted {
             architecture,

@@ -4,10 +4,10 @@
 //! `ema/`; where the run is stands in the metadata as TOML. Written beside and renamed, so that it is whole or the
 //! one before.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use burn::tensor::{Device, Tensor, TensorData};
 use segmenta_weights::{StateDict, save};
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,6 @@ use super::RunError;
 use crate::engine::{EngineError, Parameters};
 use crate::optim::{Ema, Optimizer};
 use crate::schedule::{PlateauState, Schedule};
-use crate::tensor::values_of;
 
 /// The metadata key.
 const KEY: &str = "segmenta.run";
@@ -98,16 +97,12 @@ fn wrong(problem: String, path: &Path) -> RunError {
 
 /// Refuses to keep weights that are NaN or infinite, or an optimiser's state that is NaN: the checkpoint before is
 /// worth more. (A mean of squares may grow to infinity; what is divided by it becomes 0, as in PyTorch.)
-fn check_finite(
-    all: &[(String, Vec<usize>, Vec<f32>)],
-    progress: &Progress,
-) -> Result<(), RunError> {
+fn check_finite(all: &[Entry<'_>], progress: &Progress) -> Result<(), RunError> {
     let wrong = |name: &str, value: f32| {
         value.is_nan() || value.is_infinite() && !name.starts_with(OPTIMIZER)
     };
-    let count = |(name, _, values): &(String, Vec<usize>, Vec<f32>)| {
-        values.iter().filter(|value| wrong(name, **value)).count()
-    };
+    let count =
+        |(name, _, values): &Entry<'_>| values.iter().filter(|value| wrong(name, **value)).count();
     let counts: Vec<usize> = all.iter().map(count).collect();
     let Some(first) = counts.iter().position(|count| *count > 0) else {
         return Ok(());
@@ -121,14 +116,15 @@ fn check_finite(
     })
 }
 
+/// An entry's name, shape and values.
+type Entry<'a> = (String, Vec<usize>, Cow<'a, [f32]>);
+
 /// What is saved and restored.
 pub(super) struct Kept<'a> {
     pub(super) parameters: &'a mut Parameters,
     pub(super) optimizer: &'a mut Optimizer,
     pub(super) schedule: Option<&'a mut Schedule>,
     pub(super) ema: Option<&'a mut Ema>,
-    /// Where their tensors are.
-    pub(super) device: &'a Device,
 }
 
 impl Kept<'_> {
@@ -136,18 +132,17 @@ impl Kept<'_> {
     pub(super) fn save(&self, path: &Path, mut progress: Progress) -> Result<(), RunError> {
         progress.plateau = self.schedule.as_ref().and_then(|schedule| schedule.state());
         progress.averaged = self.ema.as_ref().map_or(0, |ema| ema.updates());
-        let mut all: Vec<(String, Vec<usize>, Vec<f32>)> = Vec::new();
+        let mut all: Vec<Entry<'_>> = Vec::new();
         for (at, entry) in self.parameters.entries().iter().enumerate() {
             let of = self.parameters.values(at)?;
             all.push((entry.name.clone(), entry.shape.clone(), of));
         }
-        for (name, tensor) in self.optimizer.state() {
-            let of = values_of(tensor.clone()).map_err(EngineError::Device)?;
+        for (name, of) in self.optimizer.state()? {
             all.push((format!("{OPTIMIZER}{name}"), vec![of.len()], of));
         }
         if let Some(ema) = &self.ema {
-            for (name, tensor) in ema.averages() {
-                let of = values_of(tensor.clone()).map_err(EngineError::Device)?;
+            for (name, average) in ema.averages() {
+                let of = average.values().map_err(EngineError::Device)?;
                 all.push((format!("{EMA}{name}"), vec![of.len()], of));
             }
         }
@@ -172,18 +167,12 @@ impl Kept<'_> {
             let of = dict.read_f32(&entry.name)?;
             self.parameters.set(at, of);
         }
-        let device = self.device;
-        let under = |prefix: &str| -> Result<Vec<(String, Tensor<1>)>, RunError> {
+        let under = |prefix: &str| -> Result<Vec<(String, Vec<f32>)>, RunError> {
             let names = dict
                 .names()
                 .filter_map(|name| Some((name, name.strip_prefix(prefix)?)));
-            let tensor = |(full, name): (&str, &str)| {
-                let of = dict.read_f32(full)?;
-                let len = of.len();
-                let tensor = Tensor::from_data(TensorData::new(of, [len]), device);
-                Ok((name.to_string(), tensor))
-            };
-            names.map(tensor).collect()
+            let values = |(full, name): (&str, &str)| Ok((name.to_string(), dict.read_f32(full)?));
+            names.map(values).collect()
         };
         self.optimizer.load_state(under(OPTIMIZER)?)?;
         if let Some(ema) = &mut self.ema {
@@ -251,7 +240,7 @@ mod tests {
 
     #[test]
     fn weights_that_are_no_numbers_are_not_kept() {
-        let entry = |name: &str, value: f32| (name.to_string(), vec![2], vec![1.0, value]);
+        let entry = |name: &str, value: f32| (name.to_string(), vec![2], vec![1.0, value].into());
         let check = |all: &[_]| check_finite(all, &Progress::default()).map_err(|e| e.to_string());
         check(&[
             entry("a", 0.0),

@@ -63,8 +63,8 @@ impl Heads {
 
     /// Their values.
     pub(super) fn values(&self, parameters: &Parameters) -> Result<Vec<Vec<f32>>, RunError> {
-        let values = self.entries.iter().map(|head| parameters.values(head.at));
-        Ok(values.collect::<Result<_, _>>()?)
+        let values = |head: &Head| Ok(parameters.values(head.at)?.into_owned());
+        self.entries.iter().map(values).collect()
     }
 
     /// Puts what was taken from a file where the names of its classes are; `names` are the run's, `fresh` the values
@@ -100,7 +100,8 @@ impl Heads {
         }
         for (head, fresh) in self.entries.iter().zip(fresh) {
             let taken = parameters.values(head.at)?;
-            parameters.set(head.at, head.arranged(&taken, fresh, &from));
+            let arranged = head.arranged(&taken, fresh, &from);
+            parameters.set(head.at, arranged);
         }
         let unknown: Vec<&str> = names
             .iter()
@@ -148,7 +149,6 @@ impl Head {
 mod tests {
     use std::collections::BTreeMap;
 
-    use burn::tensor::Device;
     use segmenta_weights::save;
 
     use super::*;
@@ -170,9 +170,7 @@ mod tests {
             names,
             ["segmentation_head.0.weight", "segmentation_head.0.bias"]
         );
-        let device = Device::flex();
-        let [taken, mut parameters] =
-            [1, 2].map(|seed| Parameters::initial(&network, seed, &device));
+        let [taken, mut parameters] = [1, 2].map(|seed| Parameters::initial(&network, seed));
         let card = serde_json::json!({
             "format-version": segmenta_weights::CARD_VERSION, "architecture": "unet", "encoder": "mobilenet_v2",
             "classes": theirs, "in-channels": 3,
@@ -187,7 +185,7 @@ mod tests {
         // As `take` leaves them: by place.
         let fresh = heads.values(&parameters).unwrap();
         for head in &heads.entries {
-            parameters.set(head.at, taken.values(head.at).unwrap());
+            parameters.set(head.at, taken.values(head.at).unwrap().into_owned());
         }
         let names: Vec<String> = ours.iter().map(|&name| name.into()).collect();
         let said = heads
@@ -195,8 +193,8 @@ mod tests {
             .unwrap();
         let at = heads.entries[0].at;
         let rows = [
-            taken.values(at).unwrap(),
-            parameters.values(at).unwrap(),
+            taken.values(at).unwrap().into_owned(),
+            parameters.values(at).unwrap().into_owned(),
             fresh[0].clone(),
         ];
         (rows, said)

@@ -10,7 +10,6 @@ use segmenta_zoo::Answer;
 use super::RunError;
 use super::config::ScoreName;
 use crate::loss::Target;
-use burn::tensor::Device;
 
 /// What was measured.
 #[derive(Clone, Debug)]
@@ -104,13 +103,12 @@ pub(super) fn target(
     truth: Vec<u8>,
     batch: &Batch,
     classes: usize,
-    device: &Device,
 ) -> Result<Target, crate::loss::LossError> {
     let (n, h, w) = (batch.len(), batch.height, batch.width);
     if classes == 1 {
-        Target::masks(truth, [n, 1, h, w], Some(VOID), device)
+        Target::masks(truth, [n, 1, h, w], Some(VOID))
     } else {
-        Target::labels(truth, [n, h, w], classes, Some(VOID), device)
+        Target::labels(truth, [n, h, w], classes, Some(VOID))
     }
 }
 
@@ -144,7 +142,7 @@ pub fn measure(
         let truth = truth(&batch, classes, of_data);
         let ids = predictions(evaluator, &result, [batch.height, batch.width])?;
         confusion.add(&truth, &ids)?;
-        let target = target(truth, &batch, classes, &Device::flex())?;
+        let target = target(truth, &batch, classes)?;
         if let Some(value) = loss(&result.data, result.shape, &target)? {
             if !value.is_finite() {
                 strange.get_or_insert_with(|| StrangeLoss {

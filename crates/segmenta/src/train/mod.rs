@@ -194,7 +194,7 @@ impl Run {
         self,
         mut observe: impl FnMut(Event<'_>) -> ControlFlow<()> + Send,
     ) -> Result<Outcome, RunError> {
-        self.settings.device.device()?;
+        self.settings.device.check()?;
         let session = if self.settings.resume {
             self.go_on(&mut observe)?
         } else {

@@ -199,10 +199,6 @@ impl Cpu {
     }
 
     /// Takes back the memory of gradients that are no longer needed: the next backward pass writes there.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "tensors keep the memory for now")
-    )]
     pub(super) fn give_back(&mut self, gradients: impl IntoIterator<Item = (usize, Vec<f32>)>) {
         self.room.resize(self.graph.parameters().len(), None);
         for (at, gradient) in gradients {

@@ -21,29 +21,26 @@ impl Session {
         let of_data = self.train.dataset().classes().len();
         let shape = Shape::new(batch.len(), 3, batch.height, batch.width);
         let truth = truth(&batch, self.classes, of_data);
-        let target = target(truth, &batch, self.classes, &self.device)?;
+        let target = target(truth, &batch, self.classes)?;
         let logits = self
             .engine
             .forward(std::mem::take(&mut batch.pictures), shape)?;
         self.progress.passes = self.engine.steps();
+        let aux = self.config.model.aux_weight as f32;
+        let factors = std::iter::once(1.0).chain(std::iter::repeat(aux));
+        let results: Vec<_> = logits.iter().zip(factors).collect();
+        let made = self.engine.losses(&self.loss, &results, &target)?;
         let (mut total, mut gradients) = (0.0, Vec::new());
-        for (output, logits) in logits.iter().enumerate() {
-            let factor = if output == 0 {
-                1.0
-            } else {
-                self.config.model.aux_weight as f32
-            };
-            let (value, gradient) = self.engine.loss(&self.loss, logits, &target, factor)?;
+        for ((_, factor), (value, gradient)) in results.iter().zip(made) {
             total += factor * value;
             gradients.push(gradient);
         }
+        drop(logits);
         if !total.is_finite() {
-            drop(logits);
             return Err(self.strange("the loss".into(), total));
         }
-        drop(logits);
         // With `debug_numerics` the engine itself names the node.
-        sum.add(self.engine.backward(gradients)?);
+        sum.add(self.engine.backward(gradients)?)?;
         Ok(total)
     }
 
@@ -76,7 +73,7 @@ impl Session {
             let parameters = self.engine.parameters();
             let entries = parameters.entries().iter().enumerate();
             let learned = entries.filter(|(_, entry)| entry.is_trainable());
-            ema.update(learned.map(|(at, entry)| (&*entry.name, parameters.tensor(at))))?;
+            ema.update(learned.map(|(at, entry)| (&*entry.name, parameters.numbers(at))))?;
         }
         Ok(lr)
     }
@@ -131,13 +128,12 @@ impl Session {
         let of_data = self.train.dataset().classes().len();
         let shape = Shape::new(batch.len(), 3, batch.height, batch.width);
         let truth = truth(&batch, self.classes, of_data);
-        let target = target(truth, &batch, self.classes, &self.device)?;
+        let target = target(truth, &batch, self.classes)?;
         let logits = self.engine.forward(batch.pictures, shape)?;
-        let mut gradients = Vec::new();
-        for logits in &logits {
-            gradients.push(self.engine.loss(&self.loss, logits, &target, 1.0)?.1);
-        }
-        self.engine.backward(gradients)?;
+        let results: Vec<_> = logits.iter().map(|logits| (logits, 1.0)).collect();
+        let made = self.engine.losses(&self.loss, &results, &target)?;
+        let gradients = made.into_iter().map(|(_, gradient)| gradient);
+        self.engine.backward(gradients.collect())?;
         Ok(())
     }
 }

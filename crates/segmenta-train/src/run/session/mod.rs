@@ -13,7 +13,6 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use burn::tensor::Device;
 use segmenta_data::augment::Augmentation;
 use segmenta_data::{Dataset, Loader};
 use segmenta_graph::Graph;
@@ -68,7 +67,6 @@ pub struct Outcome {
 pub struct Session {
     config: Config,
     settings: Settings,
-    device: Device,
     folder: RunFolder,
     graph: Graph,
     classes: usize,
@@ -105,8 +103,8 @@ impl Session {
         let classes = classes(&config, dataset)?;
         let names = names(classes, dataset);
         let graph = graph(&config, classes)?;
-        let device = settings.device.device()?;
-        let mut parameters = Parameters::initial(&graph, config.train.seed, &device);
+        settings.device.check()?;
+        let mut parameters = Parameters::initial(&graph, config.train.seed);
         let mut notes = if settings.resume {
             Vec::new()
         } else {
@@ -175,7 +173,6 @@ impl Session {
             begun_at: 0,
             config,
             settings,
-            device,
             folder,
             graph,
             classes,
@@ -430,7 +427,6 @@ impl Session {
             optimizer: &mut self.optimizer,
             schedule: self.schedule.as_mut(),
             ema: self.ema.as_mut(),
-            device: &self.device,
         }
     }
 

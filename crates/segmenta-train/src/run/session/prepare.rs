@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use burn::tensor::Device;
 use segmenta_data::augment::{Augmentation, Transform};
 use segmenta_data::{Dataset, Loader, LoaderOptions, Split};
 use segmenta_graph::Graph;
@@ -38,7 +37,7 @@ pub fn verify(config: &Config, dataset: &Dataset) -> Result<(), RunError> {
     }
     let files = [&config.model.encoder_weights, &config.model.weights];
     if files.into_iter().any(Option::is_some) {
-        let mut parameters = Parameters::initial(&graph, config.train.seed, &Device::flex());
+        let mut parameters = Parameters::initial(&graph, config.train.seed);
         taken(config, &names(classes, dataset), &graph, &mut parameters)?;
     }
     loaders(config, dataset)?;

@@ -2,7 +2,6 @@
 
 use std::sync::atomic::Ordering;
 
-use burn::tensor::{Device, Tensor, TensorData};
 use segmenta_graph::Shape;
 use segmenta_runtime::EngineOptions as EvaluatorOptions;
 
@@ -49,9 +48,10 @@ impl Session {
         let (engine, loss, stop) = (&self.engine, &self.loss, &self.settings.stop);
         let of_batch = |logits: &[f32], shape: Shape, target: &crate::loss::Target| {
             let extents = [shape.batch, shape.channels, shape.height, shape.width];
-            let logits = TensorData::new(logits.to_vec(), extents);
-            let logits = Tensor::from_data(logits, &Device::flex());
-            Ok(Some(f64::from(engine.loss(loss, &logits, target, 1.0)?.0)))
+            let isa = engine.isa();
+            let work = || loss.value_and_gradient(isa, logits, extents, target, 1.0);
+            let (value, _) = engine.threads().run(work)?;
+            Ok(Some(f64::from(value)))
         };
         let goes_on = |pictures| {
             observer.tell(Event::Measured { pictures });

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
 
-use crate::tensor::values_of;
+use super::numbers::values_of;
 
 /// A stretch of the network on a tape of its own: all of it, or one node.
 #[derive(Debug, Default)]

@@ -9,8 +9,9 @@ use segmenta_kernels::{SideMap, drop_factors};
 use segmenta_program::drop_seed;
 use segmenta_program::terms::{as_convolution, pool_window, undone_pools};
 
+use super::engine::Engine;
 use super::sides::Sides;
-use super::{Parameters, Portable, attention, norms};
+use super::{Numbers, attention, norms};
 
 /// Computes the nodes of one forward pass.
 pub(super) struct Layers<'a> {
@@ -41,16 +42,21 @@ pub(super) struct Measured {
 }
 
 impl Measured {
+    /// Running mean and variance and the counter, by index.
+    pub(super) fn running(&self) -> [usize; 3] {
+        self.parameters
+    }
+
     /// Moves the running statistics as PyTorch does: by `momentum` of the difference, the variance unbiased.
-    pub(super) fn track(self, parameters: &mut Parameters) {
+    pub(super) fn track(self, [mean, variance, counter]: [&mut Numbers; 3]) {
         let unbias = self.count as f64 / (self.count - 1) as f64;
-        let [mean, variance, counter] = self.parameters;
-        let all = parameters.tensors_mut();
         let keep = 1.0 - f64::from(self.momentum);
         let take = f64::from(self.momentum);
-        all[mean].inplace(|old| old * keep + self.mean * take);
-        all[variance].inplace(|old| old * keep + self.variance * (take * unbias));
-        all[counter].inplace(|old| old + 1.0);
+        mean.0.inplace(|old| old * keep + self.mean * take);
+        variance
+            .0
+            .inplace(|old| old * keep + self.variance * (take * unbias));
+        counter.0.inplace(|old| old + 1.0);
     }
 }
 
@@ -59,7 +65,7 @@ impl<'a> Layers<'a> {
         graph: &Graph,
         shapes: Vec<Shape>,
         sides: &'a mut Sides,
-        engine: &'a Portable,
+        engine: &'a Engine,
         seed: u64,
     ) -> Self {
         let mut undone = vec![false; shapes.len()];
@@ -70,7 +76,7 @@ impl<'a> Layers<'a> {
             indices: vec![None; shapes.len()],
             shapes,
             sides,
-            device: engine.device.clone(),
+            device: engine.device().clone(),
             trains: &engine.trains,
             drops: engine.drops,
             seed,
