@@ -72,6 +72,7 @@ Environment:
   SEGMENTA_HUB      a mirror to pull them from
   SEGMENTA_OFFLINE  1: never use the network
   SEGMENTA_ISA      instruction set to use, slower than the processor's best
+  SEGMENTA_ENGINE   what multiplies in bf16: amx, avx512-bf16, portable, …
 
 Exit codes: 0 done, 1 failed (also if some of several inputs failed), 2 wrong usage."
 )]

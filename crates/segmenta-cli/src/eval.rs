@@ -59,7 +59,7 @@ pub(crate) fn run(args: &Eval, quiet: bool) -> anyhow::Result<()> {
     let dataset = dataset(args)?;
     let mut options = model::options(&args.model)?;
     options.threshold = args.threshold;
-    model::say_precision(&args.model, quiet);
+    model::say_precision(&args.model, &options, quiet);
     let model = model::open(&options, quiet)?;
     let recipe = Recipe::default().in_tiles_of(&args.segment);
     let recipe = recipe.of(&model.description().preprocess);

@@ -36,9 +36,10 @@ pub(crate) fn options(args: &ModelArgs) -> anyhow::Result<ModelOptions> {
 }
 
 /// Speaks of bf16 where nobody has and it would be much faster.
-pub(crate) fn say_precision(args: &ModelArgs, quiet: bool) {
-    let asked = matches!(args.precision, None | Some(PrecisionUse::Auto));
-    if asked && !quiet && Precision::Bf16.gain() >= WORTH_A_WORD {
+pub(crate) fn say_precision(args: &ModelArgs, options: &ModelOptions, quiet: bool) {
+    let is_open = matches!(args.precision, None | Some(PrecisionUse::Auto));
+    let engine = options.engine.unwrap_or_else(LowEngine::fastest);
+    if is_open && !quiet && Precision::Bf16.gain(engine) >= WORTH_A_WORD {
         note(
             "this processor multiplies bf16 many times faster than f32 · --precision bf16 · labels differ in a few \
              pixels of a thousand",

@@ -28,12 +28,12 @@ impl Precision {
     /// The names there are.
     pub const NAMES: &[&str] = &["f32", "bf16"];
 
-    /// About how many times as many products a second as in f32 this processor computes. Networks gain less: not all
-    /// of their time goes into products, and f32 needs fewer for some windows.
-    pub fn gain(self) -> f32 {
+    /// About how many times as many products a second as in f32 an engine computes. Networks gain less: not all of
+    /// their time goes into products, and f32 needs fewer for some windows.
+    pub fn gain(self, engine: low::Engine) -> f32 {
         match self {
             Self::F32 => 1.0,
-            Self::Bf16 => low::Engine::fastest().gain(low::Element::Bf16),
+            Self::Bf16 => engine.gain(low::Element::Bf16),
         }
     }
 }

@@ -7,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
-use segmenta::{LabelMap, Model, Picture, SegmentOptions};
+use segmenta::{LabelMap, Model, ModelOptions, Picture, Precision, SegmentOptions};
 
 /// Share of pixels that must be equal, for each picture.
 const EQUAL: f64 = 0.999;
@@ -79,4 +79,39 @@ fn a_mirrored_average_agrees_with_the_plain_result_almost_everywhere() {
     let equal = equal(plain.labels(), mirrored.labels());
     assert!(equal > 0.95, "{equal} of the pixels are equal");
     assert!(equal < 1.0, "a mirror image changes something");
+}
+
+/// bf16 moves labels where two classes are nearly as likely. PyTorch's emulation of it on the same photographs moved 0.44 %
+/// in the mean and 1.1 % at worst.
+#[test]
+fn bf16_labels_photographs_nearly_as_f32_does() {
+    let Some(weights) = shared("weights/deeplabv3_mobilenet_v2_voc.safetensors") else {
+        return;
+    };
+    let Some(photographs) = shared("data/voc/JPEGImages") else {
+        return;
+    };
+    let open = |precision| {
+        let options = ModelOptions::new()
+            .architecture("deeplabv3_mobilenet_v2")
+            .weights(&weights)
+            .precision(precision);
+        Model::open(&options, &mut |_| {}).unwrap()
+    };
+    let (full, half) = (open(Precision::F32), open(Precision::Bf16));
+    let mut shares = Vec::new();
+    for photograph in files(&photographs) {
+        let picture = Picture::open(&photograph).unwrap();
+        let [a, b] = [&full, &half].map(|model| model.segment(&picture).unwrap());
+        let equal = equal(a.labels(), b.labels());
+        println!(
+            "{}: {:.4} % of pixels equal",
+            photograph.display(),
+            equal * 100.0
+        );
+        assert!(equal >= 0.98, "{}: {equal}", photograph.display());
+        shares.push(equal);
+    }
+    let mean = shares.iter().sum::<f64>() / shares.len() as f64;
+    assert!(mean >= 0.99, "{mean}");
 }

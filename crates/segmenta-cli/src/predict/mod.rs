@@ -42,7 +42,7 @@ pub(crate) fn run(args: &Predict, quiet: bool) -> anyhow::Result<()> {
     if args.model.memory.is_none() && inputs.len() == 1 && settings.runs_once() {
         options.memory = WeightMemory::Brief;
     }
-    model::say_precision(&args.model, quiet);
+    model::say_precision(&args.model, &options, quiet);
     let model = model::open(&options, quiet)?;
     let recipe = settings.preprocess(&model.description().preprocess);
     let model = model.with_preprocess(recipe)?;

@@ -226,3 +226,51 @@ fn a_label_of_the_whole_picture_can_be_written() {
     let bytes = fs::read(room.path("y.npy")).unwrap();
     assert!(bytes.windows(12).any(|w| w == b"(1, 4, 1, 1)"));
 }
+
+/// bf16 is said where results are. The network has learned nothing, so its labels are near ties: most stay all the same.
+#[test]
+fn in_bf16_most_labels_are_the_same() {
+    let room = Room::new();
+    fpn(&room, 3);
+    room.picture("a.png", 64, 48);
+    let model = "-m fpn -w fpn.safetensors --what mask";
+    for (precision, engine) in [
+        ("f32", "portable"),
+        ("bf16", "portable"),
+        ("bf16", "emulated"),
+    ] {
+        let line = format!("predict a.png {model} --precision {precision} -o {engine}-{precision}");
+        let mut command = room.command();
+        let command = command.env("SEGMENTA_ENGINE", engine).args(line.split(' '));
+        room.answer(command.output().unwrap()).succeeded();
+        let folder = format!("{engine}-{precision}");
+        let report = fs::read_to_string(room.path(&folder).join("predictions.json")).unwrap();
+        let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+        assert_eq!(report["model"]["precision"], precision);
+        let (own, exact) = (mask(&room, &folder), mask(&room, "portable-f32"));
+        let pairs = own.ids().iter().zip(exact.ids());
+        let same = pairs.filter(|(a, b)| a == b).count();
+        assert!(
+            same >= 64 * 48 * 60 / 100,
+            "{folder}: {same} of {}",
+            64 * 48
+        );
+    }
+    let help = room.line("predict a.png -m fpn -w fpn.safetensors --precision fp8");
+    assert_eq!(help.code, Some(2));
+    assert!(help.stderr.contains("auto, f32, bf16"), "{}", help.stderr);
+}
+
+#[test]
+fn an_engine_that_is_not_there() {
+    let room = Room::new();
+    fpn(&room, 3);
+    room.picture("a.png", 20, 10);
+    let mut command = room.command();
+    let line = "predict a.png -m fpn -w fpn.safetensors --precision bf16";
+    let command = command.env("SEGMENTA_ENGINE", "mmx").args(line.split(' '));
+    let answer = room.answer(command.output().unwrap());
+    assert_eq!(answer.code, Some(2));
+    let told = "no engine for low precision “mmx” here · SEGMENTA_ENGINE · this processor has";
+    assert!(answer.stderr.contains(told), "{}", answer.stderr);
+}

@@ -97,6 +97,8 @@ impl Room {
         command
             .env("SEGMENTA_HOME", self.path("home"))
             .env("SEGMENTA_OFFLINE", "1")
+            // The same words on every processor.
+            .env("SEGMENTA_ENGINE", "portable")
             .env("COLUMNS", "100");
         command
     }
