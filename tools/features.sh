@@ -1,9 +1,18 @@
 #!/usr/bin/env bash
 # Every combination of features that is offered compiles, without a warning where no GPU is asked for.
-# `tools/features.sh clippy` lints the tests and examples of those, too.
+# `tools/features.sh clippy` lints the tests and examples of those, too; `tools/features.sh devices` alone runs the tests of
+# learning on a device, by Burn's operations on the processor.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tool=${1:-check}
+
+if [ "$tool" = devices ]; then
+  # Every kind of node, loss and optimiser beside our own kernels; then the lints of what only a feature compiles.
+  cargo test -p segmenta-devices -p segmenta-train --features segmenta-train/flex \
+    --test devices --test losses --test optimisers
+  cargo clippy -p segmenta-devices -p segmenta-train --features segmenta-train/flex --all-targets -- -D warnings
+  exit
+fi
 
 offered() {
   printf '\n-- %s\n' "$*"

@@ -12,6 +12,16 @@
 //! rayon pool that they are called in ([`Threads`]); every value is summed in one fixed order, so
 //! results do not depend on the number of threads. This is the only room with `unsafe`.
 
+#![allow(
+    unsafe_code,
+    reason = "vectors, disjoint writes by many threads and huge pages: each use says why it is sound"
+)]
+#![deny(
+    unsafe_op_in_unsafe_fn,
+    clippy::undocumented_unsafe_blocks,
+    clippy::missing_safety_doc
+)]
+
 mod activation;
 mod attention;
 mod batch_norm;

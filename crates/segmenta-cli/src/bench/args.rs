@@ -92,8 +92,8 @@ pub(crate) struct BenchStep {
     /// The optimiser: sgd (with momentum 0.9), adam, adamw or rmsprop
     #[arg(long, default_value = "adam", value_name = "NAME")]
     pub(crate) optimizer: String,
-    /// Where to compute: cpu, cuda, cuda:N, wgpu, wgpu:N (GPUs need a build with the feature), flex (as on GPUs, on
-    /// the processor)
+    /// Where to compute: cpu, cuda, cuda:N, wgpu, wgpu:N, flex (as on GPUs, on the processor); all but cpu need a build
+    /// with the feature
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     pub(crate) device: segmenta_train::engine::DeviceSpec,
     /// Threads to compute with [default: one a core]

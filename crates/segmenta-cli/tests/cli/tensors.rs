@@ -102,7 +102,12 @@ fn a_bench_answers_in_one_line_of_json() {
 fn a_step_is_timed_on_the_device_that_is_named() {
     let room = Room::new();
     let line = "bench step --model segnet --classes 2 --input 2x3x32x32 --runs 1 --warmup 0";
-    for device in ["cpu", "flex"] {
+    let devices = if cfg!(feature = "flex") {
+        &["cpu", "flex"][..]
+    } else {
+        &["cpu"]
+    };
+    for &device in devices {
         let answer = room.line(&format!("{line} --device {device} --profile --json"));
         let answer = answer.succeeded();
         let value: Value = serde_json::from_str(&answer.stdout).unwrap();
@@ -116,11 +121,18 @@ fn a_step_is_timed_on_the_device_that_is_named() {
     assert_eq!(answer.code, Some(2));
     let said = "no device is called `gpu` · there are cpu, cuda";
     assert!(answer.stderr.contains(said), "{}", answer.stderr);
-    if cfg!(not(feature = "cuda")) {
-        let answer = room.line(&format!("{line} --device cuda:1"));
+    let features = [
+        ("cuda:1", "cuda", cfg!(feature = "cuda")),
+        ("wgpu", "wgpu", cfg!(feature = "wgpu")),
+        ("flex", "flex", cfg!(feature = "flex")),
+    ];
+    for (device, feature, _) in features.into_iter().filter(|(.., built)| !built) {
+        let answer = room.line(&format!("{line} --device {device}"));
         assert_eq!(answer.code, Some(1));
-        let said = "`cuda:1`: built without feature `cuda` · cargo build --release --features cuda";
-        assert!(answer.stderr.contains(said), "{}", answer.stderr);
+        let said = format!(
+            "`{device}`: built without feature `{feature}` · cargo build --release --features {feature}"
+        );
+        assert!(answer.stderr.contains(&said), "{}", answer.stderr);
     }
 }
 
