@@ -148,7 +148,7 @@ fn in_strips<R: Send>(
             }
         }
     }
-    strips.into_par_iter().map(|strip| work(strip)).collect()
+    strips.into_par_iter().map(&work).collect()
 }
 
 /// The sum in f64: of runs of 16 values in f32 lane by lane, so that the loop is one of vectors.

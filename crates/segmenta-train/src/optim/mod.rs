@@ -22,5 +22,5 @@ pub use algorithm::{Adam, AdamW, Algorithm, NAMES, RmsProp, Sgd};
 pub use clip::Clip;
 pub use ema::Ema;
 pub use error::OptimError;
-pub use optimizer::{Optimizer, Step, Update};
+pub use optimizer::{NamedValues, Optimizer, Step, Update};
 pub use parts::{Group, Part, Parts};

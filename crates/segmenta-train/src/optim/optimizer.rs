@@ -10,6 +10,9 @@ use super::rule::Rule;
 use super::{Algorithm, Clip, Group, OptimError, Parts};
 use crate::Numbers;
 
+/// A name, and values that lie here or were brought here.
+pub type NamedValues<'a> = (String, Cow<'a, [f32]>);
+
 /// An optimiser and the state of every parameter.
 #[derive(Clone, Debug)]
 pub struct Optimizer {
@@ -186,7 +189,7 @@ impl Optimizer {
     ///
     /// # Errors
     /// What the device says.
-    pub fn state(&self) -> Result<Vec<(String, Cow<'_, [f32]>)>, OptimError> {
+    pub fn state(&self) -> Result<Vec<NamedValues<'_>>, OptimError> {
         let mut all = Vec::new();
         for slot in &self.slots {
             if slot.steps > 0 {
