@@ -21,6 +21,13 @@ use crate::optim::Rule;
 
 /// The values of a parameter, a gradient, an optimiser's state or a map: flat, where they are computed with.
 #[derive(Clone, Debug)]
+#[cfg_attr(
+    feature = "flex",
+    expect(
+        clippy::large_enum_variant,
+        reason = "a network has some hundreds of them"
+    )
+)]
 pub enum Numbers {
     /// In this machine's memory.
     Here(Vec<f32>),

@@ -6,7 +6,7 @@ use segmenta_losses::{Lovasz, Mode};
 
 use super::sums::{nothing, total};
 use super::{OnTape, Truth};
-use crate::numbers::values_of;
+use crate::device::numbers::values_of;
 
 impl OnTape for Lovasz {
     fn value(&self, logits: Tensor<4>, truth: &Truth<'_>) -> Tensor<1> {
