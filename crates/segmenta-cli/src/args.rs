@@ -113,6 +113,20 @@ Examples:
 Every score says its protocol: what was counted together, what was averaged, what was ignored, and
 how pictures were segmented where that is not in one piece.")]
     Eval(super::eval::Eval),
+    /// A model in 8 bits: calibrated on pictures, measured, kept within a bound
+    ///
+    /// Each value of the network gets a range of 256 numbers, found by watching it on pictures; weights get a scale for
+    /// each output channel. The first and the last layer, and what has no kernel for 8 bits, stay in f32. Where the score
+    /// drops by more than --max-drop, the layers that hurt most stay out of 8 bits, too. The file that is written holds
+    /// weights of 8 bits, is used as any model file, and computes in int8 unless --precision says otherwise.
+    #[command(after_help = "\
+Examples:
+  segmenta quantize runs/pets/model.safetensors --data pets
+  segmenta quantize --model fcn_resnet50 --data VOCdevkit/VOC2012 --max-drop 0.3 -o fcn.int8.safetensors
+  segmenta quantize street.safetensors --images photos --pictures 50
+  segmenta eval --weights model.int8.safetensors --data pets
+  segmenta bench forward --weights model.int8.safetensors --input 1x3x512x512")]
+    Quantize(Box<super::quantize::Quantize>),
     /// The whole job on pictures made here: no data, no download
     Demo(Demo),
     /// Write a completion script for a shell
@@ -160,7 +174,8 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_name = "HOW MUCH")]
     pub(crate) memory: Option<MemoryUse>,
     /// In what the network computes. `bf16` stores and multiplies in bf16 and sums in f32: faster where the processor has
-    /// instructions for it, with labels that differ in a few pixels of a thousand. `auto` is f32 [default: auto]
+    /// instructions for it, with labels that differ in a few pixels of a thousand. `int8` is for model files that
+    /// `segmenta quantize` wrote. `auto` is what the model file says, or f32 [default: auto]
     #[arg(long, value_name = "PRECISION")]
     pub(crate) precision: Option<PrecisionUse>,
 }
@@ -183,6 +198,8 @@ pub(crate) enum PrecisionUse {
     F32,
     // Half as many bits, with sums in single precision.
     Bf16,
+    // 8 bits, by the ranges that a model file has.
+    Int8,
 }
 
 /// How much memory weights may take.

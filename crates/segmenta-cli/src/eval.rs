@@ -87,7 +87,7 @@ pub(crate) fn run(args: &Eval, quiet: bool) -> anyhow::Result<()> {
 }
 
 /// What went wrong, with what to type about it.
-fn told(error: EvaluateError, dataset: &Dataset) -> anyhow::Error {
+pub(crate) fn told(error: EvaluateError, dataset: &Dataset) -> anyhow::Error {
     let place = shown(dataset.root());
     match error {
         EvaluateError::Classes(differ) => Usage(format!(

@@ -13,6 +13,7 @@ mod models;
 mod npy;
 mod predict;
 mod progress;
+mod quantize;
 mod random;
 mod segment;
 mod table;
@@ -91,6 +92,7 @@ fn dispatch(args: Args) -> anyhow::Result<()> {
         #[cfg(feature = "train")]
         Command::Train(args) => train::run(&args, quiet),
         Command::Eval(args) => eval::run(&args, quiet),
+        Command::Quantize(args) => quantize::run(&args, quiet),
         Command::Demo(args) => demo::run(&args, quiet),
         Command::Completions { shell } => completions(shell),
     }

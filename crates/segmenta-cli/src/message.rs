@@ -161,6 +161,10 @@ pub(crate) fn explain(error: &segmenta::Error) -> String {
         Error::Model(ModelError::Setting { name, value, .. }) => {
             remedied(&text, &format!("--set {name}={value}"))
         }
+        Error::Model(ModelError::NotQuantised(_)) => remedied(
+            &text,
+            "quantise it first: segmenta quantize --weights FILE --data DIR -o model.int8.safetensors",
+        ),
         Error::Input(InputError::NoMatch(_)) => remedied(&text, "check it, and put it in quotes"),
         Error::Output(OutputError::Replaces(_)) => {
             remedied(&text, "name another folder with -o, or leave --grid out")

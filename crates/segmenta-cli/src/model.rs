@@ -29,8 +29,10 @@ pub(crate) fn options(args: &ModelArgs) -> anyhow::Result<ModelOptions> {
         Some(MemoryUse::Low) => WeightMemory::Low,
     };
     options.precision = match args.precision {
-        Some(PrecisionUse::Auto | PrecisionUse::F32) | None => Precision::F32,
-        Some(PrecisionUse::Bf16) => Precision::Bf16,
+        Some(PrecisionUse::Auto) | None => None,
+        Some(PrecisionUse::F32) => Some(Precision::F32),
+        Some(PrecisionUse::Bf16) => Some(Precision::Bf16),
+        Some(PrecisionUse::Int8) => Some(Precision::Int8),
     };
     Ok(options)
 }

@@ -29,6 +29,15 @@ pub(crate) fn fraction(text: &str) -> Result<f64, String> {
     value.ok_or_else(|| "a number from 0 to 1".into())
 }
 
+/// Points of a score.
+pub(crate) fn points(text: &str) -> Result<f64, String> {
+    let value = text
+        .parse()
+        .ok()
+        .filter(|value| (0.0..=100.0).contains(value));
+    value.ok_or_else(|| "points of a score, from 0 to 100, such as 0.5".into())
+}
+
 /// Neither impossible nor sure.
 pub(crate) fn probability(text: &str) -> Result<f32, String> {
     let value = text.parse().ok();

@@ -1,6 +1,7 @@
 //! Lowering: a graph as steps between nodes, which an engine's passes fuse and fold before values get their places.
 
 use segmenta_graph::{Filter, Graph, Node, NodeData, Op};
+use segmenta_kernels::low::{self, Quantisation};
 use segmenta_kernels::{Activation, Isa};
 
 use crate::ops::{
@@ -9,7 +10,7 @@ use crate::ops::{
     TokensOf, Transposed,
 };
 use crate::terms::{as_convolution, kernel_activation, pool_window, undone_pools};
-use crate::value::Element;
+use crate::value::{Element, Storage};
 use crate::work::Work;
 
 /// A step between nodes.
@@ -24,9 +25,9 @@ pub struct DraftStep {
     /// What it computes.
     pub work: Work,
     /// In what: read as a whole, except for what a convolution adds, which it takes as it comes.
-    pub reads: Element,
+    pub reads: Storage,
     /// In what it writes.
-    pub writes: Element,
+    pub writes: Storage,
 }
 
 /// A convolution, transposed convolution or linear layer, and what passes folded into its weights.
@@ -105,6 +106,8 @@ pub struct Draft<'g> {
     pub norms: Vec<NormDraft>,
     /// The results, in the order wanted.
     pub results: Vec<DraftResult>,
+    /// What 8-bit numbers stand for, for each node's value that may be stored in them.
+    pub quantisations: Vec<Option<Quantisation>>,
     /// In the order of the graph; `None` where one was fused into another.
     steps: Vec<Option<DraftStep>>,
     /// The node whose value each node has.
@@ -144,6 +147,7 @@ impl<'g> Draft<'g> {
             transposed: Vec::new(),
             norms: Vec::new(),
             results: wanted.iter().map(result).collect(),
+            quantisations: vec![None; count],
             steps: Vec::new(),
             same_as,
             maker: vec![None; count],
@@ -260,8 +264,8 @@ impl<'g> Draft<'g> {
             output: node,
             inputs: read.iter().map(|i| self.same_as[i.index()]).collect(),
             work,
-            reads: Element::F32,
-            writes: Element::F32,
+            reads: Storage::F32,
+            writes: Storage::F32,
         }));
         self.maker[node.index()] = Some(at);
     }
@@ -282,10 +286,18 @@ impl<'g> Draft<'g> {
     }
 
     /// Sets in what the step at a place reads and writes.
-    pub fn set_elements(&mut self, at: usize, reads: Element, writes: Element) {
+    pub fn set_storage(&mut self, at: usize, reads: Storage, writes: Storage) {
         if let Some(step) = &mut self.steps[at] {
             (step.reads, step.writes) = (reads, writes);
         }
+    }
+
+    /// What a node's value is made of where it is stored so.
+    ///
+    /// # Panics
+    /// If it is stored in bytes and it is not known what they stand for.
+    pub fn element(&self, node: Node, storage: Storage) -> Element {
+        element(&self.quantisations, node, storage)
     }
 
     /// The places of the steps that read what the one at a place makes.
@@ -465,6 +477,24 @@ impl<'g> Draft<'g> {
 
     pub(crate) fn into_steps(self) -> (Vec<DraftStep>, Vec<DraftResult>) {
         (self.steps.into_iter().flatten().collect(), self.results)
+    }
+}
+
+/// See [`Draft::element`].
+pub(crate) fn element(
+    quantisations: &[Option<Quantisation>],
+    node: Node,
+    storage: Storage,
+) -> Element {
+    match storage {
+        Storage::F32 => Element::F32,
+        Storage::Bf16 => Element::Low(low::Element::Bf16),
+        Storage::Bytes => {
+            let known = quantisations[node.index()];
+            Element::Low(low::Element::U8(
+                known.expect("known before it is stored so"),
+            ))
+        }
     }
 }
 

@@ -32,6 +32,6 @@ pub use ops::*;
 pub use place::Placed;
 pub use plan::Plan;
 pub use program::Program;
-pub use run::{LayersIn, NotFinite, Pass, Surroundings, run};
-pub use value::{Buffer, Buffers, Element, Value};
+pub use run::{LayersIn, NotFinite, Pass, Surroundings, Watch, run};
+pub use value::{Buffer, Buffers, Element, Storage, Value};
 pub use work::{Step, Work};

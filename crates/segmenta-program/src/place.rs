@@ -2,12 +2,12 @@
 //! slices as looks at the whole.
 
 use segmenta_graph::Node;
-use segmenta_kernels::low::LowLayout;
+use segmenta_kernels::low::{LowLayout, Quantisation};
 
-use crate::draft::{Draft, DraftResult, DraftStep};
+use crate::draft::{Draft, DraftResult, DraftStep, element};
 use crate::ops::{Block, Convert, Copy, Emit, MaxUnpool, Slice};
 use crate::terms::precise_nodes;
-use crate::value::{Buffers, Element, Value};
+use crate::value::{Buffers, Element, Storage, Value};
 use crate::work::{Step, Work};
 
 /// Steps over values.
@@ -31,6 +31,7 @@ impl Draft<'_> {
             channels: self.graph.nodes().iter().map(|n| n.channels).collect(),
             precise: precise_nodes(self.graph),
             input: self.graph.iter().next().map(|(node, _)| node),
+            quantisations: self.quantisations.clone(),
             values: vec![None; count],
             converted: Vec::new(),
             indices: vec![None; count],
@@ -58,6 +59,7 @@ struct Placing {
     channels: Vec<usize>,
     precise: Vec<bool>,
     input: Option<Node>,
+    quantisations: Vec<Option<Quantisation>>,
     /// The value of each node that has one so far.
     values: Vec<Option<Value>>,
     /// Values in another element than the one that they were made in.
@@ -85,7 +87,8 @@ impl Placing {
         if let Work::MaxUnpool(MaxUnpool { pool }) = draft.work {
             reads.push(self.indices[pool.index()].expect("left by the pool before"));
         }
-        let mut writes = vec![self.fresh(draft.output, draft.writes)];
+        let written = self.element(draft.output, draft.writes);
+        let mut writes = vec![self.fresh(draft.output, written)];
         self.values[draft.output.index()] = Some(writes[0]);
         if let Work::MaxPool(pool) = &draft.work
             && pool.keeps_indices
@@ -97,10 +100,27 @@ impl Placing {
         self.push(draft, reads, writes);
     }
 
+    fn element(&self, node: Node, storage: Storage) -> Element {
+        element(&self.quantisations, node, storage)
+    }
+
     /// A buffer of the shape of a node.
     fn fresh(&mut self, node: Node, element: Element) -> Value {
         let channels = self.channels[node.index()];
         self.buffers.allocate(channels, node, element)
+    }
+
+    /// A step that moves a node's value, or brings it into another form.
+    fn edge(&mut self, node: Node, work: Work, reads: Vec<Value>, writes: Vec<Value>) {
+        self.steps.push(Step {
+            precise: self.precise[node.index()],
+            node,
+            output: node,
+            inputs: Vec::new(),
+            work,
+            reads,
+            writes,
+        });
     }
 
     fn push(&mut self, draft: DraftStep, reads: Vec<Value>, writes: Vec<Value>) {
@@ -117,17 +137,20 @@ impl Placing {
 
     /// What a step reads as its operand number `i`.
     fn operand(&mut self, draft: &DraftStep, i: usize, input: Node) -> Value {
+        let wanted = |storage| self.element(input, storage);
         match (&draft.work, draft.reads) {
-            (Work::Conv(_), Element::Low(_)) if i > 0 => {
-                let made = self.made(input);
+            (Work::Conv(_), Storage::Bf16 | Storage::Bytes) if i > 0 => {
+                let (wanted, made) = (wanted(draft.reads), self.made(input));
                 match self.buffers.element(made) {
                     Element::Low(_) => made,
-                    Element::F32 | Element::U32 => self.value(input, draft.reads),
+                    Element::F32 | Element::U32 => self.value(input, wanted),
                 }
             }
             // Factors, a channel each.
-            (Work::Mul(_), Element::Low(_)) if i > 0 => self.value(input, Element::F32),
-            (_, element) => self.value(input, element),
+            (Work::Mul(_), Storage::Bf16 | Storage::Bytes) if i > 0 => {
+                self.value(input, Element::F32)
+            }
+            (_, storage) => self.value(input, wanted(storage)),
         }
     }
 
@@ -143,15 +166,7 @@ impl Placing {
         }
         let value = self.fresh(node, element);
         self.converted.push((node, element, value));
-        let convert = DraftStep {
-            node,
-            output: node,
-            inputs: Vec::new(),
-            work: Convert.into(),
-            reads: element,
-            writes: element,
-        };
-        self.push(convert, vec![made], vec![value]);
+        self.edge(node, Convert.into(), vec![made], vec![value]);
         value
     }
 
@@ -159,22 +174,16 @@ impl Placing {
     fn made(&mut self, node: Node) -> Value {
         if self.values[node.index()].is_none() {
             assert_eq!(Some(node), self.input, "a value that no step makes");
-            let block = DraftStep {
-                node,
-                output: node,
-                inputs: Vec::new(),
-                work: Block.into(),
-                reads: Element::F32,
-                writes: Element::F32,
-            };
-            self.compute(block);
+            let value = self.fresh(node, Element::F32);
+            self.values[node.index()] = Some(value);
+            self.edge(node, Block.into(), Vec::new(), vec![value]);
         }
         self.values[node.index()].expect("made before it is read")
     }
 
     /// Parts that were just computed are made to write into the whole; others are copied.
     fn concat(&mut self, draft: DraftStep) {
-        let element = draft.writes;
+        let element = self.element(draft.output, draft.writes);
         let whole = self.fresh(draft.output, element);
         // A buffer that several parts lie in cannot become the place of one: the others would be copied within
         // the whole, from what is written.
@@ -190,15 +199,7 @@ impl Placing {
             if !is_shared(buffer) && self.can_move(value, place, left) {
                 self.move_buffer(value.buffer, place);
             } else {
-                let copy = DraftStep {
-                    node: draft.node,
-                    output: draft.output,
-                    inputs: Vec::new(),
-                    work: Copy.into(),
-                    reads: element,
-                    writes: element,
-                };
-                self.push(copy, vec![value], vec![place]);
+                self.edge(draft.output, Copy.into(), vec![value], vec![place]);
             }
         }
         self.values[draft.output.index()] = Some(whole);
@@ -252,7 +253,7 @@ impl Placing {
 
     /// Some channels: a look at the whole where they begin a block and fill it, or are its last; else a copy.
     fn slice(&mut self, mut draft: DraftStep, first: usize) {
-        let element = draft.reads;
+        let element = self.element(draft.inputs[0], draft.reads);
         let whole = self.value(draft.inputs[0], element);
         let part = whole.part(first, self.channels[draft.output.index()]);
         let block = self.block(element, part.channels, self.buffers.channels(whole));
@@ -278,8 +279,8 @@ impl Placing {
                 how: result.emission,
             }
             .into(),
-            reads: Element::F32,
-            writes: Element::F32,
+            reads: Storage::F32,
+            writes: Storage::F32,
         };
         self.push(draft, vec![value], Vec::new());
     }

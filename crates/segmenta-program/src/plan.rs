@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use segmenta_graph::{Graph, GraphError, Shape};
-use segmenta_kernels::low::{self, Engine, LowLayout};
+use segmenta_kernels::low::{Engine, LowLayout};
 use segmenta_kernels::{ConvPlan, Isa, MapShape, WeightMemory};
 
 use crate::layers::{Layers, Packed};
@@ -132,7 +132,10 @@ impl Plan {
     pub fn label(&self, index: usize, work: &Work, layers: &Layers) -> &'static str {
         match (self.convolutions[index].as_ref(), work) {
             (Some(plan), _) => plan.algorithm(),
-            (None, Work::Conv(_)) => self.engine.instruction(low::Element::Bf16),
+            (None, Work::Conv(conv)) => match &layers.convs[conv.layer].packed {
+                Packed::Low(conv) => self.engine.instruction(conv.elements().input),
+                Packed::F32(_) => unreachable!("planned"),
+            },
             (None, Work::Transposed(conv)) => layers.transposed[conv.layer].packed.algorithm(),
             (None, _) => work.label(),
         }

@@ -4,13 +4,15 @@ use std::ops::Range;
 use std::time::Instant;
 
 use segmenta_kernels::low::{Engine, LowMap, LowMapMut};
-use segmenta_kernels::{self as kernels, Arena, Isa, Map, MapMut, as_bytes, as_bytes_mut};
+use segmenta_kernels::{
+    self as kernels, Arena, Isa, Map, MapMut, MapShape, as_bytes, as_bytes_mut,
+};
 
 use crate::layers::Layers;
 use crate::plan::Plan;
 use crate::program::Program;
 use crate::value::{Element, Value};
-use crate::work::Step;
+use crate::work::{Step, Work};
 
 /// What steps work on beside the arena.
 #[derive(Clone, Copy, Debug)]
@@ -75,11 +77,22 @@ pub struct NotFinite {
     pub value: f32,
 }
 
-/// Runs the steps of a pass. With `check` it ends with the first that wrote a NaN or an infinity. `timed` hears of each
-/// step with its index and the seconds that it took.
+/// What is looked at after each step.
+#[derive(Default)]
+pub enum Watch<'w> {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Whether it wrote a NaN or an infinity: the pass ends there.
+    NotFinite,
+    /// What it wrote: the step, and each map with its shape, N×C×H×W in f32 whatever it is stored in.
+    Values(&'w mut (dyn FnMut(&Step, MapShape, &[f32]) + Send)),
+}
+
+/// Runs the steps of a pass. `timed` hears of each step with its index and the seconds that it took.
 ///
 /// # Errors
-/// With `check`, that step.
+/// With [`Watch::NotFinite`], the first step that wrote such a number.
 #[expect(clippy::too_many_arguments, reason = "each is another thing's")]
 pub fn run<'p>(
     program: &Program,
@@ -88,7 +101,7 @@ pub fn run<'p>(
     arena: &mut Arena,
     around: Surroundings<'p>,
     mut pass: Pass<'p>,
-    check: bool,
+    mut watch: Watch<'_>,
     mut timed: impl FnMut(usize, f64),
 ) -> Result<(), NotFinite> {
     let (steps, first) = match pass {
@@ -114,8 +127,14 @@ pub fn run<'p>(
             pass: &mut pass,
         };
         step.work.run(&mut run);
-        if check && let Some(value) = run.first_non_finite() {
-            return Err(NotFinite { step: index, value });
+        match &mut watch {
+            Watch::Nothing => {}
+            Watch::NotFinite => {
+                if let Some(value) = run.first_non_finite() {
+                    return Err(NotFinite { step: index, value });
+                }
+            }
+            Watch::Values(see) => run.written(see),
         }
         timed(index, start.elapsed().as_secs_f64());
     }
@@ -202,6 +221,42 @@ impl Run<'_, '_> {
         work(a, b, &mut to);
     }
 
+    /// Shows the maps that the step wrote. Parts that are copied into a concatenation were shown as what they are.
+    fn written(&mut self, see: &mut dyn FnMut(&Step, MapShape, &[f32])) {
+        let (plan, isa, step) = (self.io.plan, self.io.isa, self.io.step);
+        if matches!(step.work, Work::Copy(_)) {
+            return;
+        }
+        for &value in &step.writes {
+            let shape = plan.shape(value);
+            let mut planar = vec![0.0; shape.batch_len()];
+            match plan.element(value) {
+                Element::F32 => {
+                    let [written] = self.io.arena.views([numbers(plan.place(value))], []).reads;
+                    kernels::to_planar(map(plan, isa, value, written), &mut planar);
+                }
+                Element::Low(_) => {
+                    let whole = self.low_as_f32(value);
+                    kernels::to_planar(kernels::Map::whole(isa, shape, &whole), &mut planar);
+                }
+                // Places of maxima, no values.
+                Element::U32 => continue,
+            }
+            see(step, shape, &planar);
+        }
+    }
+
+    /// A value of low precision, blocked.
+    fn low_as_f32(&mut self, value: Value) -> kernels::Buffer {
+        let (place, layout) = self.io.plan.low(value);
+        let [written] = self.io.arena.views([numbers(place)], []).reads;
+        let x = LowMap::new(self.io.engine, layout, as_bytes(written));
+        let mut whole = kernels::Buffer::zeros(layout.shape().blocked_len(self.io.isa));
+        let mut to = MapMut::whole(self.io.isa, layout.shape(), &mut whole);
+        kernels::low::to_blocked(x, &mut to);
+        whole
+    }
+
     /// The first NaN or infinity that the step wrote.
     fn first_non_finite(&mut self) -> Option<f32> {
         let (plan, isa, step) = (self.io.plan, self.io.isa, self.io.step);
@@ -216,15 +271,7 @@ impl Run<'_, '_> {
                     let found = pictures.find_map(|values| values[..image].iter().find(wrong));
                     found.copied()
                 }
-                Element::Low(_) => {
-                    let (place, layout) = plan.low(value);
-                    let [written] = self.io.arena.views([numbers(place)], []).reads;
-                    let x = LowMap::new(self.io.engine, layout, as_bytes(written));
-                    let mut whole = kernels::Buffer::zeros(layout.shape().blocked_len(isa));
-                    let mut to = MapMut::whole(isa, layout.shape(), &mut whole);
-                    kernels::low::to_blocked(x, &mut to);
-                    whole.iter().find(wrong).copied()
-                }
+                Element::Low(_) => self.low_as_f32(value).iter().find(wrong).copied(),
                 Element::U32 => None,
             };
             if found.is_some() {

@@ -16,6 +16,18 @@ pub enum Element {
     Low(low::Element),
 }
 
+/// In what a step reads and writes. What 8-bit numbers stand for is each value's own
+/// ([`Draft::quantisations`](crate::Draft::quantisations)); together they are an [`Element`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// Single precision.
+    F32,
+    /// The upper half of single precision.
+    Bf16,
+    /// 8 bits.
+    Bytes,
+}
+
 /// Memory that a plan gives a place: as many channels, of the height and width of a node.
 #[derive(Clone, Copy, Debug)]
 pub struct Buffer {

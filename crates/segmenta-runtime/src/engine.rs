@@ -6,20 +6,21 @@ mod labels;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use segmenta_graph::{Graph, GraphError, Parameter, Shape};
+use segmenta_graph::{Graph, GraphError, Node, Parameter, Shape};
 use segmenta_kernels::{Arena, Isa, MapShape, Threads, WeightMemory, low};
 use segmenta_program::terms::map_shape;
 use segmenta_program::{
-    Layers, LayersIn, NotFinite, Pass, Plan, Program, Step, Surroundings, Work, run,
+    Layers, LayersIn, NotFinite, Packed, Pass, Plan, Program, Step, Surroundings, Watch, Work, run,
 };
 use thiserror::Error;
 
 use crate::arenas::{Arenas, Lent};
 use crate::finite::count_non_finite;
+use crate::int8::Int8;
 use crate::memory;
 use crate::pack::pack;
 use crate::passes::lower;
-use crate::precision::Precision;
+use crate::precision::{ANY_BYTES, Lowering, Precision};
 
 pub use diagnose::check_input;
 
@@ -36,6 +37,11 @@ pub struct EngineOptions {
     pub memory: WeightMemory,
     /// In what it is computed.
     pub precision: Precision,
+    /// What 8-bit numbers stand for: of use with [`Precision::Int8`], which without it stores nothing in them.
+    pub int8: Option<Arc<Int8>>,
+    /// Whether every layer goes into low precision that has a kernel for it, even where this processor computes it
+    /// faster in f32: for measuring what other processors will compute.
+    pub low_everywhere: bool,
     /// What multiplies in low precision; the fastest that the processor has if `None`.
     pub engine: Option<low::Engine>,
 }
@@ -166,6 +172,19 @@ pub struct Memory {
     pub arena_bytes: usize,
 }
 
+/// A convolution that multiplies 8-bit numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Int8Layer {
+    /// Its node.
+    pub layer: Node,
+    /// The node whose value it reads.
+    pub input: Node,
+    /// The node whose value it gives: the last of what is computed with it.
+    pub output: Node,
+    /// Whether others' weights were added to its own: its numbers are no longer those of its parameters.
+    pub merged: bool,
+}
+
 /// How many input sizes are remembered; a plan is small, and cheap to make anew.
 const PLANS: usize = 32;
 
@@ -177,6 +196,8 @@ pub struct Engine {
     graph: Graph,
     program: Program,
     layers: Layers,
+    /// Convolutions that others were merged into.
+    merged: Vec<Node>,
     precision: Precision,
     weight_memory: WeightMemory,
     threads: Threads,
@@ -218,7 +239,15 @@ impl Engine {
             Ok(values)
         };
         let low = options.engine.unwrap_or_else(low::Engine::fastest);
-        let mut draft = lower(&graph, isa, &wanted, options.precision, low);
+        let lowering = Lowering {
+            precision: options.precision,
+            int8: options.int8.as_deref(),
+            engine: low,
+            everywhere: options.low_everywhere,
+        };
+        let mut draft = lower(&graph, isa, &wanted, &lowering);
+        let merged = draft.convs.iter().filter(|conv| !conv.branches.is_empty());
+        let merged = merged.map(|conv| conv.node).collect();
         let layers = threads.run(|| pack(&mut draft, low, &checked))?;
         let program = Program::new(isa, low, draft.place(), Vec::new(), &layers);
         let broken = broken.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -229,6 +258,7 @@ impl Engine {
             graph,
             program,
             layers,
+            merged,
             precision: options.precision,
             weight_memory: options.memory,
             threads,
@@ -257,6 +287,7 @@ impl Engine {
         match self.precision {
             Precision::F32 => "f32 multiply-adds",
             Precision::Bf16 => self.program.engine.instruction(low::Element::Bf16),
+            Precision::Int8 => self.program.engine.instruction(ANY_BYTES),
         }
     }
 
@@ -305,15 +336,7 @@ impl Engine {
     pub fn forward(&self, input: &[f32], shape: Shape) -> Result<Vec<Tensor>, RuntimeError> {
         let plan = self.plan(shape)?;
         self.check_memory(&plan, shape)?;
-        let mut results: Vec<Tensor> = plan
-            .results
-            .iter()
-            .copied()
-            .map(|shape| Tensor {
-                shape,
-                data: vec![0.0; shape.len()],
-            })
-            .collect();
+        let mut results = tensors(&plan);
         let mut slices: Vec<&mut [f32]> = results.iter_mut().map(|r| &mut r.data[..]).collect();
         self.forward_into(input, shape, &mut slices)?;
         Ok(results)
@@ -333,7 +356,7 @@ impl Engine {
         shape: Shape,
         results: &mut [&mut [f32]],
     ) -> Result<(), RuntimeError> {
-        self.run(input, shape, results, |_, _| {})
+        self.run(input, shape, results, Watch::Nothing, |_, _| {})
     }
 
     /// As [`Engine::forward`], with the time of each step instead of the results.
@@ -345,10 +368,63 @@ impl Engine {
         let mut buffers: Vec<Vec<f32>> = plan.results.iter().map(|s| vec![0.0; s.len()]).collect();
         let mut slices: Vec<&mut [f32]> = buffers.iter_mut().map(|b| &mut b[..]).collect();
         let mut times = Vec::new();
-        self.run(input, shape, &mut slices, |index, seconds| {
-            times.push(self.step_time(&plan, index, seconds));
-        })?;
+        self.run(
+            input,
+            shape,
+            &mut slices,
+            Watch::Nothing,
+            |index, seconds| {
+                times.push(self.step_time(&plan, index, seconds));
+            },
+        )?;
         Ok(times)
+    }
+
+    /// The convolutions that multiply 8-bit numbers, in the order that they are run in.
+    pub fn int8_layers(&self) -> Vec<Int8Layer> {
+        let steps = self.program.forward.iter().filter_map(|step| {
+            let Work::Conv(conv) = &step.work else {
+                return None;
+            };
+            let Packed::Low(packed) = &self.layers.convs[conv.layer].packed else {
+                return None;
+            };
+            (packed.elements().input != low::Element::Bf16).then(|| Int8Layer {
+                layer: step.node,
+                input: step.inputs[0],
+                output: step.output,
+                merged: self.merged.contains(&step.node),
+            })
+        });
+        steps.collect()
+    }
+
+    /// As [`Engine::forward`], and shows what every step wrote: the node whose value it is, the map's shape, and its
+    /// values N×C×H×W, in f32 whatever they are stored in. For calibration and for finding where two precisions part.
+    ///
+    /// # Errors
+    /// As [`Engine::forward`].
+    pub fn watch(
+        &self,
+        input: &[f32],
+        shape: Shape,
+        mut see: impl FnMut(Node, Shape, &[f32]) + Send,
+    ) -> Result<Vec<Tensor>, RuntimeError> {
+        let plan = self.plan(shape)?;
+        let mut results = tensors(&plan);
+        let mut slices: Vec<&mut [f32]> = results.iter_mut().map(|r| &mut r.data[..]).collect();
+        let mut seen = |step: &Step, map: MapShape, values: &[f32]| {
+            let shape = Shape::new(map.batch, map.channels, map.height, map.width);
+            see(step.output, shape, values);
+        };
+        self.run(
+            input,
+            shape,
+            &mut slices,
+            Watch::Values(&mut seen),
+            |_, _| {},
+        )?;
+        Ok(results)
     }
 
     fn step_time(&self, plan: &Plan, index: usize, seconds: f64) -> StepTime {
@@ -394,6 +470,7 @@ impl Engine {
         input: &[f32],
         shape: Shape,
         results: &mut [&mut [f32]],
+        watch: Watch<'_>,
         timed: impl FnMut(usize, f64) + Send,
     ) -> Result<(), RuntimeError> {
         let plan = self.plan(shape)?;
@@ -409,7 +486,7 @@ impl Engine {
         assert_eq!(lengths, expected, "memory for the results");
 
         let mut lent = self.arena(&plan, shape)?;
-        let ran = self.pass(&plan, &mut lent.arena, input, results, false, timed);
+        let ran = self.pass(&plan, &mut lent.arena, input, results, watch, timed);
         debug_assert_eq!(ran, Ok(()), "nothing is checked");
         Ok(())
     }
@@ -420,7 +497,7 @@ impl Engine {
         arena: &mut Arena,
         input: &[f32],
         results: &mut [&mut [f32]],
-        check: bool,
+        watch: Watch<'_>,
         timed: impl FnMut(usize, f64) + Send,
     ) -> Result<(), NotFinite> {
         let around = Surroundings {
@@ -432,7 +509,7 @@ impl Engine {
         let (layers, pass) = (LayersIn::Fixed(&self.layers), Pass::Forward { results });
         let program = &self.program;
         self.threads
-            .run(|| run(program, plan, layers, arena, around, pass, check, timed))
+            .run(|| run(program, plan, layers, arena, around, pass, watch, timed))
     }
 
     /// Memory for the maps of a plan.
@@ -503,6 +580,16 @@ impl Engine {
         drop(oldest);
         Ok(plan)
     }
+}
+
+/// Zeros for the results of a plan.
+fn tensors(plan: &Plan) -> Vec<Tensor> {
+    let shapes = plan.results.iter().copied();
+    let tensor = |shape: Shape| Tensor {
+        shape,
+        data: vec![0.0; shape.len()],
+    };
+    shapes.map(tensor).collect()
 }
 
 /// The error that names the first of the parameters with values that are no numbers: name, how many, of how many.

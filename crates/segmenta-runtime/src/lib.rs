@@ -11,6 +11,7 @@
 mod arenas;
 mod engine;
 mod finite;
+mod int8;
 mod memory;
 #[cfg(feature = "ndarray")]
 mod nd;
@@ -18,8 +19,11 @@ mod pack;
 mod passes;
 mod precision;
 
-pub use engine::{Engine, EngineOptions, Memory, RuntimeError, StepTime, Tensor, check_input};
+pub use engine::{
+    Engine, EngineOptions, Int8Layer, Memory, RuntimeError, StepTime, Tensor, check_input,
+};
 pub use finite::{all_finite, count_non_finite};
+pub use int8::{Int8, MOST, quantisation, quantise_weights, value_names};
 pub use precision::{Precision, UnknownPrecision};
 pub use segmenta_kernels::low::Engine as LowEngine;
 pub use segmenta_kernels::{Isa, Logits, ToProbability, WeightMemory};

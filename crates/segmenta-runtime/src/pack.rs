@@ -14,6 +14,7 @@ use segmenta_program::{
     Numbers, Packed, Tokens, TokensOf, TransposedLayer, Work,
 };
 
+use crate::int8::quantise_weights;
 use crate::passes::widened;
 
 /// Packs the weights of all layers, and gives steps that have some of their own theirs. Reading and packing is most of
@@ -108,24 +109,28 @@ fn form(draft: &Draft<'_>, at: usize) -> Option<Form> {
     let Work::Conv(conv) = step.work else {
         return None;
     };
-    let low = |element| match element {
+    if conv.on_picture {
+        return Some(Form::Picture);
+    }
+    let low = |node, storage| match draft.element(node, storage) {
         Element::Low(element) => Some(element),
         Element::F32 | Element::U32 => None,
     };
-    Some(match low(step.reads) {
-        _ if conv.on_picture => Form::Picture,
-        None => Form::Blocked,
-        // What is added comes as it was made, if that is of low precision.
-        Some(input) => Form::Low(ConvElements {
-            input,
-            output: low(step.writes),
-            residual: conv.adds.then(|| {
-                let maker = draft.maker(step.inputs[1]);
-                let made = maker.and_then(|maker| draft.step(maker));
-                made.and_then(|made| low(made.writes)).unwrap_or(input)
-            }),
-        }),
-    })
+    let Some(input) = low(step.inputs[0], step.reads) else {
+        return Some(Form::Blocked);
+    };
+    // What is added comes as it was made, if that is of low precision.
+    let residual = conv.adds.then(|| {
+        let added = step.inputs[1];
+        let maker = draft.maker(added).and_then(|maker| draft.step(maker));
+        let made = maker.and_then(|maker| low(added, maker.writes));
+        made.or_else(|| low(added, step.reads))
+    });
+    Some(Form::Low(ConvElements {
+        input,
+        output: low(step.output, step.writes),
+        residual: residual.flatten(),
+    }))
 }
 
 fn packed(
@@ -144,9 +149,19 @@ fn packed(
         ),
         Form::Blocked => Packed::F32(Convolution::new(isa, spec, kernel, activation)),
         Form::Low(elements) => {
-            let kernel = LowKernel::Float {
-                weights: &weights.kernel,
-                bias: &weights.bias,
+            let bias = &weights.bias;
+            let int8 = (elements.input != low::Element::Bf16)
+                .then(|| quantise_weights(&weights.kernel, spec.out_channels));
+            let kernel = match &int8 {
+                Some((weights, scales)) => LowKernel::Int8 {
+                    weights,
+                    scales,
+                    bias,
+                },
+                None => LowKernel::Float {
+                    weights: &weights.kernel,
+                    bias,
+                },
             };
             Packed::Low(LowConvolution::new(
                 engine, spec, kernel, elements, activation,

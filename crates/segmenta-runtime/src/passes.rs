@@ -1,8 +1,8 @@
 //! Inference's passes: what is folded into weights and fused into the step before.
 
-use crate::precision::{Precision, lower_precision};
+use crate::precision::{Lowering, Precision, lower_precision};
 use segmenta_graph::{Conv2d, Graph, Node, Op};
-use segmenta_kernels::{Activation, Convolution, Isa, low};
+use segmenta_kernels::{Activation, Convolution, Isa};
 use segmenta_program::terms::{as_convolution, conv_spec};
 use segmenta_program::{
     Add, BatchNorm, Branch, Conv, ConvDraft, Draft, DraftStep, Mul, Scale, Transposed, Work,
@@ -13,8 +13,7 @@ pub(crate) fn lower<'g>(
     graph: &'g Graph,
     isa: Isa,
     wanted: &[Node],
-    precision: Precision,
-    engine: low::Engine,
+    lowering: &Lowering<'_>,
 ) -> Draft<'g> {
     let mut draft = Draft::lower(graph, isa, wanted, |_, data| data.op.is_training_only());
     fold_batch_norms(&mut draft);
@@ -24,13 +23,13 @@ pub(crate) fn lower<'g>(
         Convolution::supports_picture(&spec)
     });
     fold_scales(&mut draft);
-    if precision == Precision::F32 {
+    if lowering.precision == Precision::F32 {
         scale_weights_by_channel(&mut draft);
     }
     add_in_convolutions(&mut draft);
     draft.fuse_activations(|_, _| true);
     draft.resize_into_results(true);
-    lower_precision(&mut draft, precision, engine);
+    lower_precision(&mut draft, lowering);
     draft
 }
 

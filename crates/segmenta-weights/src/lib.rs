@@ -40,10 +40,10 @@ pub use hub_error::{HubError, HubFault};
 pub use located::{FindError, Found, Place, Search, Taken};
 pub use mismatch::{Cause, Expected, Mismatch, Misshapen};
 pub use model_file::{
-    CARD_KEY, CARD_VERSION, CardAnswer, CardError, CardValues, Filter, ModelCard, Pad,
-    Preprocessing, Resize,
+    CARD_KEY, CARD_VERSION, CARD_VERSION_INT8, CardAnswer, CardError, CardInt8, CardValues, Filter,
+    ModelCard, Pad, Preprocessing, Resize,
 };
 pub use published::Published;
-pub use save::{TensorView, save};
+pub use save::{Numbers, TensorView, save, save_numbers};
 pub use state_dict::{StateDict, Tensor, TensorInfo};
 pub use statistics::Statistics;

@@ -9,8 +9,11 @@ use serde::{Deserialize, Serialize};
 /// The metadata key that a card is kept under, as JSON.
 pub const CARD_KEY: &str = "segmenta.card";
 
-/// The newest version of the card that is written and read.
+/// The version of a card that says nothing newer.
 pub const CARD_VERSION: u32 = 1;
+
+/// The version of a card that says how values are stored in 8 bits; the newest that is read.
+pub const CARD_VERSION_INT8: u32 = 2;
 
 /// The most classes: ids are bytes.
 const MOST_CLASSES: usize = 256;
@@ -25,7 +28,7 @@ const LONGEST_SIDE: usize = 1 << 16;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ModelCard {
-    /// [`CARD_VERSION`] of the program that wrote it.
+    /// [`CARD_VERSION`], or [`CARD_VERSION_INT8`] where `int8` is there.
     pub format_version: u32,
     /// The architecture, by its name in the registry (`unet`, `deeplabv3`, ...).
     pub architecture: String,
@@ -47,6 +50,9 @@ pub struct ModelCard {
     /// What the numbers of the result are, where the network's last layer does not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<CardAnswer>,
+    /// How the network's values are stored in 8 bits; a file that says it is run so unless the user says otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub int8: Option<CardInt8>,
     /// The training's own record, free in form.
     #[serde(default)]
     pub training: Option<serde_json::Value>,
@@ -56,6 +62,20 @@ pub struct ModelCard {
     /// The licence that the weights are under.
     #[serde(default)]
     pub licence: Option<String>,
+}
+
+/// How a network's values are stored in 8 bits, by the names of the network's nodes.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct CardInt8 {
+    /// The smallest and the largest number that each value is stored up to.
+    pub ranges: BTreeMap<String, [f32; 2]>,
+    /// Layers that are computed in bf16 or f32 all the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub full: Vec<String>,
+    /// How the ranges were found and what they reached, free in form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<serde_json::Value>,
 }
 
 /// What the numbers of a network's result are; what is `None` is as the network's last layer has it.
@@ -173,7 +193,7 @@ pub struct Pad {
 pub enum CardError {
     /// Written by a newer program.
     #[error(
-        "the model file is of version {found} · metadata `{CARD_KEY}`, of which {CARD_VERSION} is \
+        "the model file is of version {found} · metadata `{CARD_KEY}`, of which {CARD_VERSION_INT8} is \
          the newest known here · use a newer Segmenta"
     )]
     Newer {
@@ -205,7 +225,7 @@ impl ModelCard {
             .get("format-version")
             .and_then(serde_json::Value::as_u64)
         {
-            Some(found) if found > u64::from(CARD_VERSION) => Err(CardError::Newer { found }),
+            Some(found) if found > u64::from(CARD_VERSION_INT8) => Err(CardError::Newer { found }),
             _ => {
                 let card: ModelCard = serde_json::from_value(json).map_err(invalid)?;
                 card.check().map_err(CardError::Invalid)?;
@@ -244,6 +264,15 @@ impl ModelCard {
             return Err(format!("the name of class {id} is empty"));
         }
         self.preprocessing.check()?;
+        if let Some(CardInt8 { ranges, .. }) = &self.int8 {
+            let is_range =
+                |[low, high]: [f32; 2]| low.is_finite() && high.is_finite() && low <= high;
+            if let Some((name, range)) = ranges.iter().find(|(_, range)| !is_range(**range)) {
+                return Err(format!(
+                    "int8.ranges has {range:?} for `{name}`, which is no range"
+                ));
+            }
+        }
         let Preprocessing { mean, std, pad, .. } = &self.preprocessing;
         let per_channel = [("mean", mean.len()), ("std", std.len())]
             .into_iter()

@@ -1,7 +1,7 @@
 //! `.safetensors`: an 8-byte length, a JSON header, and the tensors' bytes, read when they are asked for.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap, HashSet},
     path::{Component, Path},
     sync::Arc,
 };
@@ -9,6 +9,7 @@ use std::{
 use safetensors::tensor::Metadata;
 
 use crate::{
+    dtype::DType,
     error::{Fault, WeightsError},
     format::MAX_HEADER,
     state_dict::{Entry, Source, TensorInfo},
@@ -62,6 +63,7 @@ pub(crate) fn read(file: &Arc<Stored>) -> Result<Contents, Fault> {
         let source = Source::Stored {
             file: Arc::clone(file),
             bytes,
+            scales: None,
         };
         Some(Entry::new(TensorInfo { name, dtype, shape }, from, source))
     });
@@ -71,7 +73,44 @@ pub(crate) fn read(file: &Arc<Stored>) -> Result<Contents, Fault> {
         .unwrap_or_default()
         .into_iter()
         .collect();
-    Ok((entries.collect(), metadata))
+    Ok((with_scales(entries.collect()), metadata))
+}
+
+/// What the scales of a tensor's rows are called.
+pub(crate) fn scales_of(name: &str) -> String {
+    format!("{name}_scale")
+}
+
+/// Gives tensors of 8-bit numbers the scales that lie beside them under [`scales_of`] their name, a number in f32 for
+/// each row of the first axis. These are then no entries of their own.
+fn with_scales(mut entries: Vec<Entry>) -> Vec<Entry> {
+    let of_rows = |entry: &Entry| match &entry.source {
+        Source::Stored { bytes, .. } if entry.info.dtype == DType::F32 => {
+            Some((entry.info.shape.clone(), bytes.clone()))
+        }
+        _ => None,
+    };
+    let beside: HashMap<String, _> = entries
+        .iter()
+        .filter(|entry| entry.info.name.ends_with("_scale"))
+        .filter_map(|entry| Some((entry.info.name.clone(), of_rows(entry)?)))
+        .collect();
+    let mut taken = HashSet::new();
+    for entry in &mut entries {
+        let name = scales_of(&entry.info.name);
+        let (DType::I8, Some((shape, place))) = (&entry.info.dtype, beside.get(&name)) else {
+            continue;
+        };
+        if let Source::Stored { scales, .. } = &mut entry.source
+            && entry.info.shape.first() == shape.first()
+            && shape.len() == 1
+        {
+            *scales = Some(place.clone());
+            taken.insert(name);
+        }
+    }
+    entries.retain(|entry| !taken.contains(&entry.info.name));
+    entries
 }
 
 /// The part of an index that is used: which shard holds which tensor.

@@ -2,6 +2,7 @@
 
 use segmenta_files::count;
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashSet},
     io::Write,
     path::Path,
@@ -15,6 +16,7 @@ use safetensors::{
 use crate::{
     error::{Fault, WeightsError},
     format::MAX_HEADER,
+    safetensors_file::scales_of,
 };
 
 /// A tensor to save: its name, its shape, and its row-major values.
@@ -33,29 +35,99 @@ pub fn save(
     tensors: &[TensorView],
     metadata: &BTreeMap<String, String>,
 ) -> Result<(), WeightsError> {
-    let header = header(tensors, metadata).map_err(|why| Fault::Unsavable(why).at(path))?;
-    let numbers: usize = tensors
+    let tensors = tensors.iter();
+    let tensors: Vec<_> = tensors
+        .map(|&(name, shape, values)| (Cow::Borrowed(name), shape, Numbers::F32(values)))
+        .collect();
+    write(path, &tensors, metadata)
+}
+
+/// Numbers of a tensor, row-major.
+#[derive(Clone, Copy, Debug)]
+pub enum Numbers<'a> {
+    /// Single precision.
+    F32(&'a [f32]),
+    /// 8-bit numbers, with what each row of the first axis is multiplied by: stored as a tensor of its own, `_scale`
+    /// after the name. [`StateDict`](crate::StateDict) gives the products.
+    Int8(&'a [i8], &'a [f32]),
+}
+
+/// As [`save`], with tensors of 8 bits among them.
+///
+/// # Errors
+/// As [`save`].
+pub fn save_numbers(
+    path: &Path,
+    tensors: &[(&str, &[usize], Numbers<'_>)],
+    metadata: &BTreeMap<String, String>,
+) -> Result<(), WeightsError> {
+    let rows: Vec<[usize; 1]> = tensors
         .iter()
-        .map(|(_, _, values)| size_of_val(*values))
-        .sum();
+        .map(|(_, _, numbers)| match numbers {
+            Numbers::F32(_) => [0],
+            Numbers::Int8(_, scales) => [scales.len()],
+        })
+        .collect();
+    let mut all: Vec<Named<'_>> = Vec::new();
+    for (&(name, shape, numbers), rows) in tensors.iter().zip(&rows) {
+        all.push((Cow::Borrowed(name), shape, numbers));
+        if let Numbers::Int8(_, scales) = numbers {
+            all.push((Cow::Owned(scales_of(name)), rows, Numbers::F32(scales)));
+        }
+    }
+    write(path, &all, metadata)
+}
+
+type Named<'a> = (Cow<'a, str>, &'a [usize], Numbers<'a>);
+
+impl Numbers<'_> {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::F32(values) => bytemuck::cast_slice(values),
+            Self::Int8(values, _) => bytemuck::cast_slice(values),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::F32(values) => values.len(),
+            Self::Int8(values, _) => values.len(),
+        }
+    }
+
+    fn dtype(&self) -> Dtype {
+        match self {
+            Self::F32(_) => Dtype::F32,
+            Self::Int8(..) => Dtype::I8,
+        }
+    }
+}
+
+fn write(
+    path: &Path,
+    tensors: &[Named<'_>],
+    metadata: &BTreeMap<String, String>,
+) -> Result<(), WeightsError> {
+    let header = header(tensors, metadata).map_err(|why| Fault::Unsavable(why).at(path))?;
+    let numbers: usize = tensors.iter().map(|(_, _, n)| n.bytes().len()).sum();
     let needed = (8 + header.len() + numbers) as u64;
     let fill = |sink: &mut dyn Write| {
         sink.write_all(&(header.len() as u64).to_le_bytes())?;
         sink.write_all(&header)?;
         tensors
             .iter()
-            .try_for_each(|(_, _, values)| sink.write_all(bytemuck::cast_slice(values)))
+            .try_for_each(|(_, _, numbers)| sink.write_all(numbers.bytes()))
     };
     segmenta_files::write(path, fill).map_err(|cause| Fault::Write { cause, needed }.at(path))
 }
 
 /// The JSON header, padded with spaces so that the numbers after it are aligned.
-fn header(tensors: &[TensorView], metadata: &BTreeMap<String, String>) -> Result<Vec<u8>, String> {
+fn header(tensors: &[Named<'_>], metadata: &BTreeMap<String, String>) -> Result<Vec<u8>, String> {
     let mut taken = HashSet::from(["__metadata__"]);
     let mut end = 0;
     let mut infos = Vec::with_capacity(tensors.len());
-    for &(name, shape, values) in tensors {
-        if !taken.insert(name) {
+    for (name, shape, values) in tensors {
+        if !taken.insert(&**name) {
             return Err(format!("the name `{name}` is taken"));
         }
         if shape.iter().product::<usize>() != values.len() {
@@ -65,12 +137,12 @@ fn header(tensors: &[TensorView], metadata: &BTreeMap<String, String>) -> Result
             ));
         }
         let start = end;
-        end += size_of_val(values);
+        end += values.bytes().len();
         let (shape, data_offsets) = (shape.to_vec(), (start, end));
         infos.push((
             name.to_string(),
             TensorInfo {
-                dtype: Dtype::F32,
+                dtype: values.dtype(),
                 shape,
                 data_offsets,
             },

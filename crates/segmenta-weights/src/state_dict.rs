@@ -107,6 +107,8 @@ pub(crate) enum Source {
     Stored {
         file: Arc<Stored>,
         bytes: Range<u64>,
+        /// Of numbers of 8 bits, where the scales of the first axis are.
+        scales: Option<Range<u64>>,
     },
     Pytorch(pytorch_reader::Tensor),
     Memory(Arc<[f32]>),
@@ -302,9 +304,18 @@ impl StateDict {
             let info = &entry.info;
             let values = match &entry.source {
                 Source::Memory(values) => Some(values.to_vec()),
-                Source::Stored { file, bytes } => {
+                Source::Stored {
+                    file,
+                    bytes,
+                    scales,
+                } => {
                     let bytes = file.read(bytes.clone()).map_err(read_fault)?;
-                    info.dtype.to_f32(&bytes)
+                    let mut values = info.dtype.to_f32(&bytes);
+                    if let (Some(values), Some(scales)) = (&mut values, scales) {
+                        let scales = file.read(scales.clone()).map_err(read_fault)?;
+                        scale_channels(values, &DType::F32.to_f32(&scales).unwrap_or_default());
+                    }
+                    values
                 }
                 Source::Pytorch(tensor) => {
                     let bytes = without_panic(|| tensor.read()).map_err(Fault::Damaged)?;
@@ -339,6 +350,14 @@ impl fmt::Debug for StateDict {
 }
 
 /// A file that disagrees with itself is damaged; anything else is the system's refusal.
+/// Numbers of 8 bits as what they stand for: each row of the first axis has a scale.
+fn scale_channels(values: &mut [f32], scales: &[f32]) {
+    let of_a_channel = (values.len() / scales.len().max(1)).max(1);
+    for (channel, scale) in values.chunks_exact_mut(of_a_channel).zip(scales) {
+        channel.iter_mut().for_each(|value| *value *= scale);
+    }
+}
+
 fn read_fault(error: io::Error) -> Fault {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => Fault::Damaged("it ends too early".into()),

@@ -5,7 +5,8 @@ use segmenta_graph::Graph;
 use segmenta_image::{Pad, Palette, Preprocess, Resize};
 use segmenta_runtime::RuntimeError;
 use segmenta_weights::{
-    CardAnswer, CardValues, ModelCard, Preprocessing, Resize as CardResize, StateDict,
+    CARD_VERSION, CardAnswer, CardValues, Filter, ModelCard, Pad as CardPad, Preprocessing,
+    Resize as CardResize, StateDict,
 };
 use segmenta_zoo::{
     Answer, Architecture, Options, PerPixel, PublishedWeights, Recipe, ResizeRule, VOC_CLASSES,
@@ -143,6 +144,50 @@ impl Description {
             preprocess: preprocess_of(&card.preprocessing)?,
             source,
         })
+    }
+
+    /// A model file's card of it.
+    pub(crate) fn card(&self) -> ModelCard {
+        let colour = |id: usize| self.palette.color(id as u8);
+        let ids = usize::from(self.classes.len() == 1)..self.class_names().len();
+        let Preprocess {
+            resize,
+            center_crop,
+            mean,
+            std,
+            pad,
+        } = &self.preprocess;
+        ModelCard {
+            format_version: CARD_VERSION,
+            architecture: self.architecture.into(),
+            encoder: self.options.encoder.map(|encoder| encoder.name.into()),
+            options: self.options.named(),
+            classes: self.classes.clone(),
+            palette: Some(ids.map(colour).collect()),
+            in_channels: self.options.in_channels,
+            preprocessing: Preprocessing {
+                resize: match *resize {
+                    Resize::None => CardResize::None,
+                    Resize::ShortSide(side) => CardResize::ShortSide { side },
+                    Resize::LongSide(side) => CardResize::LongSide { side },
+                    Resize::Exact { width, height } => CardResize::Exact { width, height },
+                },
+                filter: Filter::default(),
+                center_crop: center_crop.map(|[width, height]| (width, height)),
+                mean: mean.to_vec(),
+                std: std.to_vec(),
+                pad: pad.as_ref().map(|pad| CardPad {
+                    width: pad.width,
+                    height: pad.height,
+                    value: pad.value.to_vec(),
+                }),
+            },
+            answer: None,
+            int8: None,
+            training: None,
+            source: Some(self.source.clone()),
+            licence: None,
+        }
     }
 
     /// From a plain state dict: its entries say how the network is built; names of classes are
@@ -287,7 +332,6 @@ fn preprocess_of(card: &Preprocessing) -> Result<Preprocess, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use segmenta_weights::{Filter, Pad as CardPad};
 
     /// Sides that a card may have one by one, and that are more pixels together than a network is given.
     #[test]

@@ -215,6 +215,11 @@ pub enum ModelError {
         /// What is wrong with it.
         problem: String,
     },
+    /// Computing in int8, where the file does not say what 8-bit numbers stand for.
+    #[error(
+        "no model file for int8: it does not say what 8-bit numbers stand for · {0} · quantise it first"
+    )]
+    NotQuantised(String),
     /// A network of one's own that cannot segment pictures.
     #[error("{problem} · {place} · {remedy}")]
     Custom {

@@ -33,6 +33,7 @@ mod nd;
 mod options;
 mod part;
 mod pipeline;
+mod quantize;
 pub mod recipes;
 mod resolve;
 mod scores;
@@ -58,6 +59,10 @@ pub use job::{
 pub use model::{Model, ModelOptions, published_file};
 pub use options::{Progress, SegmentOptions};
 pub use pipeline::{Ended, Pipeline, Segmented};
+pub use quantize::{
+    CalibrationData, LayerRecord, QuantizeError, QuantizeEvent, QuantizeOptions, QuantizeReport,
+    Quantized, RangeBy, TrialRecord,
+};
 pub use resolve::{Names, Nearest, Recognised};
 pub use scores::{Resolution, Scores};
 pub use segment::PreparedPicture;

@@ -1,12 +1,13 @@
 //! A network with its weights, ready for pictures.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use segmenta_graph::Graph;
 use segmenta_runtime::{
-    Engine, EngineOptions, Isa, LowEngine, Precision, RuntimeError, WeightMemory,
+    Engine, EngineOptions, Int8, Isa, LowEngine, Precision, RuntimeError, WeightMemory,
 };
-use segmenta_weights::{Hub, ModelCard, Progress, Published, StateDict, Taken};
+use segmenta_weights::{CardInt8, Hub, ModelCard, Progress, Published, StateDict, Taken};
 use segmenta_zoo::{Options, PublishedWeights, find, published};
 
 use crate::builder::ModelBuilder;
@@ -45,8 +46,8 @@ pub struct ModelOptions {
     pub isa: Option<Isa>,
     /// Whether weights may be kept in a second form that is faster to compute with.
     pub memory: WeightMemory,
-    /// In what the network is computed; single precision unless another is asked for.
-    pub precision: Precision,
+    /// In what the network is computed; if `None`, what the model file says, or single precision.
+    pub precision: Option<Precision>,
     /// What multiplies in low precision; the fastest there is if `None`.
     pub engine: Option<LowEngine>,
 }
@@ -98,20 +99,8 @@ impl Model {
     /// # Errors
     /// As [`Model::pretrained`].
     pub fn open(options: &ModelOptions, progress: &mut dyn FnMut(Progress)) -> Result<Self, Error> {
-        match (&options.weights, &options.architecture) {
-            (Some(path), _) => {
-                let source = path.display().to_string();
-                Self::from_state_dict(&StateDict::open(path)?, None, &source, options)
-            }
-            (None, Some(name)) => {
-                find(name)?;
-                let row = published(name).ok_or_else(|| ModelError::Unpublished(name.clone()))?;
-                let path = Hub::from_env()?.pull(&published_file(row), progress)?;
-                let source = format!("{} ({})", row.file(), row.name);
-                Self::from_state_dict(&StateDict::open(&path)?, Some(row), &source, options)
-            }
-            (None, None) => Err(ModelError::Unnamed.into()),
-        }
+        let Weights { dict, row, source } = Weights::of(options, progress)?;
+        Self::from_state_dict(&dict, row, &source, options)
     }
 
     /// From weights in memory that hold their own description (a model file's bytes).
@@ -137,7 +126,18 @@ impl Model {
         let result = result_of(&graph, options);
         let card = ModelCard::from_metadata(weights.metadata())?;
         description.set_answer(&graph, &result, card.as_ref(), options.threshold)?;
-        let engine = Engine::new(graph, &engine_options(options), |parameter| {
+        let run = EngineOptions {
+            int8: int8(card.as_ref(), options, source)?,
+            ..engine_options(options)
+        };
+        let run = EngineOptions {
+            precision: match run.int8 {
+                Some(_) => Precision::Int8,
+                None => run.precision,
+            },
+            ..run
+        };
+        let engine = Engine::new(graph, &run, |parameter| {
             found.weights.read_f32(&parameter.name).map_err(Error::from)
         });
         let engine = engine.map_err(|error| match error {
@@ -282,8 +282,69 @@ pub(crate) fn engine_options(options: &ModelOptions) -> EngineOptions {
         isa: options.isa,
         outputs: options.outputs.clone(),
         memory: options.memory,
-        precision: options.precision,
+        precision: options.precision.unwrap_or_default(),
+        int8: None,
+        low_everywhere: false,
         engine: options.engine,
+    }
+}
+
+/// The weights that options name.
+pub(crate) struct Weights {
+    pub(crate) dict: StateDict,
+    /// Their row of the zoo's table, if they are published ones.
+    pub(crate) row: Option<&'static PublishedWeights>,
+    /// Where they come from, in words.
+    pub(crate) source: String,
+}
+
+impl Weights {
+    /// A file's, or the architecture's published ones; `progress` hears of a download.
+    pub(crate) fn of(
+        options: &ModelOptions,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Self, Error> {
+        match (&options.weights, &options.architecture) {
+            (Some(path), _) => Ok(Self {
+                dict: StateDict::open(path)?,
+                row: None,
+                source: path.display().to_string(),
+            }),
+            (None, Some(name)) => {
+                find(name)?;
+                let row = published(name).ok_or_else(|| ModelError::Unpublished(name.clone()))?;
+                let path = Hub::from_env()?.pull(&published_file(row), progress)?;
+                Ok(Self {
+                    dict: StateDict::open(&path)?,
+                    row: Some(row),
+                    source: format!("{} ({})", row.file(), row.name),
+                })
+            }
+            (None, None) => Err(ModelError::Unnamed.into()),
+        }
+    }
+}
+
+/// What 8-bit numbers stand for in the network, if it is to be computed in them: because the user says so, or the
+/// model file does and the user nothing else.
+fn int8(
+    card: Option<&ModelCard>,
+    options: &ModelOptions,
+    source: &str,
+) -> Result<Option<Arc<Int8>>, Error> {
+    if options
+        .precision
+        .is_some_and(|asked| asked != Precision::Int8)
+    {
+        return Ok(None);
+    }
+    match card.and_then(|card| card.int8.as_ref()) {
+        Some(CardInt8 { ranges, full, .. }) => Ok(Some(Arc::new(Int8 {
+            ranges: ranges.clone(),
+            full: full.iter().cloned().collect(),
+        }))),
+        None if options.precision.is_some() => Err(ModelError::NotQuantised(source.into()).into()),
+        None => Ok(None),
     }
 }
 

@@ -112,10 +112,10 @@ impl ModelOptions {
         self
     }
 
-    /// In what the network is computed.
+    /// In what the network is computed, whatever the model file says.
     #[must_use]
     pub fn precision(mut self, precision: Precision) -> Self {
-        self.precision = precision;
+        self.precision = Some(precision);
         self
     }
 }

@@ -3,9 +3,9 @@
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use segmenta_graph::Shape;
+use segmenta_graph::{Node, Shape};
 use segmenta_image::{Geometry, LabelMap, Picture, Prepared};
-use segmenta_runtime::Tensor;
+use segmenta_runtime::{Engine, Tensor};
 use segmenta_zoo::{Answer, PerPixel};
 
 use crate::error::Error;
@@ -278,6 +278,15 @@ impl Model {
         })
     }
 
+    /// Shows what every step computes of a picture; see [`Engine::watch`](segmenta_runtime::Engine::watch).
+    pub(crate) fn watch(
+        &self,
+        picture: PreparedPicture,
+        see: impl FnMut(Node, Shape, &[f32]) + Send,
+    ) -> Result<(), Error> {
+        watch(self.engine(), picture, see)
+    }
+
     /// What the result says of each pixel.
     pub(crate) fn per_pixel(&self) -> Result<&PerPixel, Error> {
         match &self.description().answer {
@@ -310,6 +319,17 @@ impl Model {
         let mut results = self.engine().forward_finite(&batch.data, batch.shape)?;
         Ok(results.swap_remove(0))
     }
+}
+
+/// As [`Model::watch`].
+pub(crate) fn watch(
+    engine: &Engine,
+    picture: PreparedPicture,
+    see: impl FnMut(Node, Shape, &[f32]) + Send,
+) -> Result<(), Error> {
+    let (_, batch) = together(vec![picture.seen]);
+    engine.watch(&batch.data, batch.shape, see)?;
+    Ok(())
 }
 
 /// Prepared pictures of one size as a batch.

@@ -38,6 +38,7 @@ fn model(folder: &Path, classes: &[&str], crop: Option<(usize, usize)>) -> Model
             std: vec![0.5; 3],
             pad: None,
         },
+        int8: None,
         training: None,
         answer: None,
         source: None,

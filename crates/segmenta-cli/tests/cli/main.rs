@@ -232,6 +232,7 @@ fn tiny_card() -> ModelCard {
             pad: None,
         },
         answer: None,
+        int8: None,
         training: None,
         source: Some("made for a test".into()),
         licence: None,

@@ -2,6 +2,7 @@
 
 use segmenta_graph::Shape;
 use segmenta_kernels::Arena;
+use segmenta_program::Watch;
 
 use super::{Engine, RuntimeError, Tensor};
 use crate::finite::{all_finite, count_non_finite};
@@ -45,7 +46,14 @@ impl Engine {
         })?;
         let mut buffers: Vec<Vec<f32>> = plan.results.iter().map(|s| vec![0.0; s.len()]).collect();
         let mut results: Vec<&mut [f32]> = buffers.iter_mut().map(|b| &mut b[..]).collect();
-        let ran = self.pass(&plan, &mut arena, input, &mut results, true, |_, _| {});
+        let ran = self.pass(
+            &plan,
+            &mut arena,
+            input,
+            &mut results,
+            Watch::NotFinite,
+            |_, _| {},
+        );
         let step = ran.err().map(|wrong| &self.program.forward[wrong.step]);
         Ok(step.map(|step| self.name(step).into()))
     }

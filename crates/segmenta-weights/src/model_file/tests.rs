@@ -22,6 +22,7 @@ fn card() -> ModelCard {
             }),
         },
         answer: None,
+        int8: None,
         training: Some(serde_json::json!({"epochs": 3, "mIoU": 0.5})),
         source: Some("my pictures".into()),
         licence: None,

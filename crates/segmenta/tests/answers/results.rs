@@ -46,6 +46,7 @@ fn model_file(
             pad: None,
         },
         answer: None,
+        int8: None,
         training: None,
         source: None,
         licence: None,

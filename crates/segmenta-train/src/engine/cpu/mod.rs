@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use segmenta_graph::{Graph, Node, Shape};
 use segmenta_kernels::{Arena, Isa, Statistics, Threads};
-use segmenta_program::{LayersIn, NormNumbers, NotFinite, Pass, Program, Surroundings, run};
+use segmenta_program::{LayersIn, NormNumbers, NotFinite, Pass, Program, Surroundings, Watch, run};
 
 use self::passes::{Compiled, Purpose, compile};
 use super::{EngineError, Phase, Timing};
@@ -130,11 +130,16 @@ impl Cpu {
             results: results.iter_mut().map(|result| &mut result[..]).collect(),
         };
         let mut timed = timing(&self.graph, program, Phase::Forward, timed);
-        let (arena, check) = (&mut self.arena, self.check);
+        let arena = &mut self.arena;
+        let watch = if self.check {
+            Watch::NotFinite
+        } else {
+            Watch::Nothing
+        };
         let ran = self.threads.run(|| {
             let layers = LayersIn::Learning(layers);
             run(
-                program, plan, layers, arena, around, pass, check, &mut timed,
+                program, plan, layers, arena, around, pass, watch, &mut timed,
             )
         });
         ran.map_err(|wrong| not_finite(&self.graph, program, Phase::Forward, wrong))?;
@@ -186,11 +191,16 @@ impl Cpu {
             gradients: gradients.iter_mut().map(Option::as_deref_mut).collect(),
         };
         let mut timed = timing(&self.graph, program, Phase::Backward, timed);
-        let (arena, check) = (&mut self.arena, self.check);
+        let arena = &mut self.arena;
+        let watch = if self.check {
+            Watch::NotFinite
+        } else {
+            Watch::Nothing
+        };
         let ran = self.threads.run(|| {
             let layers = LayersIn::Learning(layers);
             run(
-                program, plan, layers, arena, around, pass, check, &mut timed,
+                program, plan, layers, arena, around, pass, watch, &mut timed,
             )
         });
         ran.map_err(|wrong| not_finite(&self.graph, program, Phase::Backward, wrong))?;

@@ -58,6 +58,7 @@ impl Session {
                 pad: None,
             },
             answer: None,
+            int8: None,
             training: Some(serde_json::json!({
                 "epoch": epoch, "steps": self.progress.steps, "scores": scores,
                 "config": &self.config,
