@@ -49,8 +49,8 @@ pub(crate) struct Quantize {
     /// drops by no more
     #[arg(long, value_name = "POINTS", default_value_t = 0.5, value_parser = points)]
     pub(crate) max_drop: f64,
-    /// How the range of a value is chosen: extremes, percentile (99.99), percentile=99.9, least-error [default:
-    /// percentile and least-error are tried, and the better is taken]
+    /// How the range of a value is chosen: extremes, percentile (99.99), percentile=99.9, least-error [default: all are
+    /// tried, and the best is taken]
     #[arg(long, value_name = "HOW", value_parser = range)]
     pub(crate) range: Option<RangeBy>,
     /// Leave channels as they are: by default they are evened out between layers of which one is depthwise

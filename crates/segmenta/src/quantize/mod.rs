@@ -50,7 +50,8 @@ pub struct QuantizeOptions {
     pub pictures: usize,
     /// By how many points of mIoU the score may drop.
     pub max_drop: f64,
-    /// How ranges are chosen; two ways are tried and the better one taken if `None`.
+    /// How ranges are chosen; if `None`, all ways are tried and the best taken: of those within the bound the one whose
+    /// labels are nearest to those of f32.
     pub range: Option<RangeBy>,
     /// Whether channels are evened out between layers of which one is depthwise.
     pub equalise: bool,
@@ -71,7 +72,7 @@ impl Default for QuantizeOptions {
 }
 
 impl QuantizeOptions {
-    /// A hundred pictures, half a point, the better of two ways to choose ranges.
+    /// A hundred pictures, half a point, the best way to choose ranges.
     pub fn new() -> Self {
         Self::default()
     }
@@ -193,7 +194,11 @@ impl Quantized {
         let seen = work.observe(&mut bench, how.pictures, "ranges")?;
         let ways = match how.range {
             Some(by) => vec![by],
-            None => vec![RangeBy::Percentile(99.99), RangeBy::LeastError],
+            None => vec![
+                RangeBy::Extremes,
+                RangeBy::Percentile(99.99),
+                RangeBy::LeastError,
+            ],
         };
         let mut trials = Vec::new();
         let mut best: Option<Trial> = None;
@@ -201,7 +206,7 @@ impl Quantized {
             let trial = Trial::of(&work, &seen, by, BTreeSet::new())?;
             let trial = bench.measure(&work, trial, &by.to_string())?;
             trials.push(trial.record(&by.to_string()));
-            if best.as_ref().is_none_or(|best| trial.is_better(best)) {
+            if best.as_ref().is_none_or(|best| trial.is_better(best, how.max_drop)) {
                 best = Some(trial);
             }
         }

@@ -76,8 +76,11 @@ impl Trial {
         (self.f32 - self.score) * 100.0
     }
 
-    pub(super) fn is_better(&self, other: &Self) -> bool {
-        (self.score, self.agreement) > (other.score, other.agreement)
+    /// Whether it is to be preferred: because it alone is within the bound, or else because it is nearer to what f32
+    /// says. The score itself may rise by chance where pictures are few.
+    pub(super) fn is_better(&self, other: &Self, max_drop: f64) -> bool {
+        let within = |trial: &Self| trial.drop() <= max_drop;
+        (within(self), self.agreement) > (within(other), other.agreement)
     }
 
     pub(super) fn record(&self, what: &str) -> TrialRecord {

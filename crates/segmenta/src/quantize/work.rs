@@ -1,9 +1,9 @@
 //! The network that is brought into 8 bits: its parameters, engines of it, and what is saved of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use segmenta_graph::{Graph, Parameter};
+use segmenta_graph::{Graph, Node, Parameter};
 use segmenta_quantize::{Equalised, Observations, Parameters, equalise};
 use segmenta_runtime::{Engine, EngineOptions, Precision};
 use segmenta_weights::{CARD_VERSION_INT8, CardInt8, ModelCard, Numbers, Progress, Taken};
@@ -70,10 +70,16 @@ impl Work {
             return Err(QuantizeError::Already(source));
         }
         description.set_answer(&graph, &result, card.as_ref(), options.threshold)?;
+        // Entries that no result needs, as those of an encoder's deeper stages, are left out.
+        let results: Vec<Node> = graph.outputs().iter().map(|output| output.node).collect();
+        let needed = graph.needed_for(&results);
+        let needed = graph.iter().filter(|(node, _)| needed[node.index()]);
+        let used = needed.flat_map(|(_, data)| &data.parameters);
         let mut there = Vec::new();
         let mut values = Vec::new();
-        for parameter in graph.parameters() {
-            let is_there = found.weights.get(&parameter.name).is_some();
+        let used: BTreeSet<usize> = used.map(|id| id.index()).collect();
+        for (at, parameter) in graph.parameters().iter().enumerate() {
+            let is_there = used.contains(&at) && found.weights.get(&parameter.name).is_some();
             there.push(is_there);
             values.push(if is_there {
                 found
