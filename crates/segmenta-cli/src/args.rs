@@ -33,7 +33,7 @@ const STYLES: Styles = Styles::styled()
 
 const PICTURES: &str = "How pictures are read";
 const NETWORK: &str = "Network";
-const WRITTEN: &str = "What is written";
+pub(crate) const WRITTEN: &str = "What is written";
 
 #[cfg(feature = "train")]
 const TRAIN_HELP: &str = "\
@@ -72,7 +72,7 @@ Environment:
   SEGMENTA_HUB      a mirror to pull them from
   SEGMENTA_OFFLINE  1: never use the network
   SEGMENTA_ISA      instruction set to use, slower than the processor's best
-  SEGMENTA_ENGINE   what multiplies in bf16: amx, avx512-bf16, portable, …
+  SEGMENTA_ENGINE   what multiplies in bf16 and int8: amx, avx512-vnni, portable, …
 
 Exit codes: 0 done, 1 failed (also if some of several inputs failed), 2 wrong usage."
 )]

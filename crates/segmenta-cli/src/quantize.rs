@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueHint};
 use segmenta::{
@@ -10,7 +10,7 @@ use segmenta::{
     QuantizeError, QuantizeEvent, QuantizeOptions, QuantizeReport, Quantized, RangeBy, Split,
 };
 
-use super::args::ModelArgs;
+use super::args::{ModelArgs, WRITTEN};
 use super::eval;
 use super::message::{FAINT, STRONG, Usage, count, note, result, shown};
 use super::model;
@@ -18,7 +18,10 @@ use super::progress::{Download, Progress};
 use super::table::Table;
 use super::values::{number, points};
 
+const CALIBRATION: &str = "Calibration";
+
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct Quantize {
     /// The model: a model file or a state dict, in place of --weights
     #[arg(value_name = "MODEL", conflicts_with = "weights", value_hint = ValueHint::FilePath)]
@@ -27,43 +30,43 @@ pub(crate) struct Quantize {
     pub(crate) model: ModelArgs,
     /// The folder of a data set with masks: ranges are found on its training split, the score on the test or validation
     /// split, where there are any
-    #[arg(long, value_name = "DIR", required_unless_present = "images", conflicts_with = "images", value_hint = ValueHint::DirPath)]
+    #[arg(long, value_name = "DIR", required_unless_present = "images", conflicts_with = "images", value_hint = ValueHint::DirPath, help_heading = CALIBRATION)]
     pub(crate) data: Option<PathBuf>,
     /// The layout of the data set [default: recognised]
-    #[arg(long, value_name = "KIND", requires = "data")]
+    #[arg(long, value_name = "KIND", requires = "data", help_heading = CALIBRATION)]
     pub(crate) kind: Option<Kind>,
     /// What the values of masks mean: ids, 0/255, from-one [default: found, and said by `data check`]
-    #[arg(long, value_name = "RULE", requires = "data")]
+    #[arg(long, value_name = "RULE", requires = "data", help_heading = CALIBRATION)]
     pub(crate) masks: Option<MaskRule>,
     /// Match the data's classes with the model's by their places, whatever they are called [default: by name]
-    #[arg(long, requires = "data")]
+    #[arg(long, requires = "data", help_heading = CALIBRATION)]
     pub(crate) by_place: bool,
     /// Pictures without masks (files, folders, globs), in place of --data: the score is then how far labels are those
     /// that f32 gives
-    #[arg(long, value_name = "INPUT", num_args = 1.., value_hint = ValueHint::AnyPath)]
+    #[arg(long, value_name = "INPUT", num_args = 1.., value_hint = ValueHint::AnyPath, help_heading = CALIBRATION)]
     pub(crate) images: Vec<PathBuf>,
     /// The most pictures that ranges are found on, spread over all of them
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = number(1..=usize::MAX))]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = number(1..=usize::MAX), help_heading = CALIBRATION)]
     pub(crate) pictures: usize,
     /// By how many points of mIoU the score may drop. Layers are kept out of 8 bits, those first that hurt most, until it
     /// drops by no more
-    #[arg(long, value_name = "POINTS", default_value_t = 0.5, value_parser = points)]
+    #[arg(long, value_name = "POINTS", default_value_t = 0.5, value_parser = points, help_heading = CALIBRATION)]
     pub(crate) max_drop: f64,
     /// How the range of a value is chosen: extremes, percentile (99.99), percentile=99.9, least-error [default: all are
     /// tried, and the best is taken]
-    #[arg(long, value_name = "HOW", value_parser = range)]
+    #[arg(long, value_name = "HOW", value_parser = range, help_heading = CALIBRATION)]
     pub(crate) range: Option<RangeBy>,
     /// Leave channels as they are: by default they are evened out between layers of which one is depthwise
-    #[arg(long)]
+    #[arg(long, help_heading = CALIBRATION)]
     pub(crate) no_equalise: bool,
     /// The model file that is written
-    #[arg(short, long, value_name = "FILE", default_value = "model.int8.safetensors", value_hint = ValueHint::FilePath)]
+    #[arg(short, long, value_name = "FILE", default_value = "model.int8.safetensors", help_heading = WRITTEN, value_hint = ValueHint::FilePath)]
     pub(crate) out: PathBuf,
     /// Every layer, not only the worst ten
-    #[arg(long)]
+    #[arg(long, help_heading = WRITTEN)]
     pub(crate) layers: bool,
     /// One object of JSON: what was tried, and each layer
-    #[arg(long)]
+    #[arg(long, help_heading = WRITTEN)]
     pub(crate) json: bool,
 }
 
@@ -106,6 +109,7 @@ pub(crate) fn run(args: &Quantize, quiet: bool) -> anyhow::Result<()> {
         );
         return Err(Usage(problem).into());
     }
+    writable(&args.out)?;
     let by = if args.by_place {
         MatchBy::Place
     } else {
@@ -139,21 +143,23 @@ pub(crate) fn run(args: &Quantize, quiet: bool) -> anyhow::Result<()> {
                 calibrate: &calibrate,
                 measure: &measure,
             };
-            make(&options, data, &how, &cancel, quiet).map_err(|error| told(error, &measure))?
+            make(&options, data, &how, &cancel, quiet).map_err(|error| told(error, &measure))
         }
         None => {
             let inputs = Inputs::collect(&args.images);
             for problem in inputs.problems() {
                 super::message::warning(&super::message::explain_failure(problem));
             }
-            make(
-                &options,
-                CalibrationData::Pictures(&inputs),
-                &how,
-                &cancel,
-                quiet,
-            )?
+            let data = CalibrationData::Pictures(&inputs);
+            make(&options, data, &how, &cancel, quiet).map_err(plain)
         }
+    };
+    let made = match made {
+        Err(error) if error.downcast_ref().is_some_and(is_stopped) => {
+            note("interrupted · nothing was written");
+            std::process::exit(130);
+        }
+        made => made?,
     };
     made.save(&args.out)?;
     if args.json {
@@ -162,7 +168,28 @@ pub(crate) fn run(args: &Quantize, quiet: bool) -> anyhow::Result<()> {
     result(&text(made.report(), args))
 }
 
-fn is_same(a: &std::path::Path, b: &std::path::Path) -> bool {
+/// Long measuring is not to end in a folder that is not there.
+fn writable(out: &Path) -> anyhow::Result<()> {
+    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let problem = if out.is_dir() {
+        "a folder, where a file is to be written"
+    } else if folder.is_some_and(|folder| !folder.is_dir()) {
+        "no such folder to write to"
+    } else {
+        return Ok(());
+    };
+    Err(Usage(format!(
+        "{problem} · {} · name another file with -o",
+        shown(out)
+    ))
+    .into())
+}
+
+fn is_stopped(error: &QuantizeError) -> bool {
+    matches!(error, QuantizeError::Stopped)
+}
+
+fn is_same(a: &Path, b: &Path) -> bool {
     match (a.canonicalize(), b.canonicalize()) {
         (Ok(a), Ok(b)) => a == b,
         _ => false,
@@ -224,6 +251,13 @@ fn make(
 fn told(error: QuantizeError, dataset: &Dataset) -> anyhow::Error {
     match error {
         QuantizeError::Evaluate(error) => eval::told(error, dataset),
+        other => plain(other),
+    }
+}
+
+/// The library's own errors are explained where they are shown.
+fn plain(error: QuantizeError) -> anyhow::Error {
+    match error {
         QuantizeError::Model(error) => error.into(),
         other => other.into(),
     }

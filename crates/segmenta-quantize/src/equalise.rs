@@ -42,7 +42,8 @@ pub fn equalise(graph: &Graph, parameters: &mut Parameters, seen: &Observations)
         let Some(next) = as_conv(graph, second) else {
             continue;
         };
-        if !first.depthwise && !next.depthwise || next.groups > 1 && !next.depthwise {
+        let is_pair = next.depthwise || first.depthwise && next.groups == 1;
+        if !is_pair {
             continue;
         }
         match layer.activation {

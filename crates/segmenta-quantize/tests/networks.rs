@@ -63,7 +63,10 @@ fn observe(graph: &Graph, parameters: &Parameters) -> (Observations, Vec<f32>) {
 
 fn spread(seen: &Observations, node: Node) -> Option<f32> {
     let sizes = seen.of(node)?.channel_extremes().iter();
-    let sizes: Vec<f32> = sizes.map(|[low, high]| high.max(-low)).filter(|s| *s > 0.0).collect();
+    let sizes: Vec<f32> = sizes
+        .map(|[low, high]| high.max(-low))
+        .filter(|s| *s > 0.0)
+        .collect();
     let largest = sizes.iter().copied().fold(0.0, f32::max);
     let smallest = sizes.iter().copied().fold(f32::MAX, f32::min);
     Some(largest / smallest)
@@ -75,7 +78,10 @@ fn channels_become_alike_and_the_network_stays_the_same() {
     let mut even = parameters(&graph);
     let (seen, plain) = observe(&graph, &even);
     let equalised = equalise(&graph, &mut even, &seen);
-    assert!(equalised.pairs > 30 && equalised.others == 0, "{equalised:?}");
+    assert!(
+        equalised.pairs > 30 && equalised.others == 0,
+        "{equalised:?}"
+    );
     let (after, same) = observe(&graph, &even);
     let largest = plain.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
     for (a, b) in plain.iter().zip(&same) {

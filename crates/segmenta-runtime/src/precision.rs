@@ -216,11 +216,13 @@ fn share_ranges(draft: &mut Draft<'_>) {
         .filter_map(|at| draft.step(at))
         .filter(in_bytes)
     {
-        let moves = match step.work {
-            Work::Slice(_) | Work::MaxPool(_) | Work::Resize(_) => true,
-            Work::AvgPool(AvgPool::Window { .. }) => true,
-            _ => false,
-        };
+        let moves = matches!(
+            step.work,
+            Work::Slice(_)
+                | Work::MaxPool(_)
+                | Work::Resize(_)
+                | Work::AvgPool(AvgPool::Window { .. })
+        );
         if moves {
             shared.join(step.inputs[0], step.output);
         }

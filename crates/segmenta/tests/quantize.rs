@@ -15,9 +15,13 @@ fn settings() -> [(&'static str, &'static str); 2] {
 }
 
 fn options(model: &Path) -> ModelOptions {
-    let options = ModelOptions::new().architecture("unet").encoder("mobilenet_v2");
+    let options = ModelOptions::new()
+        .architecture("unet")
+        .encoder("mobilenet_v2");
     let settings = settings().into_iter();
-    settings.fold(options.weights(model), |options, (name, value)| options.set(name, value))
+    settings.fold(options.weights(model), |options, (name, value)| {
+        options.set(name, value)
+    })
 }
 
 /// A small U-Net with the parameters that it has before training, as a state dict.
@@ -106,7 +110,11 @@ fn what_is_saved_says_what_was_measured() {
     for layer in &report.layers {
         assert!(layer.range[0] >= layer.seen[0] && layer.range[1] <= layer.seen[1]);
         assert!(layer.variance > 0.0, "{}", layer.name);
-        assert!(layer.signal_to_noise.is_some_and(|db| db > 0.0), "{}", layer.name);
+        assert!(
+            layer.signal_to_noise.is_some_and(|db| db > 0.0),
+            "{}",
+            layer.name
+        );
     }
 
     let file = folder.path().join("unet.int8.safetensors");
@@ -144,7 +152,11 @@ fn layers_stay_out_until_the_bound_is_kept() {
     let (made, told) = make(&model, &root, &loose.clone().max_drop(bound)).unwrap();
     let report = made.report();
     assert!(report.drop <= bound, "{} of {bound}", report.drop);
-    let full = report.layers.iter().filter(|l| l.computed == "full").count();
+    let full = report
+        .layers
+        .iter()
+        .filter(|l| l.computed == "full")
+        .count();
     assert!(full > 0 && told.len() > 1, "{full}: {told:?}");
     let file = folder.path().join("kept.safetensors");
     made.save(&file).unwrap();
@@ -152,7 +164,8 @@ fn layers_stay_out_until_the_bound_is_kept() {
     let card = ModelCard::from_metadata(dict.metadata()).unwrap().unwrap();
     assert_eq!(card.int8.unwrap().full.len(), full);
     let read = Model::open(&ModelOptions::new().weights(&file), &mut |_| {}).unwrap();
-    let [a, b] = [&read, &made.model().unwrap()].map(|m| m.segment(&picture(1)).unwrap().labels().clone());
+    let [a, b] =
+        [&read, &made.model().unwrap()].map(|m| m.segment(&picture(1)).unwrap().labels().clone());
     assert_eq!(a, b);
 
     // Nothing may be lost: f32 loses nothing, however many layers that takes.
@@ -181,7 +194,10 @@ fn what_cannot_be_done_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let model = write_unet(folder.path());
     let root = write_data(folder.path(), &model);
-    let how = QuantizeOptions::new().max_drop(100.0).pictures(1).range(RangeBy::Extremes);
+    let how = QuantizeOptions::new()
+        .max_drop(100.0)
+        .pictures(1)
+        .range(RangeBy::Extremes);
     let options = options(&model);
     let none = Inputs::collect::<&Path>([]);
     let go = &mut |_: QuantizeEvent<'_>| ControlFlow::Continue(());
@@ -191,7 +207,10 @@ fn what_cannot_be_done_is_said() {
     let int8 = options.clone().precision(Precision::Int8);
     let error = Model::open(&int8, &mut |_| {}).unwrap_err();
     assert!(matches!(error, Error::Model(_)), "{error}");
-    assert!(error.to_string().contains("what 8-bit numbers stand for"), "{error}");
+    assert!(
+        error.to_string().contains("what 8-bit numbers stand for"),
+        "{error}"
+    );
 
     let inputs = Inputs::collect([root.join("images")]);
     let data = CalibrationData::Pictures(&inputs);
@@ -205,7 +224,10 @@ fn what_cannot_be_done_is_said() {
     let again = ModelOptions::new().weights(&file);
     let error = Quantized::make(&again, data, &how, go).unwrap_err();
     assert!(matches!(error, QuantizeError::Already(_)), "{error}");
-    assert!(made.save(Path::new("no/such/folder/x.safetensors")).is_err());
+    assert!(
+        made.save(Path::new("no/such/folder/x.safetensors"))
+            .is_err()
+    );
 }
 
 /// A real network of VOC loses no more than half a point, with most layers in 8 bits.
@@ -228,7 +250,11 @@ fn a_real_network_keeps_its_score() {
     let report = made.report();
     assert!(report.drop <= 0.5, "{} points", report.drop);
     assert!(report.agreement > 0.985, "{}", report.agreement);
-    let full = report.layers.iter().filter(|l| l.computed == "full").count();
+    let full = report
+        .layers
+        .iter()
+        .filter(|l| l.computed == "full")
+        .count();
     assert!(full < report.layers.len() / 4, "{full} layers kept out");
 }
 

@@ -258,7 +258,11 @@ fn in_bf16_most_labels_are_the_same() {
     }
     let help = room.line("predict a.png -m fpn -w fpn.safetensors --precision fp8");
     assert_eq!(help.code, Some(2));
-    assert!(help.stderr.contains("auto, f32, bf16"), "{}", help.stderr);
+    assert!(
+        help.stderr.contains("auto, f32, bf16, int8"),
+        "{}",
+        help.stderr
+    );
 }
 
 #[test]
@@ -273,4 +277,105 @@ fn an_engine_that_is_not_there() {
     assert_eq!(answer.code, Some(2));
     let told = "no engine for low precision “mmx” here · SEGMENTA_ENGINE · this processor has";
     assert!(answer.stderr.contains(told), "{}", answer.stderr);
+}
+
+/// From a state dict to a model file in 8 bits, which says so wherever it is used.
+#[test]
+fn a_model_is_brought_into_8_bits() {
+    let room = Room::new();
+    fpn(&room, 3);
+    for name in ["photos/a.png", "photos/b.png"] {
+        room.picture(name, 64, 48);
+    }
+    let model = "quantize fpn.safetensors -m fpn --images photos";
+    let answer = room.line(&format!("{model} --max-drop 100 -o small.safetensors"));
+    let answer = answer.succeeded();
+    assert!(answer.stderr.contains("extremes: "), "{}", answer.stderr);
+    assert!(
+        answer
+            .stdout
+            .contains("mIoU with the labels of f32 1.0000 →"),
+        "{}",
+        answer.stdout
+    );
+    assert!(answer.stdout.contains("on 2 pictures"), "{}", answer.stdout);
+    let [small, large] =
+        ["small.safetensors", "fpn.safetensors"].map(|f| fs::metadata(room.path(f)).unwrap().len());
+    assert!(small * 3 < large, "{small} of {large} bytes");
+
+    room.line("predict photos/a.png -w small.safetensors -o out")
+        .succeeded();
+    assert_eq!(room.report("out")["model"]["precision"], "int8");
+    room.line("predict photos/a.png -w small.safetensors -o full --precision f32")
+        .succeeded();
+    assert_eq!(room.report("full")["model"]["precision"], "f32");
+    let bench = room
+        .line("bench forward -w small.safetensors --input 1x3x64x64 --runs 1 --json")
+        .succeeded();
+    assert!(
+        bench.stdout.contains("\"precision\":\"int8\""),
+        "{}",
+        bench.stdout
+    );
+
+    let json = room
+        .line(&format!(
+            "{model} --max-drop 100 --range extremes --json -q"
+        ))
+        .succeeded();
+    let report: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(report["ranges"], "extremes");
+    assert!(report["layers"].as_array().unwrap().len() > 10);
+    assert!(json.stderr.is_empty(), "{}", json.stderr);
+}
+
+#[test]
+fn what_cannot_be_brought_into_8_bits_is_said() {
+    let room = Room::new();
+    fpn(&room, 3);
+    room.picture("photos/a.png", 64, 48);
+    let model = "-m fpn -w fpn.safetensors";
+    for (line, code, told) in [
+        (
+            format!("predict photos/a.png {model} --precision int8"),
+            2,
+            "no model file for int8: it does not say what 8-bit numbers stand for · fpn.safetensors · quantise it first: \
+             segmenta quantize",
+        ),
+        (
+            format!("quantize {model} --images photos -o fpn.safetensors"),
+            2,
+            "would be written over · fpn.safetensors",
+        ),
+        (
+            format!("quantize {model} --images photos --precision bf16"),
+            2,
+            "a precision for what becomes int8",
+        ),
+        (
+            format!("quantize {model} --images nowhere"),
+            1,
+            "no picture to find ranges on",
+        ),
+        (format!("quantize {model}"), 2, "--data"),
+        (
+            format!("quantize {model} --images photos --max-drop 101"),
+            2,
+            "points of a score",
+        ),
+        (
+            format!("quantize {model} --images photos --range percentile=40"),
+            2,
+            "no percentile above 50",
+        ),
+        (
+            format!("quantize {model} --images photos -o no/folder/x.safetensors"),
+            2,
+            "no such folder to write to · no/folder/x.safetensors",
+        ),
+    ] {
+        let answer = room.line(&line);
+        assert_eq!(answer.code, Some(code), "{line}: {}", answer.stderr);
+        assert!(answer.stderr.contains(told), "{line}: {}", answer.stderr);
+    }
 }

@@ -32,6 +32,7 @@ fn every_help() {
         "data convert rgb",
         "train",
         "eval",
+        "quantize",
         "demo",
         "completions",
     ] {

@@ -206,7 +206,10 @@ impl Quantized {
             let trial = Trial::of(&work, &seen, by, BTreeSet::new())?;
             let trial = bench.measure(&work, trial, &by.to_string())?;
             trials.push(trial.record(&by.to_string()));
-            if best.as_ref().is_none_or(|best| trial.is_better(best, how.max_drop)) {
+            if best
+                .as_ref()
+                .is_none_or(|best| trial.is_better(best, how.max_drop))
+            {
                 best = Some(trial);
             }
         }
@@ -214,7 +217,7 @@ impl Quantized {
             return Err(QuantizeError::NoLayers(work.source().into()));
         };
         if best.drop() > how.max_drop {
-            best = bench.keep_within(&work, &seen, best, how.max_drop, &mut trials)?;
+            best = bench.keep_within(&work, &seen, &best, how.max_drop, &mut trials)?;
         }
         let layers = bench.layers(&work, &seen, &best)?;
         let report = QuantizeReport {

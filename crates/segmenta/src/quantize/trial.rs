@@ -6,7 +6,9 @@ use std::ops::ControlFlow;
 use segmenta_graph::{Node, Shape};
 use segmenta_image::{LabelMap, Picture, VOID};
 use segmenta_metrics::Confusion;
-use segmenta_quantize::{Observations, Parameters, RangeBy, correct_biases, round_weights};
+use segmenta_quantize::{
+    Observations, Observed, Parameters, RangeBy, correct_biases, round_weights,
+};
 use segmenta_runtime::{Int8, Int8Layer, value_names};
 
 use super::report::{LayerRecord, TrialRecord};
@@ -261,16 +263,16 @@ impl<'a> Bench<'a> {
         &mut self,
         work: &Work,
         seen: &Observations,
-        all: Trial,
+        all: &Trial,
         max_drop: f64,
         trials: &mut Vec<TrialRecord>,
     ) -> Result<Trial, QuantizeError> {
-        let noise = self.noise(work, &all)?;
+        let noise = self.noise(work, all)?;
         let mut order: Vec<(f64, String)> = all
             .layers
             .iter()
             .map(|layer| {
-                let of = |node: Node| noise.get(&node).map_or(0.0, |noise| noise.share());
+                let of = |node: Node| noise.get(&node).map_or(0.0, Noise::share);
                 let name = work.graph().node(layer.layer).name.clone();
                 (of(layer.output) - of(layer.input), name)
             })
@@ -352,7 +354,7 @@ impl<'a> Bench<'a> {
         let layers = engine.int8_layers().into_iter().map(|layer| {
             let name = work.graph().node(layer.layer).name.clone();
             let observed = seen.of(layer.output);
-            let [mean, variance] = observed.map_or([0.0; 2], |observed| observed.moments());
+            let [mean, variance] = observed.map_or([0.0; 2], Observed::moments);
             let range = trial.int8.ranges.get(&names[layer.output.index()]);
             LayerRecord {
                 computed: if trial.int8.full.contains(&name) {
@@ -361,7 +363,7 @@ impl<'a> Bench<'a> {
                     "int8"
                 },
                 range: range.copied().unwrap_or_default(),
-                seen: observed.map_or([0.0; 2], |observed| observed.extremes()),
+                seen: observed.map_or([0.0; 2], Observed::extremes),
                 mean,
                 variance,
                 signal_to_noise: noise.get(&layer.output).and_then(Noise::decibels),

@@ -1,6 +1,7 @@
 //! The network that is brought into 8 bits: its parameters, engines of it, and what is saved of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use segmenta_graph::{Graph, Node, Parameter};
@@ -91,7 +92,13 @@ impl Work {
             });
         }
         Ok(Self {
-            card: card.unwrap_or_else(|| description.card()),
+            card: card.unwrap_or_else(|| ModelCard {
+                // What it is called, not where it lay.
+                source: Path::new(&source)
+                    .file_name()
+                    .map(|name| name.to_string_lossy().into_owned()),
+                ..description.card()
+            }),
             graph,
             description,
             result,
@@ -137,12 +144,12 @@ impl Work {
         pictures: usize,
         what: &str,
     ) -> Result<Observations, QuantizeError> {
-        let model = self.model(&self.parameters, self.watching())?;
+        let model = self.model(&self.parameters, &self.watching())?;
         let mut seen = Observations::new(&self.graph);
         bench.each(pictures, what, &mut |picture| {
             let prepared = model.prepare(picture, &crate::SegmentOptions::default());
             model.watch(prepared, |node, shape, values| {
-                seen.add(node, shape, values)
+                seen.add(node, shape, values);
             })
         })?;
         Ok(seen)
@@ -168,7 +175,7 @@ impl Work {
     }
 
     pub(super) fn int8_model(&self, trial: &Trial, everywhere: bool) -> Result<Model, Error> {
-        self.model(&trial.parameters, self.in_int8(trial, everywhere))
+        self.model(&trial.parameters, &self.in_int8(trial, everywhere))
     }
 
     pub(super) fn f32_model(&self) -> Result<Model, Error> {
@@ -176,7 +183,7 @@ impl Work {
             precision: Precision::F32,
             ..self.run.clone()
         };
-        self.model(&self.parameters, run)
+        self.model(&self.parameters, &run)
     }
 
     pub(super) fn engine(
@@ -196,9 +203,9 @@ impl Work {
         })
     }
 
-    fn model(&self, parameters: &Parameters, run: EngineOptions) -> Result<Model, Error> {
+    fn model(&self, parameters: &Parameters, run: &EngineOptions) -> Result<Model, Error> {
         Ok(Model {
-            engine: self.engine(parameters, &run)?,
+            engine: self.engine(parameters, run)?,
             description: self.description.clone(),
             result: self.result.clone(),
             taken: Taken::default(),
