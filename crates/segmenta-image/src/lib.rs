@@ -58,7 +58,7 @@ pub use rect::Rect;
 pub use resize_rule::Resize;
 pub use save::{save_probability, write_atomic};
 pub use size::Size;
-pub use text::{DEJAVU_SANS, Text};
+pub use text::Text;
 
 /// The id that marks pixels without a class: boundaries and the unlabelled, as in Pascal VOC.
 pub const VOID: u8 = 255;

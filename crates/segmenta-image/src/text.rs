@@ -1,11 +1,13 @@
 //! Words on pictures: DejaVu Sans, cut down to Latin, Greek and Cyrillic (`assets/README.md`).
 
-use ab_glyph::{Font, FontRef, GlyphId, PxScaleFont, ScaleFont, point};
+use std::fmt::Write;
+
+use ab_glyph::{Font, FontRef, GlyphId, OutlineCurve, Point, PxScaleFont, ScaleFont, point};
 
 use crate::Picture;
 
-/// The font's file (TrueType), for other programs that draw words: its family is `DejaVu Sans`.
-pub const DEJAVU_SANS: &[u8] = include_bytes!("../assets/DejaVuSans-subset.ttf");
+/// The font's file (TrueType).
+const DEJAVU_SANS: &[u8] = include_bytes!("../assets/DejaVuSans-subset.ttf");
 
 /// The font at one size. Characters that it lacks are drawn as boxes.
 pub struct Text(PxScaleFont<FontRef<'static>>);
@@ -51,6 +53,40 @@ impl Text {
         }
     }
 
+    /// The outlines of a line as the data of an SVG path: it begins at x 0, its baseline is at y 0, y grows downwards,
+    /// and what is inside by the non-zero rule is the letters.
+    pub fn outlines(&self, line: &str) -> String {
+        let (across, up) = (self.0.h_scale_factor(), self.0.v_scale_factor());
+        let mut path = String::new();
+        let mut left = 0.0;
+        for id in self.glyphs(line) {
+            let put = |path: &mut String, point: Point| {
+                // Writing to a string cannot fail.
+                let (x, y) = (left + point.x * across, -point.y * up);
+                let _ = write!(path, "{x:.2} {y:.2} ");
+            };
+            let mut end = None;
+            let curves = self.0.font().outline(id).map(|outline| outline.curves);
+            for curve in curves.into_iter().flatten() {
+                let (command, points) = match curve {
+                    OutlineCurve::Line(from, to) => ('L', vec![from, to]),
+                    OutlineCurve::Quad(from, a, to) => ('Q', vec![from, a, to]),
+                    OutlineCurve::Cubic(from, a, b, to) => ('C', vec![from, a, b, to]),
+                };
+                if end != Some(points[0]) {
+                    // A letter's next contour; each is filled as if closed.
+                    path.push('M');
+                    put(&mut path, points[0]);
+                }
+                path.push(command);
+                points[1..].iter().for_each(|&point| put(&mut path, point));
+                end = points.last().copied();
+            }
+            left += self.0.h_advance(id);
+        }
+        path
+    }
+
     fn glyphs<'a>(&'a self, line: &'a str) -> impl Iterator<Item = GlyphId> + 'a {
         line.chars().map(|c| self.0.glyph_id(c))
     }
@@ -81,6 +117,24 @@ mod tests {
         for letter in "AzÀßŁŽΑωЯёҐ–…€%".chars() {
             assert_ne!(text.0.glyph_id(letter), GlyphId(0), "{letter}");
         }
+    }
+
+    #[test]
+    fn outlines_are_as_wide_as_the_line_and_stand_on_its_baseline() {
+        let text = Text::new(20.0);
+        let path = text.outlines("HI");
+        let numbers = path.split(|c: char| c.is_ascii_alphabetic() || c == ' ');
+        let numbers: Vec<f32> = numbers.filter_map(|number| number.parse().ok()).collect();
+        let (points, _) = numbers.as_chunks::<2>();
+        let most = |axis: usize| points.iter().map(|p| p[axis]).fold(f32::MIN, f32::max);
+        assert!(
+            most(0) < text.width("HI") && most(0) > text.width("H"),
+            "{path}"
+        );
+        assert_eq!(most(1), 0.0, "{path}");
+        // One contour each, of straight lines.
+        assert_eq!(path.matches('M').count(), 2);
+        assert_eq!(text.outlines(" "), "");
     }
 
     #[test]

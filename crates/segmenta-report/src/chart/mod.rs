@@ -10,11 +10,8 @@ mod scale;
 mod svg;
 mod theme;
 
-use std::sync::{Arc, LazyLock};
-
-use resvg::usvg::fontdb::{FaceInfo, ID, Language, Source, Stretch, Style, Weight};
 use resvg::{tiny_skia, usvg};
-use segmenta_image::{DEJAVU_SANS, Picture};
+use segmenta_image::Picture;
 
 pub(crate) use bars::class_bars;
 pub(crate) use confusion::confusion_matrix;
@@ -22,47 +19,28 @@ pub(crate) use lines::{LineChart, Series, Span};
 pub(crate) use theme::page_css;
 
 use crate::ReportError;
-use svg::Svg;
+use svg::{Drawing, Svg};
 
 /// A drawing.
 #[derive(Debug, Clone)]
 pub struct Chart {
     name: &'static str,
     size: (f64, f64),
-    svg: String,
+    drawing: Drawing,
 }
-
-const FONT: &str = "DejaVu Sans";
-
-static FONTS: LazyLock<Arc<usvg::fontdb::Database>> = LazyLock::new(|| {
-    let mut fonts = usvg::fontdb::Database::new();
-    // The file has been cut down to its letters, and the names that the library looks for went with the rest.
-    fonts.push_face_info(FaceInfo {
-        id: ID::dummy(),
-        source: Source::Binary(Arc::new(DEJAVU_SANS)),
-        index: 0,
-        families: vec![(FONT.into(), Language::English_UnitedStates)],
-        post_script_name: "DejaVuSans".into(),
-        style: Style::Normal,
-        weight: Weight::NORMAL,
-        stretch: Stretch::Normal,
-        monospaced: false,
-    });
-    Arc::new(fonts)
-});
 
 impl Chart {
     fn new(name: &'static str, svg: Svg) -> Self {
         Self {
             name,
             size: svg.size(),
-            svg: svg.finish(name),
+            drawing: svg.finish(name),
         }
     }
 
     /// The drawing as an `<svg>` element for a page that has the report's style sheet. All text in it is escaped.
     pub fn svg(&self) -> &str {
-        &self.svg
+        &self.drawing.page
     }
 
     /// The drawing on white paper, `scale` pixels for each of its units (2 for a screen of today).
@@ -75,13 +53,11 @@ impl Chart {
             problem,
         };
         let options = usvg::Options {
-            font_family: FONT.into(),
-            fontdb: Arc::clone(&FONTS),
             style_sheet: Some(theme::paper_css()),
             ..usvg::Options::default()
         };
-        let tree =
-            usvg::Tree::from_str(&self.svg, &options).map_err(|error| wrong(error.to_string()))?;
+        let tree = usvg::Tree::from_str(&self.drawing.paper, &options)
+            .map_err(|error| wrong(error.to_string()))?;
         let side = |length: f64| (length * f64::from(scale)).ceil() as u32;
         let (width, height) = (side(self.size.0), side(self.size.1));
         let canvas = tiny_skia::Pixmap::new(width, height);

@@ -9,7 +9,19 @@ use segmenta_image::Text;
 pub(super) struct Svg {
     width: f64,
     height: f64,
+    /// For a page, which has fonts.
     body: String,
+    /// The same for paper: words are outlines.
+    paper: String,
+}
+
+/// A finished drawing as an `<svg>` element.
+#[derive(Debug, Clone)]
+pub(super) struct Drawing {
+    /// With words as text, in the fonts of a page.
+    pub(super) page: String,
+    /// With words as outlines, which need no font.
+    pub(super) paper: String,
 }
 
 /// Where a text's anchor is.
@@ -26,6 +38,7 @@ impl Svg {
             width,
             height,
             body: String::new(),
+            paper: String::new(),
         }
     }
 
@@ -91,20 +104,29 @@ impl Svg {
         text: &str,
     ) {
         let [x, y] = short(at);
-        let anchor = match anchor {
-            Anchor::Start => "start",
-            Anchor::Middle => "middle",
-            Anchor::End => "end",
+        let (anchor, before) = match anchor {
+            Anchor::Start => ("start", 0.0),
+            Anchor::Middle => ("middle", 0.5),
+            Anchor::End => ("end", 1.0),
         };
         let turn = if degrees == 0.0 {
             String::new()
         } else {
             format!(r#" transform="rotate({degrees} {x} {y})""#)
         };
+        let letters = font(size);
+        let left = -before * f64::from(letters.width(text));
+        let outlines = letters.outlines(text);
         let text = escaped(text);
-        self.put(format_args!(
+        // Writing to a string cannot fail.
+        let _ = write!(
+            self.body,
             r#"<text class="{class}" x="{x}" y="{y}" font-size="{size}" text-anchor="{anchor}"{turn}>{text}</text>"#
-        ));
+        );
+        let _ = write!(
+            self.paper,
+            r#"<path class="{class}" transform="translate({x} {y}) rotate({degrees}) translate({left:.2} 0)" d="{outlines}"/>"#
+        );
     }
 
     /// What follows, until [`Svg::end`], says `text` when pointed at.
@@ -114,22 +136,25 @@ impl Svg {
     }
 
     pub(super) fn end(&mut self) {
-        self.body.push_str("</g>");
+        self.put(format_args!("</g>"));
     }
 
     /// The element; `name` tells it to those who cannot see it.
-    pub(super) fn finish(self, name: &str) -> String {
+    pub(super) fn finish(self, name: &str) -> Drawing {
         let (width, height) = (self.width, self.height);
-        format!(
-            r#"<svg xmlns="http://www.w3.org/2000/svg" class="chart" role="img" aria-label="{}" viewBox="0 0 {width} {height}" width="{width}" height="{height}">{}</svg>"#,
-            escaped(name),
-            self.body
-        )
+        let [page, paper] = [self.body, self.paper].map(|body| {
+            format!(
+                r#"<svg xmlns="http://www.w3.org/2000/svg" class="chart" role="img" aria-label="{}" viewBox="0 0 {width} {height}" width="{width}" height="{height}">{body}</svg>"#,
+                escaped(name),
+            )
+        });
+        Drawing { page, paper }
     }
 
     fn put(&mut self, element: std::fmt::Arguments) {
         // Writing to a string cannot fail.
         let _ = self.body.write_fmt(element);
+        let _ = self.paper.write_fmt(element);
     }
 }
 
