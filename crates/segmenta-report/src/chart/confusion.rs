@@ -27,11 +27,8 @@ pub(crate) fn confusion_matrix(confusion: &Confusion, names: &[String]) -> Chart
         .fold(0.0, f64::max);
     // Column names rise at an angle.
     let (left, top) = (longest + 40.0, TITLE + longest * 0.71 + 40.0);
-    let size = (
-        left + n * cell + longest.mul_add(0.71, 16.0),
-        top + n * cell + 62.0,
-    );
-    let mut svg = Svg::new(size.0.max(300.0).ceil(), size.1.ceil());
+    let wide = (left + n * cell + longest.mul_add(0.71, 16.0)).max(left + key_width());
+    let mut svg = Svg::new(wide.max(300.0).ceil(), (top + n * cell + 62.0).ceil());
 
     let title = match (shown.len(), confusion.classes()) {
         (n, all) if n < all => format!("Confusion matrix · the {n} most frequent of {all} classes"),
@@ -154,27 +151,41 @@ fn draw_cell(svg: &mut Svg, (x, y): (f64, f64), cell: f64, share: f64, pixels: u
     }
 }
 
+const SHADES: usize = 10;
+const SHADE: f64 = 12.0;
+const KEY_LETTERS: f64 = 11.0;
+const DARKEST: &str = "100 % of the class";
+
+/// From where the shades begin to the end of what is said of them, with a margin.
+fn key_width() -> f64 {
+    SHADE * SHADES as f64 + 7.0 + width(DARKEST, KEY_LETTERS) + 14.0
+}
+
 /// What the shades mean.
 fn key(svg: &mut Svg, (x, y): (f64, f64)) {
-    const STEPS: usize = 10;
-    let step = 12.0;
-    svg.text("faint", (x - 7.0, y + 10.0), 11.0, Anchor::End, "0 %");
-    svg.rect("bed", (x, y), (step * STEPS as f64, 12.0), "");
-    for i in 1..=STEPS {
-        let opacity = format!(r#" fill-opacity="{}""#, i as f64 / STEPS as f64);
+    svg.text(
+        "faint",
+        (x - 7.0, y + 10.0),
+        KEY_LETTERS,
+        Anchor::End,
+        "0 %",
+    );
+    svg.rect("bed", (x, y), (SHADE * SHADES as f64, 12.0), "");
+    for i in 1..=SHADES {
+        let opacity = format!(r#" fill-opacity="{}""#, i as f64 / SHADES as f64);
         svg.rect(
             "cell",
-            (x + (i - 1) as f64 * step, y),
-            (step, 12.0),
+            (x + (i - 1) as f64 * SHADE, y),
+            (SHADE, 12.0),
             &opacity,
         );
     }
     svg.text(
         "faint",
-        (x + step * STEPS as f64 + 7.0, y + 10.0),
-        11.0,
+        (x + SHADE * SHADES as f64 + 7.0, y + 10.0),
+        KEY_LETTERS,
         Anchor::Start,
-        "100 % of the class",
+        DARKEST,
     );
 }
 
@@ -202,6 +213,17 @@ fn brief(n: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The chart of two classes is the narrowest, and what its shades mean the widest line of it.
+    #[test]
+    fn what_the_shades_mean_fits() {
+        let confusion = Confusion::from_counts(2, None, &[9, 1, 2, 8], 0).unwrap();
+        let names = ["a".to_string(), "b".to_string()];
+        let picture = confusion_matrix(&confusion, &names).picture(1.0).unwrap();
+        let (wide, high) = picture.size();
+        let edge = (0..high).map(|y| &picture.pixels()[(y * wide + wide - 3) * 3..][..9]);
+        assert!(edge.flatten().all(|&value| value == 255));
+    }
 
     #[test]
     fn counts_are_brief() {
