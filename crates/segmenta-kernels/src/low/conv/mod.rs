@@ -352,7 +352,7 @@ impl LowConvolution {
     /// Into how many runs of pixels and slices of panels a picture is cut: a run's input stays in the second cache
     /// while all panels pass by, and there are enough tasks for all threads.
     fn cuts(weights: &Weights, layout: &LowLayout, output: MapShape) -> [usize; 2] {
-        const RUN_BYTES: usize = 256 << 10;
+        const RUN_BYTES: usize = 512 << 10;
         const LEAST_PIXELS: usize = 96;
         let pixels = output.pixels();
         let area = layout.shape().pixels().div_ceil(pixels).max(1);
