@@ -9,7 +9,10 @@ use super::{LossError, Mode};
 
 /// One positive weight for all classes, or one for each.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "invalid value, expected a weight, or one for each class"
+)]
 pub enum PosWeight {
     /// For all classes.
     All(f32),

@@ -10,7 +10,10 @@ use super::Wrong;
 
 /// A range of values to draw from: two ends, or one number that is meant around a middle.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "invalid value, expected a number, or two: [from, to]"
+)]
 pub enum Limit {
     /// So far from the middle on both sides.
     Around(f64),
@@ -63,7 +66,10 @@ pub struct Sides {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "invalid value, expected a side in pixels, or a size such as 224x224"
+)]
 enum Written {
     Number(usize),
     Text(String),

@@ -6,7 +6,9 @@ use super::{EXPLAINED, RunError};
 
 /// An error of a configuration: of the key whose value is wrong, or of the whole `origin`.
 pub(super) fn wrong(error: &toml::de::Error, text: &str, origin: &str) -> RunError {
-    let key = error.span().and_then(|span| key_at(text, span));
+    let key = error
+        .span()
+        .and_then(|span| key_at(text, span, value_in(error.message())));
     let is_value = error.message().starts_with("invalid ");
     RunError::Config {
         origin: key.filter(|_| is_value).unwrap_or_else(|| origin.into()),
@@ -43,17 +45,71 @@ pub(super) fn message(error: &toml::de::Error) -> String {
     text.replace('\n', " ")
 }
 
-/// The key, with its section, whose value lies at `span` of a configuration's text.
-fn key_at(text: &str, span: Range<usize>) -> Option<String> {
+/// The value that a message speaks of, as a configuration's text has it.
+fn value_in(message: &str) -> Option<&str> {
+    let told = message.strip_prefix("invalid ")?.split_once(": ")?.1;
+    let value = told.split_once(", expected")?.0;
+    match value.split_once(' ') {
+        Some(("string", text)) => Some(text),
+        _ => Some(value.rsplit_once('`')?.0.rsplit_once('`')?.1),
+    }
+}
+
+/// The key, with its section, whose value lies at `span` of a configuration's text. Where the span is a whole section,
+/// the key in it that has the value, or else the section.
+fn key_at(text: &str, span: Range<usize>, value: Option<&str>) -> Option<String> {
     let before = text.get(..span.start)?;
-    let line = &text[before.rfind('\n').map_or(0, |at| at + 1)..];
-    let name = line.split_once('=')?.0.trim();
+    let rest = &text[before.rfind('\n').map_or(0, |at| at + 1)..];
     let header = |line: &str| {
         let name = line.trim().strip_prefix('[')?.strip_suffix(']')?;
         Some(name.trim_matches(['[', ']']).to_owned())
     };
+    let mut lines = rest.lines();
+    let line = lines.next()?;
+    if let Some(section) = header(line) {
+        let own = lines.take_while(|line| header(line).is_none());
+        let mut pairs = own.filter_map(|line| line.split_once('='));
+        let found = pairs.find(|(_, is)| value.is_some_and(|value| is.contains(value)));
+        return Some(match found {
+            Some((name, _)) => format!("{section}.{}", name.trim()),
+            None => section,
+        });
+    }
+    let name = line.split_once('=')?.0.trim();
     match before.lines().rev().find_map(header) {
         Some(section) => Some(format!("{section}.{name}")),
         None => Some(name.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::run::Config;
+
+    /// A value of another type, whichever part of a section it is in: the key, and the message on one line.
+    #[test]
+    fn what_is_of_another_type_is_told_by_its_key() {
+        for (setting, key) in [
+            ("loss={name=\"focal\",gamma=\"two\"}", "loss.gamma"),
+            ("schedule={name=\"poly\",power=\"x\"}", "schedule.power"),
+            (
+                "optimizer={name=\"adam\",betas=[\"a\",1]}",
+                "optimizer.betas",
+            ),
+            (
+                "augment=[{name=\"color_jitter\",brightness=\"x\"}]",
+                "augment",
+            ),
+            ("loss={name=\"bce_with_logits\",pos_weight=\"x\"}", "loss"),
+        ] {
+            let error = Config::parse("", &[setting.into()], "my.toml").expect_err(setting);
+            let text = error.to_string();
+            let place = text.rsplit(" · ").next();
+            assert!(
+                place.is_some_and(|place| place.starts_with(key)),
+                "{setting}: {text}"
+            );
+            assert!(!text.contains('\n') && !text.contains("untagged"), "{text}");
+        }
     }
 }
