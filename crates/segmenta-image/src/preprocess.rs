@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use crate::{ErrorKind, Filter, Picture, PictureError, Rect, Resize, Size};
 
-/// A recipe: resize (bilinear, antialiased), crop the centre, pad, normalise. In that order, each optional.
+/// A recipe: resize (antialiased), crop the centre, pad, normalise. In that order, each optional.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Preprocess {
     /// The size first given to the picture.
@@ -19,15 +19,39 @@ pub struct Preprocess {
     pub std: [f32; 3],
     /// The least size of the tensor.
     pub pad: Option<Pad>,
+    /// How pixels are found, and in which order their channels come.
+    pub pixels: Pixels,
 }
 
-/// Room added to the right of and below a picture that is smaller than `width`×`height`; a larger side stays as it is.
+/// How pixels are found between pixels, and in which order their channels come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Pixels {
+    /// How they are found between pixels.
+    pub filter: Filter,
+    /// Which of the tensor's planes is of which colour.
+    pub order: ChannelOrder,
+}
+
+/// Which of a tensor's planes is of which colour. Mean, deviation and the colour of the room follow the planes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ChannelOrder {
+    /// Red, green, blue.
+    #[default]
+    Rgb,
+    /// Blue, green, red.
+    Bgr,
+}
+
+/// Room added to the right of and below a picture that is smaller than `width`×`height`; a larger side stays as it is,
+/// but for what it lacks to a multiple of `multiple`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pad {
     /// Least width in pixels.
     pub width: usize,
     /// Least height in pixels.
     pub height: usize,
+    /// Sides become multiples of this; 1 for any.
+    pub multiple: usize,
     /// The colour of the room, 0 to 255 before normalisation.
     pub value: [f32; 3],
 }
@@ -80,6 +104,7 @@ impl Preprocess {
             mean: Self::IMAGENET_MEAN,
             std: Self::IMAGENET_STD,
             pad: None,
+            pixels: Pixels::default(),
         }
     }
 
@@ -96,6 +121,8 @@ impl Preprocess {
         crop.transpose().map_err(|error| error.of("center_crop"))?;
         let pad = self.pad.map(|pad| Size::for_network(pad.width, pad.height));
         pad.transpose().map_err(|error| error.of("pad"))?;
+        let multiple = self.pad.map(|pad| Size::side_for_network(pad.multiple));
+        multiple.transpose().map_err(|error| error.of("pad multiple"))?;
         let wrong = |place: &str, value: f32, wanted: &str| {
             let (what, remedy) = (
                 format!("{value} among the numbers"),
@@ -128,12 +155,16 @@ impl Preprocess {
         let [x, y] = self.axes(picture.width(), picture.height());
         let resized = match self.resize {
             Resize::None => Cow::Borrowed(picture),
-            _ => Cow::Owned(picture.resize(x.resized, y.resized, Filter::Bilinear)),
+            _ => Cow::Owned(picture.resize(x.resized, y.resized, self.pixels.filter)),
         };
         let mut tensor = self.ground(x, y);
         let tables = self.tables();
-        let (red, rest) = tensor.split_at_mut(x.length * y.length);
-        let (green, blue) = rest.split_at_mut(x.length * y.length);
+        let (first, rest) = tensor.split_at_mut(x.length * y.length);
+        let (green, last) = rest.split_at_mut(x.length * y.length);
+        let [(red, of_red), (blue, of_blue)] = match self.pixels.order {
+            ChannelOrder::Rgb => [(first, 0), (last, 2)],
+            ChannelOrder::Bgr => [(last, 2), (first, 0)],
+        };
         let (pixels, _) = resized.pixels().as_chunks::<3>();
         red.par_chunks_exact_mut(x.length)
             .zip(green.par_chunks_exact_mut(x.length))
@@ -148,9 +179,9 @@ impl Preprocess {
                     .zip(&mut green[seen.clone()])
                     .zip(&mut blue[seen]);
                 for (((r, g), b), pixel) in planes.zip(&row[x.source..]) {
-                    *r = tables[0][usize::from(pixel[0])];
+                    *r = tables[of_red][usize::from(pixel[0])];
                     *g = tables[1][usize::from(pixel[1])];
-                    *b = tables[2][usize::from(pixel[2])];
+                    *b = tables[of_blue][usize::from(pixel[2])];
                 }
             });
         Prepared {
@@ -169,9 +200,10 @@ impl Preprocess {
         let (w, h) = self.resize.size_of(width, height);
         let crop = self.center_crop.map_or([None; 2], |sides| sides.map(Some));
         let least = self.pad.map_or([0; 2], |pad| [pad.width, pad.height]);
+        let multiple = self.pad.map_or(1, |pad| pad.multiple.max(1));
         [
-            Axis::new(w, crop[0], least[0]),
-            Axis::new(h, crop[1], least[1]),
+            Axis::new(w, crop[0], least[0], multiple),
+            Axis::new(h, crop[1], least[1], multiple),
         ]
     }
 
@@ -209,7 +241,7 @@ impl Preprocess {
 }
 
 impl Axis {
-    fn new(resized: usize, crop: Option<usize>, least: usize) -> Self {
+    fn new(resized: usize, crop: Option<usize>, least: usize, multiple: usize) -> Self {
         let kept = crop.map_or(resized, |side| side.max(1));
         let (source, target) = if kept > resized {
             (0, (kept - resized) / 2)
@@ -225,7 +257,7 @@ impl Axis {
             source,
             target,
             visible: kept.min(resized),
-            length: kept.max(least),
+            length: kept.max(least).next_multiple_of(multiple),
         }
     }
 
@@ -256,6 +288,7 @@ mod tests {
             mean: [0.5; 3],
             std: [0.5; 3],
             pad: None,
+            pixels: Pixels::default(),
         }
     }
 
@@ -264,6 +297,7 @@ mod tests {
         let pad = |width, value| Pad {
             width,
             height: 8,
+            multiple: 1,
             value: [0.0, value, 0.0],
         };
         let wrong: [(&str, Preprocess); 9] = [
@@ -352,6 +386,7 @@ mod tests {
             pad: Some(Pad {
                 width: 513,
                 height: 513,
+                multiple: 1,
                 value: [127.5; 3],
             }),
             ..plain()
@@ -374,6 +409,7 @@ mod tests {
             pad: Some(Pad {
                 width: 5,
                 height: 1,
+                multiple: 1,
                 value: [127.5; 3],
             }),
             ..plain()
@@ -390,6 +426,7 @@ mod tests {
         let pad = |width| Pad {
             width,
             height: 1 << 20,
+            multiple: 1,
             value: [0.0; 3],
         };
         let side = 1_000_000;

@@ -4,7 +4,7 @@ use segmenta_graph::{Filter, Graph, Node, NodeData, Op};
 use segmenta_kernels::{Activation, Isa};
 
 use crate::ops::{
-    Add, Apply, Attention, AvgPool, BatchNorm, Concat, Conv, Drop, Dropped, Fit, GroupNorm,
+    Add, Apply, Attention, AvgPool, BatchNorm, Concat, Conv, Drop, Dropped, Fit, FitBelow, GroupNorm,
     LayerNorm, MaxPool, MaxUnpool, Mul, Numbers, Patches, Resize, Scale, Slice, Softmax, Tokens,
     TokensOf, Transposed,
 };
@@ -243,6 +243,7 @@ impl<'g> Draft<'g> {
             Op::GlobalAvgPool => AvgPool::Global.into(),
             Op::ResizeLike { filter, .. } | Op::Upsample { filter, .. } => Resize(filter).into(),
             Op::FitLike { .. } => Fit.into(),
+            Op::PadToEven => FitBelow.into(),
             Op::Dropout { p } => Drop::new(Dropped::Values, p, node).into(),
             Op::Dropout2d { p } => Drop::new(Dropped::Channels, p, node).into(),
             Op::StochasticDepth { p } => Drop::new(Dropped::Pictures, p, node).into(),

@@ -32,15 +32,16 @@ mod stored;
 mod third_party;
 
 pub use by_order::{Disagreement, Disorder};
+pub use download::{Check, Download, agent, network, retry_after};
 pub use dtype::DType;
 pub use error::{Fault, WeightsError};
 pub use format::Format;
-pub use hub::{Hub, Progress};
+pub use hub::{Hub, Progress, digest, lock_file};
 pub use hub_error::{HubError, HubFault};
 pub use located::{FindError, Found, Place, Search, Taken};
 pub use mismatch::{Cause, Expected, Mismatch, Misshapen};
 pub use model_file::{
-    CARD_KEY, CARD_VERSION, CardAnswer, CardError, CardValues, Filter, ModelCard, Pad,
+    CARD_KEY, CARD_VERSION, CardAnswer, CardError, CardValues, ChannelOrder, Filter, ModelCard, Pad,
     Preprocessing, Resize,
 };
 pub use published::Published;

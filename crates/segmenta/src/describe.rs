@@ -2,10 +2,11 @@
 
 use segmenta_files::count;
 use segmenta_graph::Graph;
-use segmenta_image::{Pad, Palette, Preprocess, Resize};
+use segmenta_image::{ChannelOrder, Filter, Pad, Palette, Pixels, Preprocess, Resize};
 use segmenta_runtime::RuntimeError;
 use segmenta_weights::{
-    CardAnswer, CardValues, ModelCard, Preprocessing, Resize as CardResize, StateDict,
+    CardAnswer, CardValues, ChannelOrder as CardOrder, Filter as CardFilter, ModelCard,
+    Preprocessing, Resize as CardResize, StateDict,
 };
 use segmenta_zoo::{
     Answer, Architecture, Options, PerPixel, PublishedWeights, Recipe, ResizeRule, VOC_CLASSES,
@@ -32,6 +33,8 @@ pub struct Description {
     pub preprocess: Preprocess,
     /// Where the weights come from, in words.
     pub source: String,
+    /// The licence that they are under, where it is known.
+    pub licence: Option<String>,
 }
 
 impl Description {
@@ -142,6 +145,7 @@ impl Description {
             palette,
             preprocess: preprocess_of(&card.preprocessing)?,
             source,
+            licence: card.licence.clone(),
         })
     }
 
@@ -188,6 +192,7 @@ impl Description {
             palette: default_palette(classes),
             preprocess: preprocess_of_recipe(&architecture.recipe),
             source,
+            licence: published.map(|row| row.licence.into()),
         }
     }
 }
@@ -237,6 +242,7 @@ fn preprocess_of_recipe(recipe: &Recipe) -> Preprocess {
             let grey = Pad {
                 width: side,
                 height: side,
+                multiple: 1,
                 value: [127.5; 3],
             };
             (Resize::LongSide(side), Some(grey))
@@ -248,6 +254,7 @@ fn preprocess_of_recipe(recipe: &Recipe) -> Preprocess {
         mean: recipe.mean,
         std: recipe.std,
         pad,
+        pixels: Pixels::default(),
     }
 }
 
@@ -264,6 +271,7 @@ fn preprocess_of(card: &Preprocessing) -> Result<Preprocess, Error> {
         Ok::<_, Error>(Pad {
             width: pad.width,
             height: pad.height,
+            multiple: pad.multiple,
             value: three(&pad.value, "padding")?,
         })
     });
@@ -272,12 +280,33 @@ fn preprocess_of(card: &Preprocessing) -> Result<Preprocess, Error> {
             CardResize::None => Resize::None,
             CardResize::ShortSide { side } => Resize::ShortSide(side),
             CardResize::LongSide { side } => Resize::LongSide(side),
+            CardResize::ShortSideWithin { side, most } => Resize::ShortSideWithin { side, most },
+            CardResize::Near {
+                width,
+                height,
+                multiple,
+            } => Resize::Near {
+                width,
+                height,
+                multiple,
+            },
             CardResize::Exact { width, height } => Resize::Exact { width, height },
         },
         center_crop: card.center_crop.map(|(width, height)| [width, height]),
         mean: three(&card.mean, "mean")?,
         std: three(&card.std, "deviation")?,
         pad: pad.transpose()?,
+        pixels: Pixels {
+            filter: match card.filter {
+                CardFilter::Nearest => Filter::Nearest,
+                CardFilter::Bilinear { .. } => Filter::Bilinear,
+                CardFilter::Bicubic { .. } => Filter::Bicubic,
+            },
+            order: match card.channel_order {
+                CardOrder::Rgb => ChannelOrder::Rgb,
+                CardOrder::Bgr => ChannelOrder::Bgr,
+            },
+        },
     };
     // A card is a file like others: what it says of sizes becomes memory.
     preprocess.check()?;
@@ -299,6 +328,7 @@ mod tests {
             mean: vec![0.5; 3],
             std: vec![0.5; 3],
             pad: None,
+            channel_order: CardOrder::Rgb,
         };
         preprocess_of(&plain()).unwrap();
         let (width, height) = (60_000, 60_000);
@@ -306,6 +336,7 @@ mod tests {
         let pad = Some(CardPad {
             width,
             height,
+            multiple: 1,
             value,
         });
         let (resize, crop) = (CardResize::Exact { width, height }, Some((width, height)));

@@ -12,6 +12,7 @@ use segmenta_zoo::{Options, PublishedWeights, find, published};
 use crate::builder::ModelBuilder;
 use crate::describe::Description;
 use crate::error::{Error, ModelError};
+use crate::hub::{Described, Named, describe};
 use crate::resolve::{Names, Resolved, resolve};
 
 /// What to load and how to run it. The default asks for nothing; at least an architecture or a
@@ -19,14 +20,15 @@ use crate::resolve::{Names, Resolved, resolve};
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ModelOptions {
-    /// Name of the architecture; a model file knows its own, and names of SMP's and torchvision's networks say it.
+    /// Name of the architecture; a model file knows its own, and names of SMP's and torchvision's networks say it. Or
+    /// a model: a repository of the Hugging Face hub (`OWNER/NAME`, `OWNER/NAME@REVISION`), or a folder like one.
     pub architecture: Option<String>,
     /// Name of the encoder, for architectures that take one; otherwise what the weights have.
     pub encoder: Option<String>,
     /// Settings of SMP's architectures by name, where neither a model file nor the weights' shapes say them;
     /// see [`segmenta_zoo::Settings::set`].
     pub settings: Vec<(String, String)>,
-    /// File of weights; without it the published ones are pulled.
+    /// File of weights, or a folder as `save_pretrained` writes it; without it the published ones are pulled.
     pub weights: Option<PathBuf>,
     /// The key of the checkpoint that holds the network, where several do (`ema_state_dict`).
     pub weights_key: Option<String>,
@@ -59,6 +61,8 @@ pub struct Model {
     /// The name of the first result, of which masks are made.
     pub(crate) result: String,
     pub(crate) taken: Taken,
+    /// What is worth knowing of how it was read.
+    pub(crate) notes: Vec<String>,
 }
 
 impl Model {
@@ -98,20 +102,70 @@ impl Model {
     /// # Errors
     /// As [`Model::pretrained`].
     pub fn open(options: &ModelOptions, progress: &mut dyn FnMut(Progress)) -> Result<Self, Error> {
-        match (&options.weights, &options.architecture) {
-            (Some(path), _) => {
+        let named = match &options.architecture {
+            Some(name) => Named::of(name)?,
+            None => None,
+        };
+        match (&options.weights, named, &options.architecture) {
+            // Weights of one's own for a network that a folder or a repository describes.
+            (Some(path), Some(named), _) if !path.is_dir() => {
+                let mut described = describe(&named, false, progress)?;
+                described.source = path.display().to_string();
+                described.weights = Some(path.clone());
+                Self::of_described(described, options)
+            }
+            (None, Some(named), _) => {
+                Self::of_described(describe(&named, true, progress)?, options)
+            }
+            (Some(path), named, _) if path.is_dir() => {
+                let folder = Named::Folder(path.clone());
+                if named.is_some_and(|named| named != folder) {
+                    return Err(ModelError::TwoFolders(path.clone()).into());
+                }
+                let described = describe(&folder, true, progress)?;
+                if let Some(name) = &options.architecture
+                    && find(name).is_ok_and(|asked| asked.name != described.card.architecture)
+                {
+                    return Err(Error::Model(ModelError::OtherArchitecture {
+                        file: described.source,
+                        found: described.card.architecture,
+                        named: name.clone(),
+                    }));
+                }
+                Self::of_described(described, options)
+            }
+            (Some(path), _, _) => {
                 let source = path.display().to_string();
                 Self::from_state_dict(&StateDict::open(path)?, None, &source, options)
             }
-            (None, Some(name)) => {
+            (None, None, Some(name)) => {
                 find(name)?;
                 let row = published(name).ok_or_else(|| ModelError::Unpublished(name.clone()))?;
                 let path = Hub::from_env()?.pull(&published_file(row), progress)?;
                 let source = format!("{} ({})", row.file(), row.name);
                 Self::from_state_dict(&StateDict::open(&path)?, Some(row), &source, options)
             }
-            (None, None) => Err(ModelError::Unnamed.into()),
+            (None, None, None) => Err(ModelError::Unnamed.into()),
         }
+    }
+
+    /// What a folder describes, with its weights.
+    fn of_described(described: Described, options: &ModelOptions) -> Result<Self, Error> {
+        let Described {
+            card,
+            source,
+            notes,
+            weights,
+        } = described;
+        let path = weights.ok_or(ModelError::Unnamed)?;
+        // The card is the network's name from here on.
+        let options = ModelOptions {
+            architecture: None,
+            ..options.clone()
+        };
+        let weights = StateDict::open(&path)?;
+        let model = Self::with_card(&weights, Some(card), None, &source, &options)?;
+        Ok(Self { notes, ..model })
     }
 
     /// From weights in memory that hold their own description (a model file's bytes).
@@ -129,13 +183,23 @@ impl Model {
         source: &str,
         options: &ModelOptions,
     ) -> Result<Self, Error> {
+        let card = ModelCard::from_metadata(weights.metadata())?;
+        Self::with_card(weights, card, row, source, options)
+    }
+
+    fn with_card(
+        weights: &StateDict,
+        card: Option<ModelCard>,
+        row: Option<&PublishedWeights>,
+        source: &str,
+        options: &ModelOptions,
+    ) -> Result<Self, Error> {
         let Resolved {
             mut description,
             graph,
             found,
-        } = resolve(weights, row, source, options)?;
+        } = resolve(weights, card.clone(), row, source, options)?;
         let result = result_of(&graph, options);
-        let card = ModelCard::from_metadata(weights.metadata())?;
         description.set_answer(&graph, &result, card.as_ref(), options.threshold)?;
         let engine = Engine::new(graph, &engine_options(options), |parameter| {
             found.weights.read_f32(&parameter.name).map_err(Error::from)
@@ -152,6 +216,7 @@ impl Model {
             description,
             result,
             taken: found.taken,
+            notes: Vec::new(),
         })
     }
 
@@ -181,6 +246,7 @@ impl Model {
             description,
             result,
             taken: Taken::default(),
+            notes: Vec::new(),
         })
     }
 
@@ -204,6 +270,7 @@ impl Model {
             description,
             result: "out".into(),
             taken: Taken::default(),
+            notes: Vec::new(),
         }
     }
 
@@ -268,6 +335,11 @@ impl Model {
     /// What was taken from the file of weights, and what was left.
     pub fn taken(&self) -> &Taken {
         &self.taken
+    }
+
+    /// What is worth knowing of how it was read, in words: what a folder of the hub does not say.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// What runs it: for raw tensors, memory, profiles.

@@ -224,6 +224,7 @@ fn tiny_card() -> ModelCard {
         palette: Some(vec![[0, 0, 255], [0, 255, 0], [128, 128, 128]]),
         in_channels: 3,
         preprocessing: Preprocessing {
+            channel_order: segmenta_weights::ChannelOrder::default(),
             resize: Resize::None,
             filter: Filter::default(),
             center_crop: None,

@@ -56,6 +56,7 @@ impl Session {
                 mean: input.mean.to_vec(),
                 std: input.std.to_vec(),
                 pad: None,
+                channel_order: card::ChannelOrder::default(),
             },
             answer: None,
             training: Some(serde_json::json!({
