@@ -48,6 +48,8 @@ struct Metadata {
     commit: String,
     etag: String,
     bytes: Option<u64>,
+    /// Where the hub has it: after redirects within the hub, before those to where the content lies.
+    url: String,
 }
 
 impl Client {
@@ -237,7 +239,7 @@ impl Client {
                 (300..=399, Some(path)) if path.starts_with('/') => {
                     url = format!("{}{path}", origin(&self.environment.endpoint));
                 }
-                (200..=399, _) => return metadata(response.headers()),
+                (200..=399, _) => return metadata(response.headers(), url),
                 _ => return Err(self.refusal(&response, repository, file)),
             }
         }
@@ -316,7 +318,7 @@ impl Client {
         let _lock = lock_file(&lock, progress)?;
         // Whoever held the lock before may have brought the file.
         if !blob.is_file() {
-            self.download(&self.url(repository, file), metadata, &blob, progress)?;
+            self.download(metadata, &blob, progress)?;
         }
         with_folder(&link).map_err(disk)?;
         let steps = file.split('/').count();
@@ -326,7 +328,6 @@ impl Client {
 
     fn download(
         &self,
-        url: &str,
         metadata: &Metadata,
         blob: &Path,
         progress: &mut dyn FnMut(Progress),
@@ -336,7 +337,7 @@ impl Client {
         let authorization = self.authorization();
         let download = Download {
             agent: self.agent.clone(),
-            url,
+            url: &metadata.url,
             authorization: authorization.as_deref(),
             part: &part,
             bytes: metadata.bytes,
@@ -360,7 +361,7 @@ impl Client {
 }
 
 /// What the hub's headers say of a file.
-fn metadata(headers: &HeaderMap) -> Result<Metadata, RepositoryFault> {
+fn metadata(headers: &HeaderMap, url: String) -> Result<Metadata, RepositoryFault> {
     let lacking = |what: &str| RepositoryFault::NotAHub(format!("no {what} in the headers"));
     let commit = text(headers, "x-repo-commit").filter(|commit| is_commit(commit));
     let etag = text(headers, "x-linked-etag").or_else(|| text(headers, "etag"));
@@ -379,6 +380,7 @@ fn metadata(headers: &HeaderMap) -> Result<Metadata, RepositoryFault> {
         commit: commit.ok_or_else(|| lacking("commit (X-Repo-Commit)"))?,
         etag: etag.filter(plain).ok_or_else(|| lacking("ETag"))?,
         bytes: bytes.and_then(|bytes| bytes.parse().ok()),
+        url,
     })
 }
 

@@ -30,14 +30,14 @@ const PAUSES: [Duration; 3] = [
 const SILENCE: Duration = Duration::from_secs(30);
 
 /// An HTTP client that follows redirects, takes proxies from the environment, and does not wait for ever. What
-/// authorises a request stays with the host that it is for.
+/// authorises a request goes to no other address than the one that is asked first.
 pub fn agent() -> Agent {
     Agent::config_builder()
         .http_status_as_error(false)
         .timeout_connect(Some(SILENCE))
         .timeout_recv_response(Some(SILENCE))
         .timeout_per_read(Some(SILENCE))
-        .redirect_auth_headers(RedirectAuthHeaders::SameHost)
+        .redirect_auth_headers(RedirectAuthHeaders::Never)
         .user_agent(concat!("segmenta/", env!("CARGO_PKG_VERSION")))
         .build()
         .into()
