@@ -119,7 +119,9 @@ fn is_loaded(row: &Recommended) -> bool {
 
 /// A table of names of the hub.
 fn names<'r>(rows: impl Iterator<Item = &'r Recommended>) -> String {
-    let headings = ["for", "name", "backbone", "data", ">mIoU", "licence", "loads"];
+    let headings = [
+        "for", "name", "backbone", "data", ">mIoU", "licence", "loads",
+    ];
     let mut table = Table::new(&headings);
     for row in rows {
         let given = |cell: &Option<String>| cell.clone().unwrap_or_default();
@@ -145,12 +147,18 @@ fn names<'r>(rows: impl Iterator<Item = &'r Recommended>) -> String {
 /// What a model of the hub says of itself.
 fn of_hub(description: &Description) -> Vec<(&'static str, String)> {
     let recipe = &description.preprocess;
-    let crop = recipe.center_crop.map(|[width, height]| format!(", the middle {width}x{height}"));
+    let crop = recipe
+        .center_crop
+        .map(|[width, height]| format!(", the middle {width}x{height}"));
     let mut lines = vec![
         ("source", description.source.clone()),
         (
             "classes",
-            format!("{}: {}", description.classes.len(), description.classes.join(", ")),
+            format!(
+                "{}: {}",
+                description.classes.len(),
+                description.classes.join(", ")
+            ),
         ),
         (
             "pictures",
@@ -216,7 +224,10 @@ pub(crate) fn show(args: &Show, quiet: bool) -> anyhow::Result<()> {
     let name = hub.as_ref().map_or(&*args.name, |hub| hub.architecture);
     let encoder = args.encoder.as_deref().map(find_encoder).transpose()?;
     let architecture = find(name)?;
-    let own = hub.as_ref().map_or_else(|| Options::new(VOC_CLASSES.len()), |hub| hub.options.clone());
+    let own = hub.as_ref().map_or_else(
+        || Options::new(VOC_CLASSES.len()),
+        |hub| hub.options.clone(),
+    );
     let encoder = encoder.or(own.encoder);
     let classes = args.classes.unwrap_or(own.classes);
     let mut options = Options {

@@ -61,7 +61,9 @@ pub(crate) fn nearest(id: &str) -> Option<String> {
     const MOST_EDITS: usize = 4;
     let edits = |row: &&Recommended| strsim::damerau_levenshtein(&row.id, id);
     let best = TABLE.iter().min_by_key(edits)?;
-    (1..=MOST_EDITS).contains(&edits(&best)).then(|| best.id.clone())
+    (1..=MOST_EDITS)
+        .contains(&edits(&best))
+        .then(|| best.id.clone())
 }
 
 #[cfg(test)]

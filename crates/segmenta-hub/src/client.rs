@@ -228,7 +228,11 @@ impl Client {
         }
     }
 
-    fn ask_once(&self, repository: &RepositoryName, file: &str) -> Result<Metadata, RepositoryFault> {
+    fn ask_once(
+        &self,
+        repository: &RepositoryName,
+        file: &str,
+    ) -> Result<Metadata, RepositoryFault> {
         let mut url = self.url(repository, file);
         for _ in 0..=MOST_REDIRECTS {
             let response = self.head(&url).map_err(RepositoryFault::Transfer)?;
@@ -312,7 +316,11 @@ impl Client {
         }
         let blob = folder.join("blobs").join(&metadata.etag);
         with_folder(&blob).map_err(disk)?;
-        let locks = self.environment.cache.join(".locks").join(repository.folder());
+        let locks = self
+            .environment
+            .cache
+            .join(".locks")
+            .join(repository.folder());
         fs::create_dir_all(&locks).map_err(disk)?;
         let lock = locks.join(format!("{}.lock", metadata.etag));
         let _lock = lock_file(&lock, progress)?;

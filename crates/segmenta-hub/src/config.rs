@@ -131,9 +131,8 @@ impl Config {
     /// # Errors
     /// Ids that are no row from 0 on, or more than 256.
     pub fn classes(&self) -> Result<(Vec<String>, bool), FolderError> {
-        let unnamed = |count: usize| -> Vec<String> {
-            (0..count).map(|id| format!("class {id}")).collect()
-        };
+        let unnamed =
+            |count: usize| -> Vec<String> { (0..count).map(|id| format!("class {id}")).collect() };
         let Some(table) = self.field("id2label") else {
             let count = self.count("num_labels", DEFAULT_CLASSES)?;
             return self.few(unnamed(count)).map(|names| (names, false));
@@ -143,7 +142,11 @@ impl Config {
         };
         let mut names = unnamed(table.len().min(MOST_CLASSES + 1));
         for (id, name) in table {
-            let at = id.trim().parse().ok().filter(|&at: &usize| at < table.len());
+            let at = id
+                .trim()
+                .parse()
+                .ok()
+                .filter(|&at: &usize| at < table.len());
             let name = name.as_str().map(str::trim);
             match (at, name) {
                 (Some(at), Some(name)) if at < names.len() && !name.is_empty() => {
@@ -192,12 +195,22 @@ mod tests {
     #[test]
     fn the_class_is_what_architectures_says() {
         let class = |text: &str| config(text).unwrap().class();
-        let rmbg = r#"{"model_type": "SegformerForSemanticSegmentation", "architectures": ["BriaRMBG"]}"#;
+        let rmbg =
+            r#"{"model_type": "SegformerForSemanticSegmentation", "architectures": ["BriaRMBG"]}"#;
         assert_eq!(class(rmbg).unwrap(), Class::Transformers("BriaRMBG".into()));
         let smp = r#"{"_model_class": "Unet", "classes": 3}"#;
         assert_eq!(class(smp).unwrap(), Class::Smp("Unet".into()));
-        for text in ["{}", r#"{"architectures": []}"#, r#"{"architectures": null}"#] {
-            assert!(class(text).unwrap_err().to_string().contains("names no class"));
+        for text in [
+            "{}",
+            r#"{"architectures": []}"#,
+            r#"{"architectures": null}"#,
+        ] {
+            assert!(
+                class(text)
+                    .unwrap_err()
+                    .to_string()
+                    .contains("names no class")
+            );
         }
     }
 
@@ -228,7 +241,12 @@ mod tests {
         let none = Config::open(folder.path()).unwrap_err().to_string();
         assert!(none.contains("no config.json"), "{none}");
         for text in ["", "[1]", "{\"a\":"] {
-            assert!(config(text).unwrap_err().to_string().contains("config.json is no"));
+            assert!(
+                config(text)
+                    .unwrap_err()
+                    .to_string()
+                    .contains("config.json is no")
+            );
         }
     }
 }

@@ -109,7 +109,10 @@ mod tests {
             assert_eq!(environment(variables).cache, Path::new(cache));
         }
         let home = home_dir().unwrap();
-        assert_eq!(environment(&[("HF_HOME", "~/models")]).cache, home.join("models/hub"));
+        assert_eq!(
+            environment(&[("HF_HOME", "~/models")]).cache,
+            home.join("models/hub")
+        );
         assert_eq!(environment(&[]).cache, home.join(".cache/huggingface/hub"));
     }
 

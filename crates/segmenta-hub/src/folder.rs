@@ -101,13 +101,16 @@ impl ModelFolder {
     /// If it has none of them.
     pub fn weights(&self) -> Result<PathBuf, FolderError> {
         let found = WEIGHTS.iter().map(|name| self.path.join(name));
-        found.into_iter().find(|path| path.is_file()).ok_or_else(|| {
-            FolderError::new(
-                format!("the folder has no weights ({})", WEIGHTS.join(", ")),
-                &self.path,
-                "put the file there, or save the network again with save_pretrained",
-            )
-        })
+        found
+            .into_iter()
+            .find(|path| path.is_file())
+            .ok_or_else(|| {
+                FolderError::new(
+                    format!("the folder has no weights ({})", WEIGHTS.join(", ")),
+                    &self.path,
+                    "put the file there, or save the network again with save_pretrained",
+                )
+            })
     }
 }
 
@@ -207,7 +210,11 @@ impl<'c> Snapshot<'c> {
         // What else is wrong with the index, its reader says.
         let plain = |name: &&str| Path::new(name).file_name() == Some(name.as_ref());
         for name in names.into_iter().filter(plain) {
-            if self.client.file(&self.repository, name, progress)?.is_none() {
+            if self
+                .client
+                .file(&self.repository, name, progress)?
+                .is_none()
+            {
                 return Err(lacking(self.client, &self.repository, name).into());
             }
         }

@@ -65,7 +65,10 @@ mod tests {
     fn the_head_of_a_page_names_the_licence() {
         for (text, licence) in [
             ("---\nlicense: mit\ntags:\n- a\n---\n# Net", Some("mit")),
-            ("---\r\nlicense: \"apache-2.0\"\r\n---\r\n", Some("apache-2.0")),
+            (
+                "---\r\nlicense: \"apache-2.0\"\r\n---\r\n",
+                Some("apache-2.0"),
+            ),
             (
                 "---\nlicense: other\nlicense_name: apple-amlr\nlicense_link: https://a.b/c\n---",
                 Some("apple-amlr (https://a.b/c)"),
@@ -81,7 +84,10 @@ mod tests {
 
     #[test]
     fn what_keeps_from_profit_is_known_by_its_words() {
-        for licence in ["cc-by-nc-4.0", "other: NVIDIA Source Code License for SegFormer"] {
+        for licence in [
+            "cc-by-nc-4.0",
+            "other: NVIDIA Source Code License for SegFormer",
+        ] {
             assert!(is_non_commercial(licence));
         }
         for licence in ["mit", "apache-2.0", "other", "cc-by-4.0"] {

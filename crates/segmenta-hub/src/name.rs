@@ -25,7 +25,9 @@ pub struct RepositoryName {
 
 /// A text that names no repository.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("“{0}” names no repository · write OWNER/NAME or OWNER/NAME@REVISION, as the hub's page has it")]
+#[error(
+    "“{0}” names no repository · write OWNER/NAME or OWNER/NAME@REVISION, as the hub's page has it"
+)]
 pub struct NameError(String);
 
 impl RepositoryName {
@@ -115,7 +117,10 @@ mod tests {
         assert_eq!(name.folder(), "models--a-b--C.d_1");
         assert_eq!(name.to_string(), "a-b/C.d_1@refs/pr/3");
         let plain: RepositoryName = "a/b".parse().unwrap();
-        assert_eq!((plain.to_string(), plain.revision()), ("a/b".into(), "main"));
+        assert_eq!(
+            (plain.to_string(), plain.revision()),
+            ("a/b".into(), "main")
+        );
         for text in [
             "", "a", "a/b/c", "/a", "a/", "./a", "../a", "a/..", "a--b/c", "a/b@", "a/b@../c",
             "a/b@/c", "a b/c", "a/b@x y",

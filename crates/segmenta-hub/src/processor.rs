@@ -2,7 +2,7 @@
 //!
 //! Of its two back ends Pillow's is followed; the other differs from it by at most one step of 255 in a few pixels.
 
-use segmenta_weights::{ChannelOrder, Filter, Pad, Preprocessing, Resize};
+use segmenta_weights::{ChannelOrder, Filter, Middle, Pad, Preprocessing, Resize};
 use serde_json::{Map, Value};
 
 /// ImageNet's mean and deviation.
@@ -23,7 +23,7 @@ struct Kind {
     flips: bool,
     /// Whether a plain number for a size means a square.
     square: bool,
-    /// Sides are padded to multiples of this, after the normalisation.
+    /// Sides become multiples of this.
     divisor: usize,
 }
 
@@ -125,7 +125,10 @@ impl Processor {
         };
         let kind = kind_of(named).ok_or_else(|| {
             let known: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
-            format!("the image processor `{named}` is not known; there are {}", known.join(", "))
+            format!(
+                "the image processor `{named}` is not known; there are {}",
+                known.join(", ")
+            )
         })?;
         Fields(&fields).processor(kind)
     }
@@ -150,7 +153,9 @@ fn kind_of(name: &str) -> Option<&'static Kind> {
         .strip_suffix("ImageProcessor")
         .or_else(|| name.strip_suffix("FeatureExtractor"))?;
     // Later versions write the T of some in lower case.
-    KINDS.iter().find(|kind| kind.name.eq_ignore_ascii_case(stem))
+    KINDS
+        .iter()
+        .find(|kind| kind.name.eq_ignore_ascii_case(stem))
 }
 
 /// The fields of the file.
@@ -160,7 +165,11 @@ impl Fields<'_> {
     fn processor(&self, kind: &Kind) -> Result<Processor, String> {
         let resizes = self.flag("do_resize", true)?;
         let aimed = self.size("size", kind.square)?.unwrap_or(kind.size);
-        let divisor = self.count("size_divisor")?.unwrap_or(kind.divisor);
+        // Of MaskFormer and its kin, which resize to what others would pad to.
+        let divisor = match kind.divisor {
+            1 => 1,
+            usual => self.count("size_divisor")?.unwrap_or(usual),
+        };
         let crop = self.crop(kind)?;
         let pads_to_size = kind.name == "Eomt" && self.flag("do_pad", false)?;
         let windows = kind.name == "Eomt" && self.flag("do_split_image", false)?;
@@ -171,24 +180,23 @@ impl Fields<'_> {
                 Some(Pad {
                     width,
                     height,
-                    multiple: 1,
                     value: vec![0.0; 3],
                 })
             }
-            // After it: zeros, which are what the mean would become.
-            _ if divisor > 1 && kind.divisor > 1 && self.flag("do_pad", true)? => Some(Pad {
-                width: 1,
-                height: 1,
-                multiple: divisor,
-                value: mean.iter().map(|m| (m * 255.0).clamp(0.0, 255.0)).collect(),
-            }),
             _ => None,
         };
         let resize = match (resizes, aimed) {
             (false, _) => Resize::None,
             (true, Size::Short(side)) => Resize::ShortSide { side },
-            (true, Size::ShortWithin(side, most)) => Resize::ShortSideWithin { side, most },
-            (true, Size::Exact(height, width)) => self.exact(kind, width, height)?,
+            (true, Size::ShortWithin(side, most)) => Resize::ShortSideWithin {
+                side,
+                most,
+                multiple: divisor,
+            },
+            (true, Size::Exact(height, width)) => {
+                let [width, height] = [width, height].map(|side| side.next_multiple_of(divisor));
+                self.exact(kind, width, height)?
+            }
         };
         Ok(Processor {
             preprocessing: Preprocessing {
@@ -199,6 +207,7 @@ impl Fields<'_> {
                 std: std.to_vec(),
                 pad,
                 channel_order: self.order(kind)?,
+                middle: Middle::Transformers,
             },
             windows,
         })
@@ -228,7 +237,9 @@ impl Fields<'_> {
     }
 
     fn crop(&self, kind: &Kind) -> Result<Option<(usize, usize)>, String> {
-        let (side, cuts) = kind.crop.map_or((None, false), |(side, cuts)| (Some(side), cuts));
+        let (side, cuts) = kind
+            .crop
+            .map_or((None, false), |(side, cuts)| (Some(side), cuts));
         if !self.flag("do_center_crop", cuts)? {
             return Ok(None);
         }
@@ -395,7 +406,10 @@ mod tests {
             ("", "no JSON"),
             ("[]", "no object"),
             ("{}", "names no image processor"),
-            (r#"{"image_processor_type": "CLIPImageProcessor"}"#, "CLIPImageProcessor"),
+            (
+                r#"{"image_processor_type": "CLIPImageProcessor"}"#,
+                "CLIPImageProcessor",
+            ),
             (
                 r#"{"image_processor_type": "SegformerImageProcessor", "resample": 5}"#,
                 "resample",

@@ -30,6 +30,18 @@ pub struct Pixels {
     pub filter: Filter,
     /// Which of the tensor's planes is of which colour.
     pub order: ChannelOrder,
+    /// Where the middle is, of what leaves half a pixel over.
+    pub middle: Middle,
+}
+
+/// Where the middle of a picture is that has an odd number of pixels more, or less, than are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Middle {
+    /// As torchvision has it: halves go to the even neighbour, room that is added is one pixel less above and left.
+    #[default]
+    Torchvision,
+    /// As transformers has it with Pillow: a crop begins half a pixel earlier, a smaller picture half a pixel later.
+    Transformers,
 }
 
 /// Which of a tensor's planes is of which colour. Mean, deviation and the colour of the room follow the planes.
@@ -42,16 +54,13 @@ pub enum ChannelOrder {
     Bgr,
 }
 
-/// Room added to the right of and below a picture that is smaller than `width`×`height`; a larger side stays as it is,
-/// but for what it lacks to a multiple of `multiple`.
+/// Room added to the right of and below a picture that is smaller than `width`×`height`; a larger side stays as it is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pad {
     /// Least width in pixels.
     pub width: usize,
     /// Least height in pixels.
     pub height: usize,
-    /// Sides become multiples of this; 1 for any.
-    pub multiple: usize,
     /// The colour of the room, 0 to 255 before normalisation.
     pub value: [f32; 3],
 }
@@ -121,8 +130,6 @@ impl Preprocess {
         crop.transpose().map_err(|error| error.of("center_crop"))?;
         let pad = self.pad.map(|pad| Size::for_network(pad.width, pad.height));
         pad.transpose().map_err(|error| error.of("pad"))?;
-        let multiple = self.pad.map(|pad| Size::side_for_network(pad.multiple));
-        multiple.transpose().map_err(|error| error.of("pad multiple"))?;
         let wrong = |place: &str, value: f32, wanted: &str| {
             let (what, remedy) = (
                 format!("{value} among the numbers"),
@@ -200,10 +207,9 @@ impl Preprocess {
         let (w, h) = self.resize.size_of(width, height);
         let crop = self.center_crop.map_or([None; 2], |sides| sides.map(Some));
         let least = self.pad.map_or([0; 2], |pad| [pad.width, pad.height]);
-        let multiple = self.pad.map_or(1, |pad| pad.multiple.max(1));
         [
-            Axis::new(w, crop[0], least[0], multiple),
-            Axis::new(h, crop[1], least[1], multiple),
+            Axis::new(w, crop[0], least[0], self.pixels.middle),
+            Axis::new(h, crop[1], least[1], self.pixels.middle),
         ]
     }
 
@@ -241,23 +247,20 @@ impl Preprocess {
 }
 
 impl Axis {
-    fn new(resized: usize, crop: Option<usize>, least: usize, multiple: usize) -> Self {
+    fn new(resized: usize, crop: Option<usize>, least: usize, middle: Middle) -> Self {
         let kept = crop.map_or(resized, |side| side.max(1));
-        let (source, target) = if kept > resized {
-            (0, (kept - resized) / 2)
-        } else {
+        let (more, fewer) = (resized.saturating_sub(kept), kept.saturating_sub(resized));
+        let (source, target) = match middle {
             // Python rounds a half to the even neighbour.
-            (
-                ((resized - kept) as f64 / 2.0).round_ties_even() as usize,
-                0,
-            )
+            Middle::Torchvision => ((more as f64 / 2.0).round_ties_even() as usize, fewer / 2),
+            Middle::Transformers => (more / 2, fewer.div_ceil(2)),
         };
         Self {
             resized,
             source,
             target,
             visible: kept.min(resized),
-            length: kept.max(least).next_multiple_of(multiple),
+            length: kept.max(least),
         }
     }
 
@@ -297,7 +300,6 @@ mod tests {
         let pad = |width, value| Pad {
             width,
             height: 8,
-            multiple: 1,
             value: [0.0, value, 0.0],
         };
         let wrong: [(&str, Preprocess); 9] = [
@@ -386,7 +388,6 @@ mod tests {
             pad: Some(Pad {
                 width: 513,
                 height: 513,
-                multiple: 1,
                 value: [127.5; 3],
             }),
             ..plain()
@@ -409,7 +410,6 @@ mod tests {
             pad: Some(Pad {
                 width: 5,
                 height: 1,
-                multiple: 1,
                 value: [127.5; 3],
             }),
             ..plain()
@@ -426,7 +426,6 @@ mod tests {
         let pad = |width| Pad {
             width,
             height: 1 << 20,
-            multiple: 1,
             value: [0.0; 3],
         };
         let side = 1_000_000;

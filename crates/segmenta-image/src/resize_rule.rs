@@ -18,13 +18,15 @@ pub enum Resize {
     ShortSide(usize),
     /// The long side becomes this: both sides are `int(length · side / long)`, as DeepLab's demo does it.
     LongSide(usize),
-    /// The short side becomes `side`, or less where the long one would become longer than `most`: transformers'
-    /// `shortest_edge` with `longest_edge`.
+    /// The short side becomes `side`, or less where the long one would become longer than `most`, and both then the next
+    /// multiples: transformers' `shortest_edge` with `longest_edge` and `size_divisor`.
     ShortSideWithin {
         /// The short side.
         side: usize,
         /// The most that the long side becomes.
         most: usize,
+        /// Sides become multiples of this, upwards.
+        multiple: usize,
     },
     /// Both sides scaled by one factor, of the two that make one side the given one that which is nearer to 1, and
     /// rounded to multiples: transformers' `keep_aspect_ratio`.
@@ -61,8 +63,13 @@ impl Resize {
             Self::ShortSide(side) | Self::LongSide(side) => {
                 Size::side_for_network(side).map(|_| ())
             }
-            Self::ShortSideWithin { side, most } => Size::side_for_network(side)
+            Self::ShortSideWithin {
+                side,
+                most,
+                multiple,
+            } => Size::side_for_network(side)
                 .and_then(|_| Size::side_for_network(most))
+                .and_then(|_| Size::side_for_network(multiple))
                 .map(|_| ()),
             Self::Near {
                 width,
@@ -91,7 +98,11 @@ impl Resize {
                     (new_long, new_short)
                 }
             }
-            Self::ShortSideWithin { side, most } => {
+            Self::ShortSideWithin {
+                side,
+                most,
+                multiple,
+            } => {
                 let (short, long) = (short as f64, long as f64);
                 // As transformers: what the limit leaves is rounded for the short side and not for the long one.
                 let (new_short, scaled) = if long / short * side as f64 > most as f64 {
@@ -100,8 +111,13 @@ impl Resize {
                 } else {
                     (side as f64, side as f64)
                 };
-                let new_long = if short == new_short { long } else { (scaled * long / short).trunc() };
-                let (new_short, new_long) = Size::fitted(new_short as usize, new_long as usize);
+                let new_long = if short == new_short {
+                    long
+                } else {
+                    (scaled * long / short).trunc()
+                };
+                let up = |side: f64| (side as usize).max(1).next_multiple_of(multiple.max(1));
+                let (new_short, new_long) = Size::fitted(up(new_short), up(new_long));
                 if width <= height {
                     (new_short, new_long)
                 } else {
@@ -115,7 +131,11 @@ impl Resize {
             } => {
                 let across = to_width as f64 / width.max(1) as f64;
                 let down = to_height as f64 / height.max(1) as f64;
-                let scale = if (1.0 - across).abs() < (1.0 - down).abs() { across } else { down };
+                let scale = if (1.0 - across).abs() < (1.0 - down).abs() {
+                    across
+                } else {
+                    down
+                };
                 let step = multiple.max(1);
                 let rounded = |side: usize| {
                     let steps = (scale * side as f64 / step as f64).round_ties_even() as usize;
@@ -152,9 +172,15 @@ impl FromStr for Resize {
             side(digits).map(Self::LongSide)
         } else if let Some(digits) = lower.strip_prefix("short:") {
             match digits.split_once(':') {
-                Some((short, most)) => side(short)
-                    .zip(side(most))
-                    .map(|(side, most)| Self::ShortSideWithin { side, most }),
+                Some((short, rest)) => {
+                    let (most, multiple) = rest.split_once(':').unwrap_or((rest, "1"));
+                    let all = side(short).zip(side(most)).zip(side(multiple));
+                    all.map(|((side, most), multiple)| Self::ShortSideWithin {
+                        side,
+                        most,
+                        multiple,
+                    })
+                }
                 None => side(digits).map(Self::ShortSide),
             }
         } else if let Some(rest) = lower.strip_prefix("near:") {
@@ -192,7 +218,16 @@ impl fmt::Display for Resize {
             Self::None => write!(f, "none"),
             Self::ShortSide(side) => write!(f, "{side}"),
             Self::LongSide(side) => write!(f, "long:{side}"),
-            Self::ShortSideWithin { side, most } => write!(f, "short:{side}:{most}"),
+            Self::ShortSideWithin {
+                side,
+                most,
+                multiple: 1,
+            } => write!(f, "short:{side}:{most}"),
+            Self::ShortSideWithin {
+                side,
+                most,
+                multiple,
+            } => write!(f, "short:{side}:{most}:{multiple}"),
             Self::Near {
                 width,
                 height,
@@ -242,6 +277,7 @@ mod tests {
             "long:513",
             "512x384",
             "short:800:1333",
+            "short:800:1333:32",
             "near:518x392:14",
         ] {
             assert_eq!(text.parse::<Resize>().unwrap().to_string(), text);

@@ -4,9 +4,9 @@ use segmenta_graph::{Filter, Graph, Node, NodeData, Op};
 use segmenta_kernels::{Activation, Isa};
 
 use crate::ops::{
-    Add, Apply, Attention, AvgPool, BatchNorm, Concat, Conv, Drop, Dropped, Fit, FitBelow, GroupNorm,
-    LayerNorm, MaxPool, MaxUnpool, Mul, Numbers, Patches, Resize, Scale, Slice, Softmax, Tokens,
-    TokensOf, Transposed,
+    Add, Apply, Attention, AvgPool, BatchNorm, Concat, Conv, Drop, Dropped, Fit, FitBelow,
+    GroupNorm, LayerNorm, MaxPool, MaxUnpool, Mul, Numbers, Patches, Resize, Scale, Slice, Softmax,
+    Tokens, TokensOf, Transposed,
 };
 use crate::terms::{as_convolution, kernel_activation, pool_window, undone_pools};
 use crate::value::Element;

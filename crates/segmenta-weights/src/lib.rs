@@ -41,8 +41,8 @@ pub use hub_error::{HubError, HubFault};
 pub use located::{FindError, Found, Place, Search, Taken};
 pub use mismatch::{Cause, Expected, Mismatch, Misshapen};
 pub use model_file::{
-    CARD_KEY, CARD_VERSION, CardAnswer, CardError, CardValues, ChannelOrder, Filter, ModelCard, Pad,
-    Preprocessing, Resize,
+    CARD_KEY, CARD_VERSION, CardAnswer, CardError, CardValues, ChannelOrder, Filter, Middle,
+    ModelCard, Pad, Preprocessing, Resize,
 };
 pub use published::Published;
 pub use save::{TensorView, save};

@@ -47,7 +47,9 @@ impl Config {
             return Ok(counts);
         }
         let found = counts.len();
-        Err(format!("reads {found} numbers in the field `{name}`, not {length}"))
+        Err(format!(
+            "reads {found} numbers in the field `{name}`, not {length}"
+        ))
     }
 
     /// Finite numbers from 0 on, as many as `length`.
@@ -62,7 +64,9 @@ impl Config {
             return Ok(numbers);
         }
         let found = numbers.len();
-        Err(format!("reads {found} numbers in the field `{name}`, not {length}"))
+        Err(format!(
+            "reads {found} numbers in the field `{name}`, not {length}"
+        ))
     }
 
     fn each<T: Clone>(
@@ -91,7 +95,9 @@ impl Config {
         if found < 1.0 {
             return Ok(found as f32);
         }
-        Err(format!("reads {found} in the field `{name}`, no probability below 1"))
+        Err(format!(
+            "reads {found} in the field `{name}`, no probability below 1"
+        ))
     }
 
     pub(crate) fn flag(&self, name: &str, default: bool) -> Result<bool, String> {
@@ -129,7 +135,11 @@ fn count(name: &str, value: &Value) -> Result<usize, String> {
     let whole = value.as_f64().filter(|number| number.fract() == 0.0);
     match whole {
         Some(number) if (1.0..=MOST as f64).contains(&number) => Ok(number as usize),
-        _ => Err(strange(name, value, &format!("a whole number, 1 to {MOST}"))),
+        _ => Err(strange(
+            name,
+            value,
+            &format!("a whole number, 1 to {MOST}"),
+        )),
     }
 }
 

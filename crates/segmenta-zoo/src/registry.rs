@@ -176,7 +176,10 @@ impl Architecture {
         let fields = self.fields();
         let stranger = |field: &&String| !fields.contains(&field.as_str());
         if let Some(other) = options.config.given().keys().find(stranger) {
-            return refuse(&format!("has no setting `{other}`; {}", listed(&self.settings())));
+            return refuse(&format!(
+                "has no setting `{other}`; {}",
+                listed(&self.settings())
+            ));
         }
         let refused = |refusal| match refusal {
             Refusal::Graph(error) => ZooError::Graph(error),

@@ -2,11 +2,11 @@
 
 use segmenta_files::count;
 use segmenta_graph::Graph;
-use segmenta_image::{ChannelOrder, Filter, Pad, Palette, Pixels, Preprocess, Resize};
+use segmenta_image::{ChannelOrder, Filter, Middle, Pad, Palette, Pixels, Preprocess, Resize};
 use segmenta_runtime::RuntimeError;
 use segmenta_weights::{
-    CardAnswer, CardValues, ChannelOrder as CardOrder, Filter as CardFilter, ModelCard,
-    Preprocessing, Resize as CardResize, StateDict,
+    CardAnswer, CardValues, ChannelOrder as CardOrder, Filter as CardFilter, Middle as CardMiddle,
+    ModelCard, Preprocessing, Resize as CardResize, StateDict,
 };
 use segmenta_zoo::{
     Answer, Architecture, Options, PerPixel, PublishedWeights, Recipe, ResizeRule, VOC_CLASSES,
@@ -242,7 +242,6 @@ fn preprocess_of_recipe(recipe: &Recipe) -> Preprocess {
             let grey = Pad {
                 width: side,
                 height: side,
-                multiple: 1,
                 value: [127.5; 3],
             };
             (Resize::LongSide(side), Some(grey))
@@ -258,7 +257,7 @@ fn preprocess_of_recipe(recipe: &Recipe) -> Preprocess {
     }
 }
 
-fn preprocess_of(card: &Preprocessing) -> Result<Preprocess, Error> {
+pub(crate) fn preprocess_of(card: &Preprocessing) -> Result<Preprocess, Error> {
     let three = |values: &[f32], what: &str| {
         <[f32; 3]>::try_from(values).map_err(|_| {
             Error::Setting(format!(
@@ -271,7 +270,6 @@ fn preprocess_of(card: &Preprocessing) -> Result<Preprocess, Error> {
         Ok::<_, Error>(Pad {
             width: pad.width,
             height: pad.height,
-            multiple: pad.multiple,
             value: three(&pad.value, "padding")?,
         })
     });
@@ -280,7 +278,15 @@ fn preprocess_of(card: &Preprocessing) -> Result<Preprocess, Error> {
             CardResize::None => Resize::None,
             CardResize::ShortSide { side } => Resize::ShortSide(side),
             CardResize::LongSide { side } => Resize::LongSide(side),
-            CardResize::ShortSideWithin { side, most } => Resize::ShortSideWithin { side, most },
+            CardResize::ShortSideWithin {
+                side,
+                most,
+                multiple,
+            } => Resize::ShortSideWithin {
+                side,
+                most,
+                multiple,
+            },
             CardResize::Near {
                 width,
                 height,
@@ -306,6 +312,10 @@ fn preprocess_of(card: &Preprocessing) -> Result<Preprocess, Error> {
                 CardOrder::Rgb => ChannelOrder::Rgb,
                 CardOrder::Bgr => ChannelOrder::Bgr,
             },
+            middle: match card.middle {
+                CardMiddle::Torchvision => Middle::Torchvision,
+                CardMiddle::Transformers => Middle::Transformers,
+            },
         },
     };
     // A card is a file like others: what it says of sizes becomes memory.
@@ -329,6 +339,7 @@ mod tests {
             std: vec![0.5; 3],
             pad: None,
             channel_order: CardOrder::Rgb,
+            middle: CardMiddle::Torchvision,
         };
         preprocess_of(&plain()).unwrap();
         let (width, height) = (60_000, 60_000);
@@ -336,7 +347,6 @@ mod tests {
         let pad = Some(CardPad {
             width,
             height,
-            multiple: 1,
             value,
         });
         let (resize, crop) = (CardResize::Exact { width, height }, Some((width, height)));

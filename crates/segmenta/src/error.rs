@@ -198,7 +198,9 @@ fn unrecognised(
 #[non_exhaustive]
 pub enum ModelError {
     /// There is no folder to keep files of repositories in.
-    #[error("there is no folder for files of the hub · neither HF_HOME nor a home folder is set · set HF_HOME to a folder")]
+    #[error(
+        "there is no folder for files of the hub · neither HF_HOME nor a home folder is set · set HF_HOME to a folder"
+    )]
     NoHome,
     /// A folder of weights and the name of another model.
     #[error("two models are named · {} · name the folder alone", shown(.0))]

@@ -85,7 +85,8 @@ pub use segmenta_data::{
 };
 pub use segmenta_graph::{Graph, Parameter};
 pub use segmenta_image::{
-    ChannelOrder, LabelMap, Notice, Pad, Palette, Picture, Pixels, PictureError, Preprocess, Resize, VOID,
+    ChannelOrder, LabelMap, Notice, Pad, Palette, Picture, PictureError, Pixels, Preprocess,
+    Resize, VOID,
 };
 pub use segmenta_metrics::{Confusion, Protocol, Score};
 pub use segmenta_runtime::{Engine, Isa, LowEngine, Precision, RuntimeError, Tensor, WeightMemory};

@@ -17,7 +17,9 @@ const CONFIG: &str = r#"{"architectures": ["SegformerForSemanticSegmentation"]}"
 
 /// What stands for weights: long enough to be cut, with a digest that the hub gives.
 fn weights() -> File {
-    let content: Vec<u8> = (0..200_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let content: Vec<u8> = (0..200_000_u32)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("weights");
     fs::write(&path, &content).unwrap();
@@ -63,7 +65,11 @@ impl Room {
 
     fn client(&self, more: &[(&str, &str)]) -> Client {
         let cache = self.cache.path().to_str().unwrap();
-        let own = [("HF_HUB_CACHE", cache), ("HF_HOME", cache), ("HF_ENDPOINT", &self.server.endpoint)];
+        let own = [
+            ("HF_HUB_CACHE", cache),
+            ("HF_HOME", cache),
+            ("HF_ENDPOINT", &self.server.endpoint),
+        ];
         let value = |name: &str| more.iter().chain(&own).find(|(n, _)| *n == name);
         let environment = Environment::from_variables(|name| value(name).map(|(_, v)| v.into()));
         Client::new(environment.unwrap())
@@ -90,10 +96,16 @@ fn what_is_brought_lies_as_python_has_it_and_is_asked_for_once() {
     let room = Room::honest();
     assert_eq!(room.pull(NAME, &[]).unwrap(), weights().content);
     let folder = room.repository();
-    assert_eq!(fs::read_to_string(folder.join("refs/main")).unwrap(), COMMIT);
+    assert_eq!(
+        fs::read_to_string(folder.join("refs/main")).unwrap(),
+        COMMIT
+    );
     let blob = folder.join("blobs").join(weights().etag);
     assert_eq!(fs::read(&blob).unwrap(), weights().content);
-    let link = folder.join("snapshots").join(COMMIT).join("model.safetensors");
+    let link = folder
+        .join("snapshots")
+        .join(COMMIT)
+        .join("model.safetensors");
     #[cfg(unix)]
     assert_eq!(
         fs::read_link(&link).unwrap(),
@@ -135,7 +147,11 @@ fn a_renamed_repository_is_followed() {
     let found = room.pull("old/name", &[("HF_TOKEN", "hf_x")]).unwrap();
     assert_eq!(found, weights().content);
     let requests = room.server.requests();
-    assert!(requests.iter().all(|r| r.authorization.is_some() != r.large));
+    assert!(
+        requests
+            .iter()
+            .all(|r| r.authorization.is_some() != r.large)
+    );
 }
 
 #[test]
@@ -150,7 +166,10 @@ fn what_python_brought_is_found_without_a_network() {
     let offline = [("HF_HUB_OFFLINE", "1")];
     // It may have one, which pictures would have to be prepared by.
     let said = room.pull(NAME, &offline).unwrap_err();
-    assert!(said.contains("`preprocessor_config.json` is not in the cache"), "{said}");
+    assert!(
+        said.contains("`preprocessor_config.json` is not in the cache"),
+        "{said}"
+    );
     let lacks = folder.join(".no_exist").join(COMMIT);
     fs::create_dir_all(&lacks).unwrap();
     fs::write(lacks.join("preprocessor_config.json"), "").unwrap();
@@ -184,11 +203,19 @@ fn a_cut_download_goes_on_where_it_was() {
         }
         let length = Some(answer.body.len());
         let body = answer.body[..answer.body.len() / 2].to_vec();
-        Answer { body, length, ..answer }
+        Answer {
+            body,
+            length,
+            ..answer
+        }
     });
     assert_eq!(room.pull(NAME, &[]).unwrap(), weights().content);
     let requests = room.server.requests();
-    let starts: Vec<_> = requests.iter().filter(|r| r.large).map(|r| r.start).collect();
+    let starts: Vec<_> = requests
+        .iter()
+        .filter(|r| r.large)
+        .map(|r| r.start)
+        .collect();
     assert_eq!(starts, [None, Some(100_000), Some(150_000)]);
 }
 
@@ -202,7 +229,9 @@ fn another_content_than_the_hub_says_is_not_kept() {
     });
     let said = room.pull(NAME, &[]).unwrap_err();
     assert!(said.contains("SHA-256"), "{said}");
-    let blobs: Vec<_> = fs::read_dir(room.repository().join("blobs")).unwrap().collect();
+    let blobs: Vec<_> = fs::read_dir(room.repository().join("blobs"))
+        .unwrap()
+        .collect();
     assert_eq!(blobs.len(), 2, "{blobs:?}");
 }
 
@@ -215,9 +244,24 @@ fn refusals_are_said_with_their_remedies() {
     let token = [("HF_TOKEN", "hf_x")];
     for (status, code, more, word) in [
         ("401 Unauthorized", "", &[][..], "check the name"),
-        ("401 Unauthorized", "", &token[..], "does not accept the token"),
-        ("401 Unauthorized", "GatedRepo", &[], "accept its conditions"),
-        ("403 Forbidden", "GatedRepo", &token, "the account whose token"),
+        (
+            "401 Unauthorized",
+            "",
+            &token[..],
+            "does not accept the token",
+        ),
+        (
+            "401 Unauthorized",
+            "GatedRepo",
+            &[],
+            "accept its conditions",
+        ),
+        (
+            "403 Forbidden",
+            "GatedRepo",
+            &token,
+            "the account whose token",
+        ),
         ("403 Forbidden", "", &token, "may read this repository"),
         ("404 Not Found", "RepoNotFound", &[], "no such repository"),
     ] {
@@ -227,21 +271,31 @@ fn refusals_are_said_with_their_remedies() {
     let room = Room::honest();
     let said = room.pull("owner/net@v9", &[]).unwrap_err();
     assert!(said.contains("no revision `v9`"), "{said}");
-    let said = room.pull("nvidia/segformer-b0-finetuned-ade-512-521", &[]).unwrap_err();
-    assert!(said.contains("did you mean nvidia/segformer-b0-finetuned-ade-512-512?"), "{said}");
+    let said = room
+        .pull("nvidia/segformer-b0-finetuned-ade-512-521", &[])
+        .unwrap_err();
+    assert!(
+        said.contains("did you mean nvidia/segformer-b0-finetuned-ade-512-512?"),
+        "{said}"
+    );
 }
 
 #[test]
 fn a_busy_hub_is_waited_for_within_reason() {
     let asked = AtomicUsize::new(0);
-    let room = Room::new(move |_, answer| match asked.fetch_add(1, Ordering::SeqCst) {
-        0 => Answer::of("429 Too Many Requests").with("Retry-After", "0"),
-        _ => answer,
-    });
+    let room = Room::new(
+        move |_, answer| match asked.fetch_add(1, Ordering::SeqCst) {
+            0 => Answer::of("429 Too Many Requests").with("Retry-After", "0"),
+            _ => answer,
+        },
+    );
     room.pull(NAME, &[]).unwrap();
     let room = Room::new(|_, _| Answer::of("429 Too Many Requests").with("Retry-After", "3600"));
     let said = room.pull(NAME, &[]).unwrap_err();
-    assert!(said.contains("3600 s") && said.contains("try again later"), "{said}");
+    assert!(
+        said.contains("3600 s") && said.contains("try again later"),
+        "{said}"
+    );
     assert_eq!(room.server.requests().len(), 1);
 }
 
@@ -249,7 +303,10 @@ fn a_busy_hub_is_waited_for_within_reason() {
 fn a_server_that_is_no_hub_is_said_to_be_none() {
     let room = Room::new(|_, _| Answer::of("200 OK"));
     let said = room.pull(NAME, &[]).unwrap_err();
-    assert!(said.contains("no hub does") && said.contains("HF_ENDPOINT"), "{said}");
+    assert!(
+        said.contains("no hub does") && said.contains("HF_ENDPOINT"),
+        "{said}"
+    );
     let room = Room::new(|_, answer| Answer {
         headers: answer
             .headers
@@ -276,7 +333,11 @@ fn shards_come_with_their_index() {
         server: Server::start(NAME, files, |_, answer| answer),
     };
     assert_eq!(room.pull(NAME, &[]).unwrap(), index.as_bytes());
-    let part = room.repository().join("snapshots").join(COMMIT).join("part-1.safetensors");
+    let part = room
+        .repository()
+        .join("snapshots")
+        .join(COMMIT)
+        .join("part-1.safetensors");
     assert_eq!(fs::read(part).unwrap(), weights().content);
 }
 
@@ -287,10 +348,19 @@ fn a_cache_that_takes_nothing_is_named() {
     let room = Room::honest();
     let none = [("HF_HUB_CACHE", "/proc/none")];
     let said = room.pull(NAME, &none).unwrap_err();
-    assert!(said.contains("/proc/none") && said.contains("HF_HUB_CACHE"), "{said}");
+    assert!(
+        said.contains("/proc/none") && said.contains("HF_HUB_CACHE"),
+        "{said}"
+    );
     fs::create_dir_all(room.repository().join("blobs")).unwrap();
-    let part = room.repository().join("blobs").join(format!("{}.incomplete", weights().etag));
+    let part = room
+        .repository()
+        .join("blobs")
+        .join(format!("{}.incomplete", weights().etag));
     std::os::unix::fs::symlink("/dev/full", part).unwrap();
     let said = room.pull(NAME, &[]).unwrap_err();
-    assert!(said.contains("the disk is full") && said.contains("on another disk"), "{said}");
+    assert!(
+        said.contains("the disk is full") && said.contains("on another disk"),
+        "{said}"
+    );
 }

@@ -112,18 +112,25 @@ impl Hub {
     fn serve(&self, stream: &TcpStream) {
         let lines = BufReader::new(stream).lines().map_while(Result::ok);
         let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
-        let first: Vec<&str> = head.iter().take(1).flat_map(|line| line.split(' ')).collect();
+        let first: Vec<&str> = head
+            .iter()
+            .take(1)
+            .flat_map(|line| line.split(' '))
+            .collect();
         let [method, path, ..] = first[..] else {
             return;
         };
         let header = |name: &str| {
             head.iter().find_map(|line| {
                 let (found, value) = line.split_once(':')?;
-                found.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
+                found
+                    .eq_ignore_ascii_case(name)
+                    .then(|| value.trim().to_owned())
             })
         };
         let range = header("range");
-        let start = range.and_then(|r| r.strip_prefix("bytes=")?.trim_end_matches('-').parse().ok());
+        let start =
+            range.and_then(|r| r.strip_prefix("bytes=")?.trim_end_matches('-').parse().ok());
         let request = Request {
             method: method.into(),
             path: path.into(),
@@ -146,18 +153,34 @@ impl Hub {
         }
         text += "\r\n";
         let mut to = stream;
-        let body: &[u8] = if request.method == "HEAD" { &[] } else { &answer.body };
+        let body: &[u8] = if request.method == "HEAD" {
+            &[]
+        } else {
+            &answer.body
+        };
         // Whoever asked may be gone.
-        let _ = to.write_all(text.as_bytes()).and_then(|()| to.write_all(body));
+        let _ = to
+            .write_all(text.as_bytes())
+            .and_then(|()| to.write_all(body));
     }
 
     /// What an honest hub says.
     fn answer(&self, request: &Request) -> Answer {
         if self.large {
-            let found = self.files.values().find(|file| request.path == format!("/{}", file.etag));
-            return found.map_or_else(|| Answer::of("404 Not Found"), |file| content(file, request));
+            let found = self
+                .files
+                .values()
+                .find(|file| request.path == format!("/{}", file.etag));
+            return found.map_or_else(
+                || Answer::of("404 Not Found"),
+                |file| content(file, request),
+            );
         }
-        let parts: Vec<&str> = request.path.trim_start_matches('/').split("/resolve/").collect();
+        let parts: Vec<&str> = request
+            .path
+            .trim_start_matches('/')
+            .split("/resolve/")
+            .collect();
         let [id, rest] = parts[..] else {
             return Answer::of("404 Not Found");
         };

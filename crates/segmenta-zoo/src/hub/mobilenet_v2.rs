@@ -98,7 +98,12 @@ fn build(options: &Options) -> Result<Graph, Refusal> {
             reached *= stride;
             window(hidden).stride(stride)
         };
-        let y = layers.active(&mut g, x, &(&name / "expand_1x1"), Conv2d::pointwise(hidden));
+        let y = layers.active(
+            &mut g,
+            x,
+            &(&name / "expand_1x1"),
+            Conv2d::pointwise(hidden),
+        );
         let y = layers.active(&mut g, y, &(&name / "conv_3x3"), window);
         let reduce = Conv2d::pointwise(scaled(CHANNELS[at + 1]));
         let y = layers.linear(&mut g, y, &(&name / "reduce_1x1"), reduce);

@@ -277,7 +277,9 @@ mod tests {
         let class = find("SegformerForSemanticSegmentation").unwrap();
         let mut options = Options::new(19);
         options.config.set("depths", json!([3, 4, 6, 3]));
-        options.config.set("hidden_sizes", json!([64, 128, 320, 512]));
+        options
+            .config
+            .set("hidden_sizes", json!([64, 128, 320, 512]));
         options.config.set("decoder_hidden_size", json!(768));
         let graph = class.build(&options).unwrap();
         for old in [false, true] {

@@ -271,7 +271,6 @@ fn a_canvas_is_no_part_of_a_coarse_map() {
     // The picture covers 30 of 64 columns: seven and a half pixels of the map.
     let model = network("fpn", 3, &[("upsampling", "1")]);
     let pad = segmenta_image::Pad {
-        multiple: 1,
         width: 64,
         height: 32,
         value: [127.5; 3],

@@ -21,7 +21,12 @@ fn folder() -> (TempDir, Value) {
         "id2label": {"0": "road", "1": "sky", "2": "car"},
     });
     let mut options = Options::new(3);
-    for field in ["depths", "hidden_sizes", "num_attention_heads", "decoder_hidden_size"] {
+    for field in [
+        "depths",
+        "hidden_sizes",
+        "num_attention_heads",
+        "decoder_hidden_size",
+    ] {
         options.config.set(field, config[field].clone());
     }
     let class = find("SegformerForSemanticSegmentation").unwrap();
@@ -54,7 +59,8 @@ fn said(folder: &Path) -> String {
 fn a_folder_says_classes_recipe_and_licence() {
     let (folder, _) = folder();
     let path = folder.path();
-    let processor = json!({"image_processor_type": "SegformerImageProcessor", "size": 64, "resample": 3});
+    let processor =
+        json!({"image_processor_type": "SegformerImageProcessor", "size": 64, "resample": 3});
     fs::write(path.join("preprocessor_config.json"), processor.to_string()).unwrap();
     fs::write(path.join("README.md"), "---\nlicense: cc-by-nc-4.0\n---\n").unwrap();
     let model = open(path).unwrap();
@@ -62,7 +68,10 @@ fn a_folder_says_classes_recipe_and_licence() {
     assert_eq!(description.classes, ["road", "sky", "car"]);
     assert_eq!(description.licence.as_deref(), Some("cc-by-nc-4.0"));
     assert_eq!(description.preprocess.resize.to_string(), "64x64");
-    assert_eq!(description.preprocess.pixels.filter, segmenta::image::Filter::Bicubic);
+    assert_eq!(
+        description.preprocess.pixels.filter,
+        segmenta::image::Filter::Bicubic
+    );
     assert_eq!(model.notes(), [""; 0]);
     let picture = segmenta::Picture::filled(50, 30, [90; 3]);
     assert_eq!(model.segment(&picture).unwrap().labels().size(), (50, 30));
@@ -91,8 +100,14 @@ fn what_is_wrong_is_said_with_its_remedy() {
         write(path, &config);
         said(path)
     };
-    let text = wrong("architectures", json!(["Mask2FormerForUniversalSegmentation"]));
-    for word in ["`Mask2FormerForUniversalSegmentation`", "SegformerForSemanticSegmentation"] {
+    let text = wrong(
+        "architectures",
+        json!(["Mask2FormerForUniversalSegmentation"]),
+    );
+    for word in [
+        "`Mask2FormerForUniversalSegmentation`",
+        "SegformerForSemanticSegmentation",
+    ] {
         assert!(text.contains(word), "{text}");
     }
     let text = wrong("architectures", Value::Null);
@@ -101,9 +116,15 @@ fn what_is_wrong_is_said_with_its_remedy() {
     let text = wrong("id2label", json!({"0": "a", "1": "b"}));
     assert!(text.contains('3') && text.contains('2'), "{text}");
     let text = wrong("hidden_sizes", json!([8, 16, 24, 40]));
-    assert!(text.contains("model.safetensors") || text.contains(path.to_str().unwrap()), "{text}");
+    assert!(
+        text.contains("model.safetensors") || text.contains(path.to_str().unwrap()),
+        "{text}"
+    );
     let text = wrong("hidden_act", json!("gelu_new"));
-    assert!(text.contains("gelu_new") && text.contains("hidden_act"), "{text}");
+    assert!(
+        text.contains("gelu_new") && text.contains("hidden_act"),
+        "{text}"
+    );
     write(path, &config);
     fs::remove_file(path.join("model.safetensors")).unwrap();
     assert!(said(path).contains("pytorch_model.bin"), "{}", said(path));
@@ -131,8 +152,9 @@ fn a_folder_of_smp_is_a_model() {
     let graph = find("unet").unwrap().build(&options).unwrap();
     let values: Vec<Vec<f32>> = graph.parameters().iter().map(|p| p.initial(1)).collect();
     let entries = graph.parameters().iter().zip(&values);
-    let views: Vec<TensorView<'_>> =
-        entries.map(|(p, v)| (&*p.name, &p.shape[..], &v[..])).collect();
+    let views: Vec<TensorView<'_>> = entries
+        .map(|(p, v)| (&*p.name, &p.shape[..], &v[..]))
+        .collect();
     save(&folder.path().join("model.safetensors"), &views, &[].into()).unwrap();
     let model = open(folder.path()).unwrap();
     assert_eq!(model.description().architecture, "unet");

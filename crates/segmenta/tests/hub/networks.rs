@@ -52,7 +52,10 @@ impl Case {
 
     /// The name in version 4 of one in version 5.
     fn old(&self, name: &str) -> String {
-        let found = self.former.iter().find(|(_, new)| new.iter().any(|new| new == name));
+        let found = self
+            .former
+            .iter()
+            .find(|(_, new)| new.iter().any(|new| new == name));
         found.map_or_else(|| name.into(), |(old, _)| old.clone())
     }
 
@@ -90,7 +93,11 @@ impl Case {
         assert_eq!([s.batch, s.channels, s.height, s.width], self.shape[..]);
         let square: f32 = self.expected.iter().map(|v| v * v).sum();
         let rms = (square / self.expected.len() as f32).sqrt();
-        let differences = got.data.iter().zip(&self.expected).map(|(a, b)| (a - b).abs());
+        let differences = got
+            .data
+            .iter()
+            .zip(&self.expected)
+            .map(|(a, b)| (a - b).abs());
         differences.fold(0.0, f32::max) / rms
     }
 }
@@ -127,17 +134,40 @@ fn networks_compute_what_transformers_computes() {
 fn names_may_be_old_and_new_and_behind_a_prefix() {
     let folder = tempfile::tempdir().unwrap();
     let isa = Isa::fastest();
-    let old: Vec<Case> = cases().into_iter().filter(|case| !case.former.is_empty()).collect();
+    let old: Vec<Case> = cases()
+        .into_iter()
+        .filter(|case| !case.former.is_empty())
+        .collect();
     assert!(!old.is_empty());
     for case in old {
-        let mixed = |at: usize, name: &str| if at.is_multiple_of(2) { case.old(name) } else { name.into() };
+        let mixed = |at: usize, name: &str| {
+            if at.is_multiple_of(2) {
+                case.old(name)
+            } else {
+                name.into()
+            }
+        };
         case.write(folder.path(), |_, name| case.old(name));
-        assert!(case.error(folder.path(), isa) <= TOLERANCE, "{} old", case.name());
+        assert!(
+            case.error(folder.path(), isa) <= TOLERANCE,
+            "{} old",
+            case.name()
+        );
         case.write(folder.path(), mixed);
-        assert!(case.error(folder.path(), isa) <= TOLERANCE, "{} mixed", case.name());
+        assert!(
+            case.error(folder.path(), isa) <= TOLERANCE,
+            "{} mixed",
+            case.name()
+        );
         for prefix in ["model.", "network."] {
-            case.write(folder.path(), |at, name| format!("{prefix}{}", mixed(at, name)));
-            assert!(case.error(folder.path(), isa) <= TOLERANCE, "{} {prefix}", case.name());
+            case.write(folder.path(), |at, name| {
+                format!("{prefix}{}", mixed(at, name))
+            });
+            assert!(
+                case.error(folder.path(), isa) <= TOLERANCE,
+                "{} {prefix}",
+                case.name()
+            );
         }
     }
 }

@@ -2,9 +2,7 @@
 
 use std::path::Path;
 
-use segmenta::{
-    LabelMap, Model, ModelOptions, Picture, Preprocess, Resize,
-};
+use segmenta::{LabelMap, Model, ModelOptions, Picture, Preprocess, Resize};
 
 use crate::shared;
 
@@ -29,13 +27,16 @@ fn compare(model: Model, folder: &Path, photographs: &Path) {
         }
         let stem = reference.file_stem().unwrap().to_str().unwrap();
         let photograph = Picture::open(photographs.join(format!("{stem}.jpg"))).unwrap();
-        let (w, h) = recipe.resize.size_of(photograph.width(), photograph.height());
+        let (w, h) = recipe
+            .resize
+            .size_of(photograph.width(), photograph.height());
         let resized = photograph.resize(w, h, recipe.pixels.filter);
-        // Python rounds a half to the even neighbour.
-        let first = |side: usize, kept: usize| ((side - kept) as f64 / 2.0).round_ties_even() as usize;
-        let (left, top) = (first(w, width), first(h, height));
+        let (left, top) = ((w - width) / 2, (h - height) / 2);
         let rows = resized.pixels().chunks_exact(3 * w).skip(top).take(height);
-        let middle: Vec<u8> = rows.flat_map(|row| &row[3 * left..3 * (left + width)]).copied().collect();
+        let middle: Vec<u8> = rows
+            .flat_map(|row| &row[3 * left..3 * (left + width)])
+            .copied()
+            .collect();
         let middle = Picture::from_rgb(width, height, middle).unwrap();
         let got = model.segment(&middle).unwrap();
         let expected = LabelMap::open(&reference).unwrap();

@@ -57,6 +57,7 @@ impl Session {
                 std: input.std.to_vec(),
                 pad: None,
                 channel_order: card::ChannelOrder::default(),
+                middle: card::Middle::default(),
             },
             answer: None,
             training: Some(serde_json::json!({
