@@ -144,7 +144,8 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = NETWORK)]
 pub(crate) struct ModelArgs {
-    /// The network, as `segmenta models` lists them. A model file knows its own, and the tensors' names usually say it
+    /// The network, as `segmenta models` lists them: a model file knows its own, and the tensors' names usually say it.
+    /// Or a model: a repository of the Hugging Face hub, OWNER/NAME[@REVISION], or a folder as save_pretrained writes it
     #[arg(short, long, value_name = "NAME")]
     pub(crate) model: Option<String>,
     /// The encoder, for networks that take one, as `segmenta models encoders` lists them. Usually the weights say it
@@ -153,8 +154,9 @@ pub(crate) struct ModelArgs {
     /// A setting of SMP's networks, where the weights do not say it: encoder_output_stride=8
     #[arg(long, value_name = "NAME=VALUE", value_parser = super::model::setting)]
     pub(crate) set: Vec<(String, String)>,
-    /// Weights: .pth, .pt or .safetensors. Without it the published ones are pulled on first use
-    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    /// Weights: .pth, .pt or .safetensors, or a folder with a config.json. Without it the published ones are pulled on
+    /// first use
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::AnyPath)]
     pub(crate) weights: Option<PathBuf>,
     /// Which of a checkpoint's networks to take, by its key: ema_state_dict. Needed where it holds several
     #[arg(long, value_name = "KEY")]
@@ -235,6 +237,8 @@ Examples:
     segmenta predict test_set --recipe torch-hub-fcn
   Whatever has a class, cut out of all holiday pictures:
     segmenta predict 'holiday/**/*.jpg' -m lraspp_mobilenet_v3_large --what cutout
+  A network of the Hugging Face hub, kept in the cache that Python shares:
+    segmenta predict street.jpg -m nvidia/segformer-b5-finetuned-cityscapes-1024-1024
   A huge aerial picture, in bounded memory:
     segmenta predict field.tif --weights field.safetensors --tile 512
   For a program:
@@ -334,8 +338,23 @@ Examples:
   segmenta models show fcn_resnet50 --classes 3 --input 4x3x224x224 --aux
   segmenta models show unet --encoder efficientnet-b3 --input 1x3x256x192
   segmenta models show fpn --encoder mit_b0 --set decoder_merge_policy=cat
-  segmenta models show unet --set encoder_depth=3 --set decoder_channels=[128,64,32]")]
+  segmenta models show unet --set encoder_depth=3 --set decoder_channels=[128,64,32]
+  segmenta models show nvidia/segformer-b0-finetuned-ade-512-512")]
     Show(Show),
+    /// Names of the Hugging Face hub to use with --model: those in whose name, field, class or data a word stands
+    #[command(after_help = "\
+Examples:
+  segmenta models search face
+  segmenta models search driving
+
+What is empty is not known here; the repository's page says it.")]
+    Search {
+        /// The word
+        word: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// The encoders that SMP's networks can stand on, by family: parameters, channels and strides
     Encoders {
         /// As JSON
@@ -354,7 +373,7 @@ The path of each file is written to standard output. `predict` does the same on 
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Show {
-    /// The network
+    /// The network; or a model's: a repository of the Hugging Face hub or a folder like one
     pub(crate) name: String,
     /// The encoder, for networks that take one
     #[arg(long, value_name = "NAME")]
@@ -362,9 +381,9 @@ pub(crate) struct Show {
     /// A setting of SMP's networks, by the name of SMP's keyword argument; may be given several times
     #[arg(long, value_name = "NAME=VALUE", value_parser = super::model::setting)]
     pub(crate) set: Vec<(String, String)>,
-    /// Number of classes
-    #[arg(long, default_value_t = 21, value_name = "N", value_parser = number(1..=256))]
-    pub(crate) classes: usize,
+    /// Number of classes [default: a model's own, or 21]
+    #[arg(long, value_name = "N", value_parser = number(1..=256))]
+    pub(crate) classes: Option<usize>,
     /// Shape of the input: batch x channels x height x width
     #[arg(long, default_value = "1x3x520x520", value_name = "NxCxHxW", value_parser = shape)]
     pub(crate) input: Shape,

@@ -76,7 +76,8 @@ fn dispatch(args: Args) -> anyhow::Result<()> {
         Command::Predict(args) => predict::run(&args, quiet),
         Command::Models(args) => match args.command {
             None => models::list(args.json),
-            Some(Models::Show(args)) => models::show(&args),
+            Some(Models::Show(args)) => models::show(&args, quiet),
+            Some(Models::Search { word, json }) => models::search(&word, json),
             Some(Models::Encoders { json }) => models::list_encoders(json),
             Some(Models::Pull(args)) => models::pull(&args, quiet),
         },

@@ -36,6 +36,7 @@ pub(crate) fn is_usage(error: &anyhow::Error) -> bool {
             Some(
                 Error::Zoo(_)
                     | Error::Model(_)
+                    | Error::Name(_)
                     | Error::Unspecified(_)
                     | Error::Setting(_)
                     | Error::Threshold(_)

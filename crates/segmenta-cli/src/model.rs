@@ -1,6 +1,7 @@
 //! The network that the arguments name, loaded.
 
-use segmenta::{Model, ModelOptions, Names, Precision, WeightMemory};
+use segmenta::hub_files::is_non_commercial;
+use segmenta::{Description, Model, ModelOptions, Names, Precision, WeightMemory};
 use segmenta_runtime::{Isa, LowEngine};
 
 use super::args::{MemoryUse, ModelArgs, NameUse, PrecisionUse};
@@ -73,11 +74,28 @@ pub(crate) fn open(options: &ModelOptions, quiet: bool) -> anyhow::Result<Model>
             model.description().source,
         ));
     }
+    if !quiet {
+        model.notes().iter().for_each(|told| note(told));
+        if let Some(line) = licence(model.description()) {
+            note(&line);
+        }
+    }
     let told = taken(model.taken(), &model.description().source);
     if let Some(told) = told.filter(|_| !quiet) {
         note(&told);
     }
     Ok(model)
+}
+
+/// What is said of a licence, where one is known.
+pub(crate) fn licence(description: &Description) -> Option<String> {
+    let licence = description.licence.as_deref()?;
+    let kept = if is_non_commercial(licence) {
+        " · NOT FOR COMMERCIAL USE"
+    } else {
+        ""
+    };
+    Some(format!("licence: {licence}{kept} · {}", description.source))
 }
 
 /// A setting as it is given: NAME=VALUE. What it may be, the zoo says.

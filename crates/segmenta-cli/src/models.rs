@@ -1,11 +1,15 @@
 //! `segmenta models`: what there is, what it costs, and its published weights.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use segmenta::{Model, ModelOptions, published_file};
+use segmenta::hub_files::{Recommended, is_non_commercial, recommended, search as search_names};
+use segmenta::{Description, HubModel, Model, ModelOptions, published_file};
 use segmenta_graph::{Graph, Op, Scope};
 use segmenta_weights::Hub;
-use segmenta_zoo::{Architecture, Options, PublishedWeights, architectures, find, published};
+use segmenta_zoo::{
+    Architecture, Options, PublishedWeights, architectures, find, hub_classes, published,
+};
 use segmenta_zoo::{VOC_CLASSES, encoders, find_encoder, published_weights};
 use serde_json::{Value, json};
 
@@ -68,10 +72,107 @@ pub(crate) fn list(as_json: bool) -> anyhow::Result<()> {
              here: downloaded. –: bring weights of your own.{FAINT:#}\n\n\
              segmenta models show NAME    its layers, shapes and costs\n\
              segmenta models pull NAME    its weights\n\
-             segmenta models encoders     what SMP's networks can stand on\n"
+             segmenta models encoders     what SMP's networks can stand on\n\n"
         );
     }
+    text += &names(recommended().iter().filter(|row| is_loaded(row)));
+    let _ = write!(
+        text,
+        "\n{FAINT}Of the Hugging Face hub: predict PICTURE --model OWNER/NAME. Empty: not known here; the hub's page says it.\n\
+         segmenta models search WORD  finds names, of networks that cannot be loaded yet, too{FAINT:#}\n"
+    );
     result(&text)
+}
+
+/// Names of the hub in which a word stands.
+pub(crate) fn search(word: &str, as_json: bool) -> anyhow::Result<()> {
+    let rows: Vec<&Recommended> = search_names(word).collect();
+    if as_json {
+        let rows: Vec<Value> = rows
+            .iter()
+            .map(|row| {
+                json!({
+                    "name": row.id, "field": row.field, "class": row.class, "backbone": row.backbone,
+                    "data": row.data, "miou": row.miou, "licence": row.licence, "loaded": is_loaded(row),
+                })
+            })
+            .collect();
+        return result(&serde_json::to_string_pretty(&rows)?);
+    }
+    if rows.is_empty() {
+        let fields: BTreeSet<&str> = recommended().iter().map(|row| &*row.field).collect();
+        let fields: Vec<&str> = fields.into_iter().collect();
+        return Err(Usage(format!(
+            "no name here has “{word}” in it · fields are {} · any other repository of the hub goes by --model \
+             OWNER/NAME all the same",
+            fields.join(", ")
+        ))
+        .into());
+    }
+    result(&names(rows.into_iter()))
+}
+
+/// Whether networks of its class can be loaded.
+fn is_loaded(row: &Recommended) -> bool {
+    hub_classes().any(|class| class.name == row.class)
+}
+
+/// A table of names of the hub.
+fn names<'r>(rows: impl Iterator<Item = &'r Recommended>) -> String {
+    let headings = [
+        "for", "name", "backbone", "data", ">mIoU", "licence", "loads",
+    ];
+    let mut table = Table::new(&headings);
+    for row in rows {
+        let given = |cell: &Option<String>| cell.clone().unwrap_or_default();
+        let licence = given(&row.licence);
+        let kept = if is_non_commercial(&licence) {
+            " (not commercial)"
+        } else {
+            ""
+        };
+        table.row([
+            row.field.clone(),
+            row.id.clone(),
+            row.backbone.clone(),
+            row.data.clone(),
+            given(&row.miou),
+            format!("{licence}{kept}"),
+            if is_loaded(row) { "yes" } else { "not yet" }.into(),
+        ]);
+    }
+    table.render()
+}
+
+/// What a model of the hub says of itself.
+fn of_hub(description: &Description) -> Vec<(&'static str, String)> {
+    let recipe = &description.preprocess;
+    let crop = recipe
+        .center_crop
+        .map(|[width, height]| format!(", the middle {width}x{height}"));
+    let mut lines = vec![
+        ("source", description.source.clone()),
+        (
+            "classes",
+            format!(
+                "{}: {}",
+                description.classes.len(),
+                description.classes.join(", ")
+            ),
+        ),
+        (
+            "pictures",
+            format!("resized to {}{}", recipe.resize, crop.unwrap_or_default()),
+        ),
+    ];
+    let licence = description.licence.as_deref().unwrap_or("not known here");
+    let kept = if is_non_commercial(licence) {
+        " · NOT FOR COMMERCIAL USE"
+    } else {
+        ""
+    };
+    lines.push(("licence", format!("{licence}{kept}")));
+    lines
 }
 
 fn parameters(architecture: &Architecture) -> anyhow::Result<usize> {
@@ -116,15 +217,26 @@ pub(crate) fn list_encoders(as_json: bool) -> anyhow::Result<()> {
     ))
 }
 
-pub(crate) fn show(args: &Show) -> anyhow::Result<()> {
+pub(crate) fn show(args: &Show, quiet: bool) -> anyhow::Result<()> {
+    let mut download = Download::new(quiet);
+    let hub = HubModel::find(&args.name, &mut |step| download.step(step))?;
+    drop(download);
+    let name = hub.as_ref().map_or(&*args.name, |hub| hub.architecture);
     let encoder = args.encoder.as_deref().map(find_encoder).transpose()?;
-    let architecture = find(&args.name)?;
+    let architecture = find(name)?;
+    let own = hub.as_ref().map_or_else(
+        || Options::new(VOC_CLASSES.len()),
+        |hub| hub.options.clone(),
+    );
+    let encoder = encoder.or(own.encoder);
+    let classes = args.classes.unwrap_or(own.classes);
     let mut options = Options {
+        classes,
         in_channels: args.input.channels,
         aux: args.aux,
         width: args.width,
         encoder,
-        ..Options::new(args.classes)
+        ..own
     };
     for (name, value) in &args.set {
         let set = options.set(name, value);
@@ -137,7 +249,7 @@ pub(crate) fn show(args: &Show) -> anyhow::Result<()> {
     let outputs: Vec<String> = graph.outputs().iter().map(|o| o.name.clone()).collect();
     let wanted = ModelOptions::new().outputs(outputs);
     let zeros = |parameter: &segmenta_graph::Parameter| vec![0.0; parameter.len()];
-    let model = Model::untrained(&args.name, &options, &wanted, zeros)?;
+    let model = Model::untrained(name, &options, &wanted, zeros)?;
     let memory = model
         .engine()
         .memory(args.input)
@@ -153,7 +265,8 @@ pub(crate) fn show(args: &Show) -> anyhow::Result<()> {
         });
         let i = args.input;
         let value = json!({
-            "name": args.name, "encoder": encoder.map(|e| e.name), "settings": options.named(), "classes": args.classes,
+            "name": args.name, "licence": hub.as_ref().and_then(|hub| hub.description.licence.clone()),
+            "encoder": encoder.map(|e| e.name), "settings": options.named(), "classes": classes,
             "input": [i.batch, i.channels, i.height, i.width],
             "layers": layers.collect::<Vec<_>>(),
             "parameters": summary.parameters, "multiply_adds": summary.multiply_adds,
@@ -180,13 +293,16 @@ pub(crate) fn show(args: &Show) -> anyhow::Result<()> {
         args.name,
         architecture.description,
         encoder.map_or_else(String::new, |e| format!(", here on {}", e.name)),
-        count(args.classes, "class"),
+        count(classes, "class"),
         args.input,
         table.render()
     );
     let mut line = |what: &str, value: String| {
         let _ = writeln!(text, "{what:<14}  {value}");
     };
+    for (what, value) in hub.iter().flat_map(|hub| of_hub(&hub.description)) {
+        line(what, value);
+    }
     line("parameters", grouped(summary.parameters as u64));
     line(
         "multiply-adds",

@@ -68,6 +68,7 @@ impl Recipe {
             mean: self.mean.unwrap_or(own.mean),
             std: self.std.unwrap_or(own.std),
             pad: own.pad.filter(|_| !resized),
+            pixels: own.pixels,
         }
     }
 }

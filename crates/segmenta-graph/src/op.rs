@@ -243,6 +243,10 @@ pub enum Op {
         /// The node whose size is taken.
         like: Node,
     },
+    /// A row of zeros above a map of odd height, a column to the left of one of odd width. Before a window of
+    /// stride 2 with one zero below and right ([`Conv2d::extra_padding`](crate::Conv2d)), it makes TensorFlow's
+    /// padding SAME of maps of any size.
+    PadToEven,
     /// Dropout; nothing in inference.
     Dropout {
         /// Probability that a value is dropped in training.
@@ -307,6 +311,7 @@ impl Op {
                 Filter::Bilinear { .. } => "bilinear resize",
             },
             Self::FitLike { .. } => "fit",
+            Self::PadToEven => "pad to even sides",
             Self::Dropout { .. } => "dropout",
             Self::Dropout2d { .. } => "channel dropout",
             Self::StochasticDepth { .. } => "stochastic depth",

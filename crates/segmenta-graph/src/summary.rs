@@ -125,6 +125,7 @@ fn multiply_adds(data: &NodeData, input: Shape, keys: Option<Shape>, output: Sha
         | Op::GlobalAvgPool
         | Op::GlobalMaxPool
         | Op::FitLike { .. }
+        | Op::PadToEven
         | Op::Dropout { .. }
         | Op::Dropout2d { .. }
         | Op::StochasticDepth { .. } => 0,

@@ -53,7 +53,7 @@ pub use mark::{mark_result, result_mark};
 pub use notice::Notice;
 pub use palette::Palette;
 pub use picture::{EXTENSIONS, Filter, Picture, looks_like_picture};
-pub use preprocess::{Geometry, Pad, Prepared, Preprocess};
+pub use preprocess::{ChannelOrder, Geometry, Middle, Pad, Pixels, Prepared, Preprocess};
 pub use rect::Rect;
 pub use resize_rule::Resize;
 pub use save::{save_probability, write_atomic};

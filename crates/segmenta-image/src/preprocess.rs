@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use crate::{ErrorKind, Filter, Picture, PictureError, Rect, Resize, Size};
 
-/// A recipe: resize (bilinear, antialiased), crop the centre, pad, normalise. In that order, each optional.
+/// A recipe: resize (antialiased), crop the centre, pad, normalise. In that order, each optional.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Preprocess {
     /// The size first given to the picture.
@@ -19,6 +19,39 @@ pub struct Preprocess {
     pub std: [f32; 3],
     /// The least size of the tensor.
     pub pad: Option<Pad>,
+    /// How pixels are found, and in which order their channels come.
+    pub pixels: Pixels,
+}
+
+/// How pixels are found between pixels, and in which order their channels come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Pixels {
+    /// How they are found between pixels.
+    pub filter: Filter,
+    /// Which of the tensor's planes is of which colour.
+    pub order: ChannelOrder,
+    /// Where the middle is, of what leaves half a pixel over.
+    pub middle: Middle,
+}
+
+/// Where the middle of a picture is that has an odd number of pixels more, or less, than are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Middle {
+    /// As torchvision has it: halves go to the even neighbour, room that is added is one pixel less above and left.
+    #[default]
+    Torchvision,
+    /// As transformers has it with Pillow: a crop begins half a pixel earlier, a smaller picture half a pixel later.
+    Transformers,
+}
+
+/// Which of a tensor's planes is of which colour. Mean, deviation and the colour of the room follow the planes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ChannelOrder {
+    /// Red, green, blue.
+    #[default]
+    Rgb,
+    /// Blue, green, red.
+    Bgr,
 }
 
 /// Room added to the right of and below a picture that is smaller than `width`×`height`; a larger side stays as it is.
@@ -80,6 +113,7 @@ impl Preprocess {
             mean: Self::IMAGENET_MEAN,
             std: Self::IMAGENET_STD,
             pad: None,
+            pixels: Pixels::default(),
         }
     }
 
@@ -128,12 +162,16 @@ impl Preprocess {
         let [x, y] = self.axes(picture.width(), picture.height());
         let resized = match self.resize {
             Resize::None => Cow::Borrowed(picture),
-            _ => Cow::Owned(picture.resize(x.resized, y.resized, Filter::Bilinear)),
+            _ => Cow::Owned(picture.resize(x.resized, y.resized, self.pixels.filter)),
         };
         let mut tensor = self.ground(x, y);
         let tables = self.tables();
-        let (red, rest) = tensor.split_at_mut(x.length * y.length);
-        let (green, blue) = rest.split_at_mut(x.length * y.length);
+        let (first, rest) = tensor.split_at_mut(x.length * y.length);
+        let (green, last) = rest.split_at_mut(x.length * y.length);
+        let [(red, of_red), (blue, of_blue)] = match self.pixels.order {
+            ChannelOrder::Rgb => [(first, 0), (last, 2)],
+            ChannelOrder::Bgr => [(last, 2), (first, 0)],
+        };
         let (pixels, _) = resized.pixels().as_chunks::<3>();
         red.par_chunks_exact_mut(x.length)
             .zip(green.par_chunks_exact_mut(x.length))
@@ -148,9 +186,9 @@ impl Preprocess {
                     .zip(&mut green[seen.clone()])
                     .zip(&mut blue[seen]);
                 for (((r, g), b), pixel) in planes.zip(&row[x.source..]) {
-                    *r = tables[0][usize::from(pixel[0])];
+                    *r = tables[of_red][usize::from(pixel[0])];
                     *g = tables[1][usize::from(pixel[1])];
-                    *b = tables[2][usize::from(pixel[2])];
+                    *b = tables[of_blue][usize::from(pixel[2])];
                 }
             });
         Prepared {
@@ -170,8 +208,8 @@ impl Preprocess {
         let crop = self.center_crop.map_or([None; 2], |sides| sides.map(Some));
         let least = self.pad.map_or([0; 2], |pad| [pad.width, pad.height]);
         [
-            Axis::new(w, crop[0], least[0]),
-            Axis::new(h, crop[1], least[1]),
+            Axis::new(w, crop[0], least[0], self.pixels.middle),
+            Axis::new(h, crop[1], least[1], self.pixels.middle),
         ]
     }
 
@@ -209,16 +247,13 @@ impl Preprocess {
 }
 
 impl Axis {
-    fn new(resized: usize, crop: Option<usize>, least: usize) -> Self {
+    fn new(resized: usize, crop: Option<usize>, least: usize, middle: Middle) -> Self {
         let kept = crop.map_or(resized, |side| side.max(1));
-        let (source, target) = if kept > resized {
-            (0, (kept - resized) / 2)
-        } else {
+        let (more, fewer) = (resized.saturating_sub(kept), kept.saturating_sub(resized));
+        let (source, target) = match middle {
             // Python rounds a half to the even neighbour.
-            (
-                ((resized - kept) as f64 / 2.0).round_ties_even() as usize,
-                0,
-            )
+            Middle::Torchvision => ((more as f64 / 2.0).round_ties_even() as usize, fewer / 2),
+            Middle::Transformers => (more / 2, fewer.div_ceil(2)),
         };
         Self {
             resized,
@@ -256,6 +291,7 @@ mod tests {
             mean: [0.5; 3],
             std: [0.5; 3],
             pad: None,
+            pixels: Pixels::default(),
         }
     }
 

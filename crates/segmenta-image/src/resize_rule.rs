@@ -7,7 +7,8 @@ use crate::{ErrorKind, PictureError, Size};
 
 /// How large a picture becomes before it is cropped, padded and normalised.
 ///
-/// Written and parsed as `none`, `520` (short side), `long:513`, `512x384` (width × height).
+/// Written and parsed as `none`, `520` (short side), `long:513`, `512x384` (width × height), `short:800:1333` (short
+/// side, and the most of the long one), `near:518x518:14` (multiples of 14).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Resize {
     /// Its own size.
@@ -17,6 +18,26 @@ pub enum Resize {
     ShortSide(usize),
     /// The long side becomes this: both sides are `int(length · side / long)`, as DeepLab's demo does it.
     LongSide(usize),
+    /// The short side becomes `side`, or less where the long one would become longer than `most`, and both then the next
+    /// multiples: transformers' `shortest_edge` with `longest_edge` and `size_divisor`.
+    ShortSideWithin {
+        /// The short side.
+        side: usize,
+        /// The most that the long side becomes.
+        most: usize,
+        /// Sides become multiples of this, upwards.
+        multiple: usize,
+    },
+    /// Both sides scaled by one factor, of the two that make one side the given one that which is nearer to 1, and
+    /// rounded to multiples: transformers' `keep_aspect_ratio`.
+    Near {
+        /// Width in pixels that is aimed at.
+        width: usize,
+        /// Height in pixels that is aimed at.
+        height: usize,
+        /// Sides become multiples of this.
+        multiple: usize,
+    },
     /// Both sides are given; the proportions are not kept.
     Exact {
         /// Width in pixels.
@@ -42,6 +63,21 @@ impl Resize {
             Self::ShortSide(side) | Self::LongSide(side) => {
                 Size::side_for_network(side).map(|_| ())
             }
+            Self::ShortSideWithin {
+                side,
+                most,
+                multiple,
+            } => Size::side_for_network(side)
+                .and_then(|_| Size::side_for_network(most))
+                .and_then(|_| Size::side_for_network(multiple))
+                .map(|_| ()),
+            Self::Near {
+                width,
+                height,
+                multiple,
+            } => Size::for_network(width, height)
+                .and_then(|_| Size::side_for_network(multiple))
+                .map(|_| ()),
             Self::Exact { width, height } => Size::for_network(width, height).map(|_| ()),
         }
     }
@@ -61,6 +97,51 @@ impl Resize {
                 } else {
                     (new_long, new_short)
                 }
+            }
+            Self::ShortSideWithin {
+                side,
+                most,
+                multiple,
+            } => {
+                let (short, long) = (short as f64, long as f64);
+                // As transformers: what the limit leaves is rounded for the short side and not for the long one.
+                let (new_short, scaled) = if long / short * side as f64 > most as f64 {
+                    let raw = most as f64 * short / long;
+                    (raw.round_ties_even(), raw)
+                } else {
+                    (side as f64, side as f64)
+                };
+                let new_long = if short == new_short {
+                    long
+                } else {
+                    (scaled * long / short).trunc()
+                };
+                let up = |side: f64| (side as usize).max(1).next_multiple_of(multiple.max(1));
+                let (new_short, new_long) = Size::fitted(up(new_short), up(new_long));
+                if width <= height {
+                    (new_short, new_long)
+                } else {
+                    (new_long, new_short)
+                }
+            }
+            Self::Near {
+                width: to_width,
+                height: to_height,
+                multiple,
+            } => {
+                let across = to_width as f64 / width.max(1) as f64;
+                let down = to_height as f64 / height.max(1) as f64;
+                let scale = if (1.0 - across).abs() < (1.0 - down).abs() {
+                    across
+                } else {
+                    down
+                };
+                let step = multiple.max(1);
+                let rounded = |side: usize| {
+                    let steps = (scale * side as f64 / step as f64).round_ties_even() as usize;
+                    steps.max(1).saturating_mul(step)
+                };
+                Size::fitted(rounded(width), rounded(height))
             }
             Self::LongSide(side) => {
                 let scale = side as f64 / long as f64;
@@ -90,7 +171,27 @@ impl FromStr for Resize {
         } else if let Some(digits) = lower.strip_prefix("long:") {
             side(digits).map(Self::LongSide)
         } else if let Some(digits) = lower.strip_prefix("short:") {
-            side(digits).map(Self::ShortSide)
+            match digits.split_once(':') {
+                Some((short, rest)) => {
+                    let (most, multiple) = rest.split_once(':').unwrap_or((rest, "1"));
+                    let all = side(short).zip(side(most)).zip(side(multiple));
+                    all.map(|((side, most), multiple)| Self::ShortSideWithin {
+                        side,
+                        most,
+                        multiple,
+                    })
+                }
+                None => side(digits).map(Self::ShortSide),
+            }
+        } else if let Some(rest) = lower.strip_prefix("near:") {
+            rest.split_once(':').and_then(|(sides, multiple)| {
+                let (width, height) = sides.split_once(['x', '×'])?;
+                Some(Self::Near {
+                    width: side(width)?,
+                    height: side(height)?,
+                    multiple: side(multiple)?,
+                })
+            })
         } else if let Some((width, height)) = lower.split_once(['x', '×']) {
             let both = side(width).zip(side(height));
             both.map(|(width, height)| Self::Exact { width, height })
@@ -117,6 +218,21 @@ impl fmt::Display for Resize {
             Self::None => write!(f, "none"),
             Self::ShortSide(side) => write!(f, "{side}"),
             Self::LongSide(side) => write!(f, "long:{side}"),
+            Self::ShortSideWithin {
+                side,
+                most,
+                multiple: 1,
+            } => write!(f, "short:{side}:{most}"),
+            Self::ShortSideWithin {
+                side,
+                most,
+                multiple,
+            } => write!(f, "short:{side}:{most}:{multiple}"),
+            Self::Near {
+                width,
+                height,
+                multiple,
+            } => write!(f, "near:{width}x{height}:{multiple}"),
             Self::Exact { width, height } => write!(f, "{width}x{height}"),
         }
     }
@@ -155,7 +271,15 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        for text in ["none", "520", "long:513", "512x384"] {
+        for text in [
+            "none",
+            "520",
+            "long:513",
+            "512x384",
+            "short:800:1333",
+            "short:800:1333:32",
+            "near:518x392:14",
+        ] {
             assert_eq!(text.parse::<Resize>().unwrap().to_string(), text);
         }
         assert_eq!("short:64".parse::<Resize>().unwrap(), Resize::ShortSide(64));

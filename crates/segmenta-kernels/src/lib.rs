@@ -69,7 +69,7 @@ pub use conv::{
 };
 pub use derivative::activation_gradient;
 pub use dropout::{drop_channels, drop_factors, drop_pictures, dropout};
-pub use fit::{fit, fit_to_planar};
+pub use fit::{fit, fit_below, fit_to_planar};
 pub use group_norm::{group_norm, group_norm_gradient};
 pub use isa::Isa;
 pub use labels::{

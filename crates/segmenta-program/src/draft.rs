@@ -5,9 +5,9 @@ use segmenta_kernels::low::{self, Quantisation};
 use segmenta_kernels::{Activation, Isa};
 
 use crate::ops::{
-    Add, Apply, Attention, AvgPool, BatchNorm, Concat, Conv, Drop, Dropped, Fit, GroupNorm,
-    LayerNorm, MaxPool, MaxUnpool, Mul, Numbers, Patches, Resize, Scale, Slice, Softmax, Tokens,
-    TokensOf, Transposed,
+    Add, Apply, Attention, AvgPool, BatchNorm, Concat, Conv, Drop, Dropped, Fit, FitBelow,
+    GroupNorm, LayerNorm, MaxPool, MaxUnpool, Mul, Numbers, Patches, Resize, Scale, Slice, Softmax,
+    Tokens, TokensOf, Transposed,
 };
 use crate::terms::{as_convolution, kernel_activation, pool_window, undone_pools};
 use crate::value::{Element, Storage};
@@ -247,6 +247,7 @@ impl<'g> Draft<'g> {
             Op::GlobalAvgPool => AvgPool::Global.into(),
             Op::ResizeLike { filter, .. } | Op::Upsample { filter, .. } => Resize(filter).into(),
             Op::FitLike { .. } => Fit.into(),
+            Op::PadToEven => FitBelow.into(),
             Op::Dropout { p } => Drop::new(Dropped::Values, p, node).into(),
             Op::Dropout2d { p } => Drop::new(Dropped::Channels, p, node).into(),
             Op::StochasticDepth { p } => Drop::new(Dropped::Pictures, p, node).into(),

@@ -176,7 +176,7 @@ works! {
         Apply, Add, Mul, Scale, Drop,
         Copy, Concat, Slice, Convert,
         MaxPool, MaxUnpool, AvgPool,
-        Resize, Fit,
+        Resize, Fit, FitBelow,
     }
     gradients_of_maps {
         Take,

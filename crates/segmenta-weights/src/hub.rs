@@ -5,8 +5,6 @@ use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read},
     path::{Path, PathBuf},
-    thread,
-    time::Duration,
 };
 
 use etcetera::base_strategy::{BaseStrategy, choose_native_strategy};
@@ -17,13 +15,6 @@ use crate::{
     hub_error::{HubError, HubFault},
     published::Published,
 };
-
-/// Pauses before the second, third, ... attempt after a fault that may pass.
-const PAUSES: [Duration; 3] = [
-    Duration::from_millis(300),
-    Duration::from_secs(1),
-    Duration::from_secs(3),
-];
 
 /// What a [`Hub::pull`] is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,36 +143,13 @@ impl Hub {
             return Err(fail(HubFault::Offline));
         }
         fs::create_dir_all(&self.folder).map_err(|error| fail(HubFault::disk(error, None)))?;
-        let _lock = self.lock(published, progress).map_err(fail)?;
+        let lock = self.folder.join(format!("{}.lock", published.file));
+        let _lock = lock_file(&lock, progress).map_err(fail)?;
         // Whoever held the lock before may have brought the file.
         match self.cached(published) {
             Some(path) => Ok(path),
             None => self.download(published, progress).map_err(fail),
         }
-    }
-
-    /// Holds the file's lock until dropped. The lock file stays: to remove it would let two in.
-    fn lock(
-        &self,
-        published: &Published,
-        progress: &mut dyn FnMut(Progress),
-    ) -> Result<File, HubFault> {
-        let path = self.folder.join(format!("{}.lock", published.file));
-        let lock = || {
-            let file = OpenOptions::new().create(true).append(true).open(path)?;
-            match file.try_lock() {
-                Err(TryLockError::WouldBlock) => {
-                    progress(Progress::Waiting);
-                    file.lock()?;
-                }
-                // A network folder without locks: two pulls would only be wasteful, as what both
-                // of them wrote into would not have the right digest.
-                Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
-                other => other?,
-            }
-            Ok(file)
-        };
-        lock().map_err(|error: io::Error| HubFault::disk(error, None))
     }
 
     /// Downloads, verifies and names the file.
@@ -196,43 +164,56 @@ impl Hub {
         let download = Download {
             agent: agent(),
             url: &url,
+            authorization: None,
             part: &part,
             bytes: published.bytes,
         };
-
-        let mut pauses = PAUSES.iter();
-        loop {
-            let resumed = match download.run(progress) {
-                Ok(resumed) => resumed,
-                Err(fault) => match pauses.next() {
-                    Some(pause) if fault.may_pass() => {
-                        thread::sleep(*pause);
-                        continue;
-                    }
-                    _ => return Err(fault),
-                },
-            };
-            progress(Progress::Verifying);
-            let disk = |error| HubFault::disk(error, None);
-            let found = digest(&part).map_err(disk)?;
+        let disk = |error| HubFault::disk(error, None);
+        let check = |part: &Path| {
+            let found = digest(part).map_err(disk)?;
             if published.is_digest(&found) {
-                segmenta_files::rename(&part, &path).map_err(disk)?;
-                return Ok(path);
+                return Ok(());
             }
-            fs::remove_file(&part).map_err(disk)?;
-            // The two halves may be of different files: once more from the start.
-            if !resumed {
-                return Err(HubFault::WrongDigest {
-                    expected: published.sha256.into(),
-                    found,
-                });
-            }
-        }
+            Err(HubFault::WrongDigest {
+                expected: published.sha256.into(),
+                found,
+            })
+        };
+        download.complete(&check, progress)?;
+        segmenta_files::rename(&part, &path).map_err(disk)?;
+        Ok(path)
     }
 }
 
+/// Holds a file's lock until dropped. The lock file stays: to remove it would let two in.
+///
+/// # Errors
+///
+/// If the lock file cannot be made.
+pub fn lock_file(path: &Path, progress: &mut dyn FnMut(Progress)) -> Result<File, HubFault> {
+    let mut lock = || {
+        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => {
+                progress(Progress::Waiting);
+                file.lock()?;
+            }
+            // A network folder without locks: two pulls would only be wasteful, as what both
+            // of them wrote into would not have the right digest.
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
+            other => other?,
+        }
+        Ok(file)
+    };
+    lock().map_err(|error: io::Error| HubFault::disk(error, None))
+}
+
 /// A file's SHA-256, in lowercase hexadecimal; the file is on the disk for good afterwards.
-fn digest(path: &Path) -> io::Result<String> {
+///
+/// # Errors
+///
+/// If it cannot be read or kept.
+pub fn digest(path: &Path) -> io::Result<String> {
     let mut file = OpenOptions::new().read(true).write(true).open(path)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 16];

@@ -1,7 +1,7 @@
 //! What can go wrong on the way to a published file.
 
 use segmenta_files::{count, reason, write_remedy};
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, time::Duration};
 
 /// A file that could not be pulled.
 ///
@@ -47,6 +47,9 @@ pub enum HubFault {
     /// The server refuses; the number is HTTP's.
     #[error("the server answers {0}")]
     Status(u16),
+    /// The server asks to be left alone for a while.
+    #[error("the server has had too many requests{}", waited(*.0))]
+    Busy(Option<Duration>),
     /// The server's file is not as long as the published one.
     #[error("the server has a file of {}, but {expected} were published", count(*.found, "byte"))]
     WrongLength {
@@ -76,7 +79,7 @@ pub enum HubFault {
 
 impl HubFault {
     /// Puts a name to what the disk refused while `needed` bytes were to come.
-    pub(crate) fn disk(error: io::Error, needed: Option<u64>) -> HubFault {
+    pub fn disk(error: io::Error, needed: Option<u64>) -> HubFault {
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 HubFault::DiskFull { needed }
@@ -86,14 +89,37 @@ impl HubFault {
     }
 
     /// Whether the same request may well succeed in a moment.
-    pub(crate) fn may_pass(&self) -> bool {
+    pub fn may_pass(&self) -> bool {
+        if self.pause().is_some_and(|pause| pause > PATIENCE) {
+            return false;
+        }
         matches!(
             self,
             HubFault::Cut { .. }
                 | HubFault::Lost(_)
-                | HubFault::Status(408 | 416 | 429 | 500 | 502 | 503 | 504)
+                | HubFault::Busy(_)
+                | HubFault::Status(408 | 416 | 500 | 502 | 503 | 504)
         )
     }
+}
+
+impl HubFault {
+    /// For how long the server asks to be left alone.
+    pub fn pause(&self) -> Option<Duration> {
+        match self {
+            HubFault::Busy(pause) => *pause,
+            _ => None,
+        }
+    }
+}
+
+/// For how long a server that asks to be left alone is waited for; beyond, the user decides.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn waited(pause: Option<Duration>) -> String {
+    pause.map_or_else(String::new, |pause| {
+        format!(" and asks to be left alone for {} s", pause.as_secs())
+    })
 }
 
 impl HubError {
@@ -126,6 +152,7 @@ impl HubError {
             HubFault::Offline | HubFault::Network(_) | HubFault::Status(_) => {
                 format!("try again later, or download it by other means and put it at {path}")
             }
+            HubFault::Busy(_) => "try again later: what has come is kept and gone on with".into(),
             HubFault::Cut { .. } | HubFault::Lost(_) => {
                 "try again: what has come is kept and gone on with".into()
             }

@@ -32,16 +32,17 @@ mod stored;
 mod third_party;
 
 pub use by_order::{Disagreement, Disorder};
+pub use download::{Check, Download, agent, network, retry_after};
 pub use dtype::DType;
 pub use error::{Fault, WeightsError};
 pub use format::Format;
-pub use hub::{Hub, Progress};
+pub use hub::{Hub, Progress, digest, lock_file};
 pub use hub_error::{HubError, HubFault};
 pub use located::{FindError, Found, Place, Search, Taken};
 pub use mismatch::{Cause, Expected, Mismatch, Misshapen};
 pub use model_file::{
-    CARD_KEY, CARD_VERSION, CARD_VERSION_INT8, CardAnswer, CardError, CardInt8, CardValues, Filter,
-    ModelCard, Pad, Preprocessing, Resize,
+    CARD_KEY, CARD_VERSION, CARD_VERSION_INT8, CardAnswer, CardError, CardInt8, CardValues,
+    ChannelOrder, Filter, Middle, ModelCard, Pad, Preprocessing, Resize,
 };
 pub use published::Published;
 pub use save::{Numbers, TensorView, save, save_numbers};

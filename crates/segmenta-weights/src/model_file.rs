@@ -123,6 +123,48 @@ pub struct Preprocessing {
     /// The canvas that the picture is placed on, at its top left.
     #[serde(default)]
     pub pad: Option<Pad>,
+    /// Which channel of the input is of which colour.
+    #[serde(default, skip_serializing_if = "ChannelOrder::is_rgb")]
+    pub channel_order: ChannelOrder,
+    /// Where the middle is, of what leaves half a pixel over.
+    #[serde(default, skip_serializing_if = "Middle::is_default")]
+    pub middle: Middle,
+}
+
+/// Where the middle of a picture is that has an odd number of pixels more, or less, than are kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Middle {
+    /// As torchvision's `CenterCrop` has it.
+    #[default]
+    Torchvision,
+    /// As transformers' image processors have it with Pillow.
+    Transformers,
+}
+
+impl Middle {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Which channel of the input is of which colour; mean, deviation and the canvas's colour follow the channels.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChannelOrder {
+    /// Red, green, blue.
+    #[default]
+    Rgb,
+    /// Blue, green, red.
+    Bgr,
+}
+
+impl ChannelOrder {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    fn is_rgb(&self) -> bool {
+        *self == Self::Rgb
+    }
 }
 
 /// The size that a picture is resized to. Sides are in pixels.
@@ -140,6 +182,26 @@ pub enum Resize {
     LongSide {
         /// The longer side.
         side: usize,
+    },
+    /// Its shorter side becomes `side`, or less where the longer one would become longer than `most`, and both then the
+    /// next multiples.
+    ShortSideWithin {
+        /// The shorter side.
+        side: usize,
+        /// The most that the longer side becomes.
+        most: usize,
+        /// Sides become multiples of this, upwards.
+        #[serde(default = "one", skip_serializing_if = "is_one")]
+        multiple: usize,
+    },
+    /// In proportion, by that of the factors to `width` and to `height` which is nearer to 1, to multiples.
+    Near {
+        /// Pixels across that are aimed at.
+        width: usize,
+        /// Pixels down that are aimed at.
+        height: usize,
+        /// Sides become multiples of this.
+        multiple: usize,
     },
     /// `width` by `height`, whatever its proportions.
     Exact {
@@ -185,6 +247,15 @@ pub struct Pad {
     pub height: usize,
     /// The canvas's colour, a value in 0..255 for each channel; it is normalised like a pixel.
     pub value: Vec<f32>,
+}
+
+fn one() -> usize {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_one(multiple: &usize) -> bool {
+    *multiple == 1
 }
 
 /// A card that cannot be used.
@@ -322,12 +393,24 @@ impl Preprocessing {
         let mut sides = match self.resize {
             Resize::None => Vec::new(),
             Resize::ShortSide { side } | Resize::LongSide { side } => vec![("resize", side)],
+            Resize::ShortSideWithin {
+                side,
+                most,
+                multiple,
+            } => [side, most, multiple].map(|side| ("resize", side)).to_vec(),
+            Resize::Near {
+                width,
+                height,
+                multiple,
+            } => [width, height, multiple]
+                .map(|side| ("resize", side))
+                .to_vec(),
             Resize::Exact { width, height } => vec![("resize", width), ("resize", height)],
         };
         let crop = self.center_crop.iter().flat_map(|&(w, h)| [w, h]);
         sides.extend(crop.map(|side| ("center-crop", side)));
         if let Some(pad) = &self.pad {
-            sides.extend([("pad", pad.width), ("pad", pad.height)]);
+            sides.extend([pad.width, pad.height].map(|side| ("pad", side)));
             let strange = |value: &&f32| !(0.0..=255.0).contains(*value);
             if let Some(value) = pad.value.iter().find(strange) {
                 return Err(format!("pad value has {value}, not 0 to 255"));

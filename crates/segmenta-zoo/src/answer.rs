@@ -146,7 +146,7 @@ fn values(graph: &Graph, mut node: Node) -> Values {
     loop {
         let data = graph.node(node);
         match data.op {
-            Op::ResizeLike { .. } | Op::Upsample { .. } | Op::FitLike { .. } => {
+            Op::ResizeLike { .. } | Op::Upsample { .. } | Op::FitLike { .. } | Op::PadToEven => {
                 node = data.inputs[0];
             }
             op if op.is_training_only() => node = data.inputs[0],

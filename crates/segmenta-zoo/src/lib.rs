@@ -6,16 +6,18 @@
 //! segmentation_models_pytorch, so that a file written by PyTorch fits as it is.
 //!
 //! An architecture is a function from options to a graph; to add one, write its file and a row in
-//! `registry.rs`. Those of segmentation_models_pytorch (`smp/`) stand on any encoder (`encoders/`). Nothing here computes: engines live elsewhere.
+//! `registry.rs`. Those of the Hugging Face hub (`hub/`) are built by the fields of a `config.json`. Those of segmentation_models_pytorch (`smp/`) stand on any encoder (`encoders/`). Nothing here computes: engines live elsewhere.
 
 mod answer;
 mod aspp;
+mod config;
 mod deeplabv3;
 mod deeplabv3_mobilenet_v2;
 mod encoders;
 mod fcn;
 mod fcn_transposed;
 mod gate;
+mod hub;
 mod lraspp;
 mod options;
 mod published;
@@ -26,10 +28,11 @@ mod smp;
 mod unet_plain;
 
 pub use answer::{Answer, PerPixel, ThresholdError, Values};
+pub use config::Config;
 pub use encoders::{Encoder, Family, Stage, encoder_of, encoders, families, find_encoder};
 pub use options::Options;
 pub use published::{PublishedWeights, Score, VOC_CLASSES, published, published_weights};
-pub use registry::{Architecture, Recipe, ResizeRule, ZooError, architectures, find};
+pub use registry::{Architecture, Recipe, ResizeRule, ZooError, architectures, find, hub_classes};
 pub use settings::{
     Attention, Channels, Interpolation, LabelHead, MergePolicy, Norm, NormKind, OutputActivation,
     Pooling, Readout, Settings,

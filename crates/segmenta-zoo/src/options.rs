@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::config::Config;
 use crate::encoders::Encoder;
+use crate::registry::is_field;
 use crate::settings::Settings;
 
 /// What a network is built with.
@@ -26,6 +28,8 @@ pub struct Options {
     /// What else SMP's architectures can be told; [`Architecture::settings`](crate::Architecture::settings)
     /// lists what each takes.
     pub settings: Settings,
+    /// Fields of the `config.json` by which networks of the Hugging Face hub are built.
+    pub config: Config,
 }
 
 impl Options {
@@ -38,15 +42,22 @@ impl Options {
             width: 1.0,
             encoder: None,
             settings: Settings::default(),
+            config: Config::default(),
         }
     }
 
     /// Sets one by name, as a model file's card and `--set` have them: `width`, or one of
-    /// [`Settings::set`]'s.
+    /// [`Settings::set`]'s, or a field of a `config.json`.
     ///
     /// # Errors
     /// What is wrong with the name or the value, in words.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        if is_field(name) {
+            let word = || Value::String(value.into());
+            let value = serde_json::from_str(value).unwrap_or_else(|_| word());
+            self.config.set(name, value);
+            return Ok(());
+        }
         if name != "width" {
             return self.settings.set(name, value);
         }
@@ -58,7 +69,8 @@ impl Options {
     /// What [`Options::set`] would have to be told, by name: all but the encoder and the numbers of classes
     /// and channels, as far as it is not as by default.
     pub fn named(&self) -> BTreeMap<String, String> {
-        let given = self.settings.given().into_iter();
+        let fields = self.config.given().clone();
+        let given = self.settings.given().into_iter().chain(fields);
         let mut named: BTreeMap<String, String> = given
             .map(|(name, value)| match value {
                 Value::String(word) => (name, word),

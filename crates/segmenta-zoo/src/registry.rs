@@ -4,6 +4,7 @@ use segmenta_graph::{Graph, GraphError};
 use thiserror::Error;
 
 use crate::encoders::{self, find_encoder};
+use crate::hub::{self, Class};
 use crate::options::Options;
 use crate::smp::{self as decoders, Decoder, Refusal};
 use crate::{deeplabv3, deeplabv3_mobilenet_v2, fcn, fcn_transposed, lraspp, segnet, unet_plain};
@@ -85,6 +86,8 @@ enum Build {
     Whole(BuildWhole),
     /// On any encoder.
     On(&'static Decoder),
+    /// By a `config.json`.
+    By(&'static Class),
 }
 
 /// Why a network could not be built.
@@ -158,7 +161,10 @@ impl Architecture {
         if !(0.05..=4.0).contains(&options.width) {
             return refuse("takes a width from 0.05 to 4");
         }
-        let taken = self.settings();
+        let taken = match self.build {
+            Build::Whole(_) | Build::By(_) => Vec::new(),
+            Build::On(decoder) => decoder.takes(),
+        };
         if let Some(other) = options
             .settings
             .given()
@@ -167,6 +173,21 @@ impl Architecture {
         {
             return refuse(&format!("has no setting `{other}`; {}", listed(&taken)));
         }
+        let fields = self.fields();
+        let stranger = |field: &&String| !fields.contains(&field.as_str());
+        if let Some(other) = options.config.given().keys().find(stranger) {
+            return refuse(&format!(
+                "has no setting `{other}`; {}",
+                listed(&self.settings())
+            ));
+        }
+        let refused = |refusal| match refusal {
+            Refusal::Graph(error) => ZooError::Graph(error),
+            Refusal::Option(problem) => ZooError::Option {
+                architecture: self.name,
+                problem,
+            },
+        };
         match self.build {
             Build::Whole(build) => {
                 if options.encoder.is_some() {
@@ -178,13 +199,13 @@ impl Architecture {
                 let encoder = options
                     .encoder
                     .map_or_else(|| find_encoder(decoder.default_encoder), Ok)?;
-                decoders::build(decoder, options, encoder).map_err(|refusal| match refusal {
-                    Refusal::Graph(error) => error.into(),
-                    Refusal::Option(problem) => ZooError::Option {
-                        architecture: self.name,
-                        problem,
-                    },
-                })
+                decoders::build(decoder, options, encoder).map_err(refused)
+            }
+            Build::By(class) => {
+                if options.encoder.is_some() {
+                    return refuse("has its encoder in its configuration; choose none beside it");
+                }
+                (class.build)(options).map_err(refused)
             }
         }
     }
@@ -192,7 +213,7 @@ impl Architecture {
     /// The encoder of those who name none, for architectures that take one: SMP's default.
     pub fn default_encoder(&self) -> Option<&'static str> {
         match self.build {
-            Build::Whole(_) => None,
+            Build::Whole(_) | Build::By(_) => None,
             Build::On(decoder) => Some(decoder.default_encoder),
         }
     }
@@ -202,6 +223,15 @@ impl Architecture {
         match self.build {
             Build::Whole(_) => Vec::new(),
             Build::On(decoder) => decoder.takes(),
+            Build::By(class) => class.fields.to_vec(),
+        }
+    }
+
+    /// The fields of a `config.json` that it is built by; none unless it is one of the Hugging Face hub's.
+    pub fn fields(&self) -> &'static [&'static str] {
+        match self.build {
+            Build::Whole(_) | Build::On(_) => &[],
+            Build::By(class) => class.fields,
         }
     }
 
@@ -210,6 +240,8 @@ impl Architecture {
         let of_decoder = match self.build {
             Build::Whole(_) => None,
             Build::On(decoder) => (decoder.former)(entry),
+            // Its names are its own: no encoder's rules apply to them.
+            Build::By(class) => return (class.former)(entry),
         };
         of_decoder.or_else(|| encoders::former_name(entry))
     }
@@ -270,7 +302,26 @@ const fn smp(
     }
 }
 
-static ARCHITECTURES: [Architecture; 25] = [
+/// A class of transformers.
+const fn transformers(
+    name: &'static str,
+    description: &'static str,
+    classes_entry: &'static str,
+    class: &'static Class,
+) -> Architecture {
+    Architecture {
+        name,
+        description,
+        has_aux: false,
+        has_width: false,
+        has_encoder: false,
+        classes_entry,
+        recipe: Recipe::IMAGENET,
+        build: Build::By(class),
+    }
+}
+
+static ARCHITECTURES: [Architecture; 27] = [
     torchvision(
         "fcn_resnet50",
         "FCN on a dilated ResNet-50, output stride 8",
@@ -426,7 +477,30 @@ static ARCHITECTURES: [Architecture; 25] = [
         "score8.weight",
         fcn_transposed::resnet34_stride8,
     ),
+    transformers(
+        "SegformerForSemanticSegmentation",
+        "SegFormer of the Hugging Face hub, result at stride 4",
+        "decode_head.classifier.weight",
+        &hub::segformer::SEGFORMER,
+    ),
+    transformers(
+        "MobileNetV2ForSemanticSegmentation",
+        "DeepLabV3+ on MobileNetV2 of the Hugging Face hub",
+        "segmentation_head.classifier.convolution.weight",
+        &hub::mobilenet_v2::MOBILENET_V2,
+    ),
 ];
+
+/// The classes of the Hugging Face hub that there are, by the name that `architectures` in a `config.json` has.
+pub fn hub_classes() -> impl Iterator<Item = &'static Architecture> {
+    let is_class = |architecture: &&Architecture| !architecture.fields().is_empty();
+    ARCHITECTURES.iter().filter(is_class)
+}
+
+/// Whether a setting is a field of a `config.json`.
+pub(crate) fn is_field(name: &str) -> bool {
+    hub_classes().any(|class| class.fields().contains(&name))
+}
 
 /// All architectures, in the order in which they are listed to people.
 pub fn architectures() -> &'static [Architecture] {

@@ -4,7 +4,7 @@ use segmenta_files::count;
 use std::path::Path;
 
 use segmenta_graph::{Graph, Parameter, Role};
-use segmenta_image::{Palette, Preprocess, Resize};
+use segmenta_image::{Palette, Pixels, Preprocess, Resize};
 use segmenta_runtime::{Engine, EngineOptions};
 use segmenta_weights::{Expected, Found, StateDict, Taken};
 use segmenta_zoo::{Answer, Options, PerPixel, Values};
@@ -40,8 +40,10 @@ impl Description {
                 mean: MEAN,
                 std: STD,
                 pad: None,
+                pixels: Pixels::default(),
             },
             source: "a network of one's own".into(),
+            licence: None,
         }
     }
 }
@@ -92,6 +94,7 @@ impl Model {
             description,
             result,
             taken: Taken::default(),
+            notes: Vec::new(),
         })
     }
 
@@ -119,6 +122,7 @@ impl Model {
             description,
             result,
             taken,
+            notes: Vec::new(),
         })
     }
 }

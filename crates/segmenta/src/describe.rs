@@ -2,11 +2,12 @@
 
 use segmenta_files::count;
 use segmenta_graph::Graph;
-use segmenta_image::{Pad, Palette, Preprocess, Resize};
+use segmenta_image::{ChannelOrder, Filter, Middle, Pad, Palette, Pixels, Preprocess, Resize};
 use segmenta_runtime::RuntimeError;
 use segmenta_weights::{
-    CARD_VERSION, CardAnswer, CardValues, Filter, ModelCard, Pad as CardPad, Preprocessing,
-    Resize as CardResize, StateDict,
+    CARD_VERSION, CardAnswer, CardValues, ChannelOrder as CardOrder, Filter as CardFilter,
+    Middle as CardMiddle, ModelCard, Pad as CardPad, Preprocessing, Resize as CardResize,
+    StateDict,
 };
 use segmenta_zoo::{
     Answer, Architecture, Options, PerPixel, PublishedWeights, Recipe, ResizeRule, VOC_CLASSES,
@@ -33,6 +34,8 @@ pub struct Description {
     pub preprocess: Preprocess,
     /// Where the weights come from, in words.
     pub source: String,
+    /// The licence that they are under, where it is known.
+    pub licence: Option<String>,
 }
 
 impl Description {
@@ -143,6 +146,7 @@ impl Description {
             palette,
             preprocess: preprocess_of(&card.preprocessing)?,
             source,
+            licence: card.licence.clone(),
         })
     }
 
@@ -156,6 +160,7 @@ impl Description {
             mean,
             std,
             pad,
+            pixels,
         } = &self.preprocess;
         ModelCard {
             format_version: CARD_VERSION,
@@ -170,9 +175,39 @@ impl Description {
                     Resize::None => CardResize::None,
                     Resize::ShortSide(side) => CardResize::ShortSide { side },
                     Resize::LongSide(side) => CardResize::LongSide { side },
+                    Resize::ShortSideWithin {
+                        side,
+                        most,
+                        multiple,
+                    } => CardResize::ShortSideWithin {
+                        side,
+                        most,
+                        multiple,
+                    },
+                    Resize::Near {
+                        width,
+                        height,
+                        multiple,
+                    } => CardResize::Near {
+                        width,
+                        height,
+                        multiple,
+                    },
                     Resize::Exact { width, height } => CardResize::Exact { width, height },
                 },
-                filter: Filter::default(),
+                filter: match pixels.filter {
+                    Filter::Nearest => CardFilter::Nearest,
+                    Filter::Bilinear => CardFilter::Bilinear { antialias: true },
+                    Filter::Bicubic => CardFilter::Bicubic { antialias: true },
+                },
+                channel_order: match pixels.order {
+                    ChannelOrder::Rgb => CardOrder::Rgb,
+                    ChannelOrder::Bgr => CardOrder::Bgr,
+                },
+                middle: match pixels.middle {
+                    Middle::Torchvision => CardMiddle::Torchvision,
+                    Middle::Transformers => CardMiddle::Transformers,
+                },
                 center_crop: center_crop.map(|[width, height]| (width, height)),
                 mean: mean.to_vec(),
                 std: std.to_vec(),
@@ -233,6 +268,7 @@ impl Description {
             palette: default_palette(classes),
             preprocess: preprocess_of_recipe(&architecture.recipe),
             source,
+            licence: published.map(|row| row.licence.into()),
         }
     }
 }
@@ -293,10 +329,11 @@ fn preprocess_of_recipe(recipe: &Recipe) -> Preprocess {
         mean: recipe.mean,
         std: recipe.std,
         pad,
+        pixels: Pixels::default(),
     }
 }
 
-fn preprocess_of(card: &Preprocessing) -> Result<Preprocess, Error> {
+pub(crate) fn preprocess_of(card: &Preprocessing) -> Result<Preprocess, Error> {
     let three = |values: &[f32], what: &str| {
         <[f32; 3]>::try_from(values).map_err(|_| {
             Error::Setting(format!(
@@ -317,12 +354,45 @@ fn preprocess_of(card: &Preprocessing) -> Result<Preprocess, Error> {
             CardResize::None => Resize::None,
             CardResize::ShortSide { side } => Resize::ShortSide(side),
             CardResize::LongSide { side } => Resize::LongSide(side),
+            CardResize::ShortSideWithin {
+                side,
+                most,
+                multiple,
+            } => Resize::ShortSideWithin {
+                side,
+                most,
+                multiple,
+            },
+            CardResize::Near {
+                width,
+                height,
+                multiple,
+            } => Resize::Near {
+                width,
+                height,
+                multiple,
+            },
             CardResize::Exact { width, height } => Resize::Exact { width, height },
         },
         center_crop: card.center_crop.map(|(width, height)| [width, height]),
         mean: three(&card.mean, "mean")?,
         std: three(&card.std, "deviation")?,
         pad: pad.transpose()?,
+        pixels: Pixels {
+            filter: match card.filter {
+                CardFilter::Nearest => Filter::Nearest,
+                CardFilter::Bilinear { .. } => Filter::Bilinear,
+                CardFilter::Bicubic { .. } => Filter::Bicubic,
+            },
+            order: match card.channel_order {
+                CardOrder::Rgb => ChannelOrder::Rgb,
+                CardOrder::Bgr => ChannelOrder::Bgr,
+            },
+            middle: match card.middle {
+                CardMiddle::Torchvision => Middle::Torchvision,
+                CardMiddle::Transformers => Middle::Transformers,
+            },
+        },
     };
     // A card is a file like others: what it says of sizes becomes memory.
     preprocess.check()?;
@@ -338,11 +408,13 @@ mod tests {
     fn a_card_asks_for_no_more_pixels_than_a_network_is_given() {
         let plain = || Preprocessing {
             resize: CardResize::None,
-            filter: Filter::default(),
+            filter: CardFilter::default(),
             center_crop: None,
             mean: vec![0.5; 3],
             std: vec![0.5; 3],
             pad: None,
+            channel_order: CardOrder::Rgb,
+            middle: CardMiddle::Torchvision,
         };
         preprocess_of(&plain()).unwrap();
         let (width, height) = (60_000, 60_000);

@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use segmenta_graph::GraphError;
+use segmenta_hub::{FolderError, NameError, RepositoryError};
 use segmenta_image::{EXTENSIONS, PictureError};
 use segmenta_runtime::RuntimeError;
 use segmenta_weights::{CardError, Disorder, FindError, HubError, Mismatch, WeightsError};
@@ -40,6 +41,15 @@ pub enum Error {
     /// Published weights that cannot be had.
     #[error(transparent)]
     Hub(#[from] HubError),
+    /// A text that names no repository.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// A repository of the Hugging Face hub whose files cannot be had.
+    #[error(transparent)]
+    Repository(#[from] Box<RepositoryError>),
+    /// A folder that holds no model which can be loaded.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
     /// A picture that cannot be read or written.
     #[error(transparent)]
     Picture(#[from] PictureError),
@@ -187,6 +197,14 @@ fn unrecognised(
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ModelError {
+    /// There is no folder to keep files of repositories in.
+    #[error(
+        "there is no folder for files of the hub · neither HF_HOME nor a home folder is set · set HF_HOME to a folder"
+    )]
+    NoHome,
+    /// A folder of weights and the name of another model.
+    #[error("two models are named · {} · name the folder alone", shown(.0))]
+    TwoFolders(PathBuf),
     /// Neither an architecture nor a file of weights is given.
     #[error("no model is named · give an architecture, a model file, or both")]
     Unnamed,

@@ -24,6 +24,7 @@ mod custom;
 mod describe;
 mod error;
 mod evaluate;
+mod hub;
 mod inputs;
 mod job;
 mod model;
@@ -51,6 +52,7 @@ pub use evaluate::{
     ClassScores, EvaluateError, EvaluateEvent, EvaluateOptions, Evaluation, EvaluationSettings,
     NamedScore,
 };
+pub use hub::HubModel;
 pub use inputs::{Input, Inputs};
 pub use job::{
     ClassRecord, Event, Job, Milliseconds, ModelRecord, Outcome, PictureRecord, Report,
@@ -72,6 +74,7 @@ pub use tiles::Tiles;
 // The rooms, so that every type that a signature here mentions can be named without another dependency.
 pub use segmenta_data as data;
 pub use segmenta_graph as graph;
+pub use segmenta_hub as hub_files;
 pub use segmenta_image as image;
 pub use segmenta_metrics as metrics;
 #[cfg(feature = "train")]
@@ -87,7 +90,8 @@ pub use segmenta_data::{
 };
 pub use segmenta_graph::{Graph, Parameter};
 pub use segmenta_image::{
-    LabelMap, Notice, Pad, Palette, Picture, PictureError, Preprocess, Resize, VOID,
+    ChannelOrder, LabelMap, Notice, Pad, Palette, Picture, PictureError, Pixels, Preprocess,
+    Resize, VOID,
 };
 pub use segmenta_metrics::{Confusion, Protocol, Score};
 pub use segmenta_runtime::{Engine, Isa, LowEngine, Precision, RuntimeError, Tensor, WeightMemory};

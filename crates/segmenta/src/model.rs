@@ -13,6 +13,7 @@ use segmenta_zoo::{Options, PublishedWeights, find, published};
 use crate::builder::ModelBuilder;
 use crate::describe::Description;
 use crate::error::{Error, ModelError};
+use crate::hub::{Described, Named, describe};
 use crate::resolve::{Names, Resolved, resolve};
 
 /// What to load and how to run it. The default asks for nothing; at least an architecture or a
@@ -20,14 +21,15 @@ use crate::resolve::{Names, Resolved, resolve};
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ModelOptions {
-    /// Name of the architecture; a model file knows its own, and names of SMP's and torchvision's networks say it.
+    /// Name of the architecture; a model file knows its own, and names of SMP's and torchvision's networks say it. Or
+    /// a model: a repository of the Hugging Face hub (`OWNER/NAME`, `OWNER/NAME@REVISION`), or a folder like one.
     pub architecture: Option<String>,
     /// Name of the encoder, for architectures that take one; otherwise what the weights have.
     pub encoder: Option<String>,
     /// Settings of SMP's architectures by name, where neither a model file nor the weights' shapes say them;
     /// see [`segmenta_zoo::Settings::set`].
     pub settings: Vec<(String, String)>,
-    /// File of weights; without it the published ones are pulled.
+    /// File of weights, or a folder as `save_pretrained` writes it; without it the published ones are pulled.
     pub weights: Option<PathBuf>,
     /// The key of the checkpoint that holds the network, where several do (`ema_state_dict`).
     pub weights_key: Option<String>,
@@ -60,6 +62,8 @@ pub struct Model {
     /// The name of the first result, of which masks are made.
     pub(crate) result: String,
     pub(crate) taken: Taken,
+    /// What is worth knowing of how it was read.
+    pub(crate) notes: Vec<String>,
 }
 
 impl Model {
@@ -99,8 +103,12 @@ impl Model {
     /// # Errors
     /// As [`Model::pretrained`].
     pub fn open(options: &ModelOptions, progress: &mut dyn FnMut(Progress)) -> Result<Self, Error> {
-        let Weights { dict, row, source } = Weights::of(options, progress)?;
-        Self::from_state_dict(&dict, row, &source, options)
+        let found = Weights::of(options, progress)?;
+        let model = Self::of_weights(&found)?;
+        Ok(Self {
+            notes: found.notes,
+            ..model
+        })
     }
 
     /// From weights in memory that hold their own description (a model file's bytes).
@@ -108,23 +116,25 @@ impl Model {
     /// # Errors
     /// As [`Model::load`].
     pub fn from_bytes(bytes: &[u8], source: &str, options: &ModelOptions) -> Result<Self, Error> {
-        let weights = StateDict::from_bytes(bytes)?;
-        Self::from_state_dict(&weights, None, source, options)
+        let dict = StateDict::from_bytes(bytes)?;
+        Self::of_weights(&Weights::plain(dict, None, source.into(), options)?)
     }
 
-    fn from_state_dict(
-        weights: &StateDict,
-        row: Option<&PublishedWeights>,
-        source: &str,
-        options: &ModelOptions,
-    ) -> Result<Self, Error> {
+    fn of_weights(weights: &Weights) -> Result<Self, Error> {
+        let Weights {
+            dict,
+            card,
+            row,
+            source,
+            options,
+            ..
+        } = weights;
         let Resolved {
             mut description,
             graph,
             found,
-        } = resolve(weights, row, source, options)?;
+        } = resolve(dict, card.clone(), *row, source, options)?;
         let result = result_of(&graph, options);
-        let card = ModelCard::from_metadata(weights.metadata())?;
         description.set_answer(&graph, &result, card.as_ref(), options.threshold)?;
         let run = EngineOptions {
             int8: int8(card.as_ref(), options, source)?,
@@ -143,7 +153,7 @@ impl Model {
         let engine = engine.map_err(|error| match error {
             Error::Runtime(error @ RuntimeError::WeightsNotFinite { .. }) => Error::Broken {
                 error: Box::new(error),
-                file: source.into(),
+                file: source.clone(),
             },
             other => other,
         })?;
@@ -152,6 +162,7 @@ impl Model {
             description,
             result,
             taken: found.taken,
+            notes: Vec::new(),
         })
     }
 
@@ -181,6 +192,7 @@ impl Model {
             description,
             result,
             taken: Taken::default(),
+            notes: Vec::new(),
         })
     }
 
@@ -204,6 +216,7 @@ impl Model {
             description,
             result: "out".into(),
             taken: Taken::default(),
+            notes: Vec::new(),
         }
     }
 
@@ -270,6 +283,11 @@ impl Model {
         &self.taken
     }
 
+    /// What is worth knowing of how it was read, in words: what a folder of the hub does not say.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
     /// What runs it: for raw tensors, memory, profiles.
     pub fn engine(&self) -> &Engine {
         &self.engine
@@ -289,39 +307,104 @@ pub(crate) fn engine_options(options: &ModelOptions) -> EngineOptions {
     }
 }
 
-/// The weights that options name.
+/// The weights that options name, and what is known of their network.
 pub(crate) struct Weights {
     pub(crate) dict: StateDict,
+    /// What a model file, a folder or a repository says of the network.
+    pub(crate) card: Option<ModelCard>,
     /// Their row of the zoo's table, if they are published ones.
     pub(crate) row: Option<&'static PublishedWeights>,
     /// Where they come from, in words.
     pub(crate) source: String,
+    /// What is worth saying of where they come from.
+    pub(crate) notes: Vec<String>,
+    /// As they were given, but for the architecture's name where the card is it.
+    pub(crate) options: ModelOptions,
 }
 
 impl Weights {
-    /// A file's, or the architecture's published ones; `progress` hears of a download.
+    /// A file's, a folder's, a repository's, or the architecture's published ones; `progress` hears of a download.
     pub(crate) fn of(
         options: &ModelOptions,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self, Error> {
-        match (&options.weights, &options.architecture) {
-            (Some(path), _) => Ok(Self {
-                dict: StateDict::open(path)?,
-                row: None,
-                source: path.display().to_string(),
-            }),
-            (None, Some(name)) => {
+        let named = match &options.architecture {
+            Some(name) => Named::of(name)?,
+            None => None,
+        };
+        match (&options.weights, named, &options.architecture) {
+            // Weights of one's own for a network that a folder or a repository describes.
+            (Some(path), Some(named), _) if !path.is_dir() => {
+                let mut described = describe(&named, false, progress)?;
+                described.source = path.display().to_string();
+                described.weights = Some(path.clone());
+                Self::described(described, options)
+            }
+            (None, Some(named), _) => Self::described(describe(&named, true, progress)?, options),
+            (Some(path), named, _) if path.is_dir() => {
+                let folder = Named::Folder(path.clone());
+                if named.is_some_and(|named| named != folder) {
+                    return Err(ModelError::TwoFolders(path.clone()).into());
+                }
+                let described = describe(&folder, true, progress)?;
+                if let Some(name) = &options.architecture
+                    && find(name).is_ok_and(|asked| asked.name != described.card.architecture)
+                {
+                    return Err(Error::Model(ModelError::OtherArchitecture {
+                        file: described.source,
+                        found: described.card.architecture,
+                        named: name.clone(),
+                    }));
+                }
+                Self::described(described, options)
+            }
+            (Some(path), _, _) => {
+                let source = path.display().to_string();
+                Self::plain(StateDict::open(path)?, None, source, options)
+            }
+            (None, None, Some(name)) => {
                 find(name)?;
                 let row = published(name).ok_or_else(|| ModelError::Unpublished(name.clone()))?;
                 let path = Hub::from_env()?.pull(&published_file(row), progress)?;
-                Ok(Self {
-                    dict: StateDict::open(&path)?,
-                    row: Some(row),
-                    source: format!("{} ({})", row.file(), row.name),
-                })
+                let source = format!("{} ({})", row.file(), row.name);
+                Self::plain(StateDict::open(&path)?, Some(row), source, options)
             }
-            (None, None) => Err(ModelError::Unnamed.into()),
+            (None, None, None) => Err(ModelError::Unnamed.into()),
         }
+    }
+
+    /// A file's, which may hold its own description.
+    fn plain(
+        dict: StateDict,
+        row: Option<&'static PublishedWeights>,
+        source: String,
+        options: &ModelOptions,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            card: ModelCard::from_metadata(dict.metadata())?,
+            dict,
+            row,
+            source,
+            notes: Vec::new(),
+            options: options.clone(),
+        })
+    }
+
+    /// What a folder describes, with its weights.
+    fn described(described: Described, options: &ModelOptions) -> Result<Self, Error> {
+        let path = described.weights.ok_or(ModelError::Unnamed)?;
+        Ok(Self {
+            dict: StateDict::open(&path)?,
+            card: Some(described.card),
+            row: None,
+            source: described.source,
+            notes: described.notes,
+            // The card is the network's name from here on.
+            options: ModelOptions {
+                architecture: None,
+                ..options.clone()
+            },
+        })
     }
 }
 

@@ -57,7 +57,8 @@ impl Recognised {
         let source = weights
             .path()
             .map_or("<memory>".into(), |p| p.display().to_string());
-        let resolved = resolve(weights, None, &source, &options)?;
+        let card = ModelCard::from_metadata(weights.metadata())?;
+        let resolved = resolve(weights, card, None, &source, &options)?;
         let options = resolved.description.options;
         Ok(Self {
             architecture: resolved.description.architecture,
@@ -93,14 +94,14 @@ fn named(architecture: &str, encoder: Option<&str>) -> String {
     }
 }
 
-/// Finds the network of a file.
+/// Finds the network of a file, with what its card says, or what stands for one.
 pub(crate) fn resolve(
     weights: &StateDict,
+    card: Option<ModelCard>,
     row: Option<&PublishedWeights>,
     source: &str,
     options: &ModelOptions,
 ) -> Result<Resolved, Error> {
-    let card = ModelCard::from_metadata(weights.metadata())?;
     let search = search(options);
     weights.check_key(&search)?;
     let asked = Asked {

@@ -31,6 +31,8 @@ fn model(folder: &Path, classes: &[&str], crop: Option<(usize, usize)>) -> Model
         palette: None,
         in_channels: 3,
         preprocessing: Preprocessing {
+            channel_order: segmenta_weights::ChannelOrder::default(),
+            middle: segmenta_weights::Middle::default(),
             resize: Resize::None,
             filter: Filter::default(),
             center_crop: crop,

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Instant;
 
-use segmenta::{Error, Model};
+use segmenta::{Error, HubModel, Model};
 use segmenta_graph::{Parameter, Role};
 use segmenta_runtime::StepTime;
 use segmenta_zoo::{Options, VOC_CLASSES, find, find_encoder};
@@ -112,6 +112,11 @@ fn load(args: &BenchForward) -> anyhow::Result<Model> {
     else {
         return model::open(&options, true);
     };
+    // A repository's or a folder's: with its own numbers of everything.
+    if let Some(found) = HubModel::find(name, &mut |_| {})? {
+        let (name, build) = (found.architecture, found.options);
+        return Ok(Model::untrained(name, &build, &options, random_weights)?);
+    }
     find(name)?;
     let build = Options {
         in_channels: args.input.channels,

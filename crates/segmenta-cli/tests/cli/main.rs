@@ -11,6 +11,7 @@ mod errors;
 mod eval;
 mod files;
 mod help;
+mod hub;
 mod models;
 mod pictures;
 mod predict;
@@ -224,6 +225,8 @@ fn tiny_card() -> ModelCard {
         palette: Some(vec![[0, 0, 255], [0, 255, 0], [128, 128, 128]]),
         in_channels: 3,
         preprocessing: Preprocessing {
+            channel_order: segmenta_weights::ChannelOrder::default(),
+            middle: segmenta_weights::Middle::default(),
             resize: Resize::None,
             filter: Filter::default(),
             center_crop: None,

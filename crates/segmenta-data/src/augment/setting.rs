@@ -99,6 +99,8 @@ impl<'de> Deserialize<'de> for SizeRule {
                 named(Size::side_for_network(side))?;
             }
             Resize::Exact { width, height } => named(Size::for_network(width, height))?,
+            // Parsed above, and checked there.
+            Resize::ShortSideWithin { .. } | Resize::Near { .. } => {}
         }
         Ok(Self(rule))
     }

@@ -161,6 +161,7 @@ impl Loader {
             return Err(DataError::at("no pictures to load", dataset.root(), remedy));
         }
         let normalise = Preprocess {
+            pixels: segmenta_image::Pixels::default(),
             resize: Resize::None,
             center_crop: None,
             mean: options.mean,

@@ -142,6 +142,10 @@ impl<'a> Layers<'a> {
                 self.sides.apply(x, [side; 2], size)
             }
             Op::FitLike { .. } => fit(x, size),
+            Op::PadToEven => {
+                let [above, left] = [2, 3].map(|axis| x.dims()[axis] % 2);
+                x.pad([(above, 0), (left, 0)], PadMode::Constant(0.0))
+            }
             Op::Dropout { p } => self.drop(at, x, p, [to.batch, to.channels, to.height, to.width]),
             Op::Dropout2d { p } => self.drop(at, x, p, [to.batch, to.channels, 1, 1]),
             Op::StochasticDepth { p } => self.drop(at, x, p, [to.batch, 1, 1, 1]),

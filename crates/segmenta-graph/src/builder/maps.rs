@@ -107,4 +107,16 @@ impl Builder {
         let extent = (self.channels(x), height, width);
         self.push(name, Op::FitLike { like }, &[x], Vec::new(), extent)
     }
+
+    /// `x` with a row of zeros above where its height is odd, and a column to the left where its width is.
+    pub fn pad_to_even(&mut self, x: Node, name: &Scope) -> Node {
+        let (channels, height, width) = self.extent(x);
+        let sides = &mut self.graph.sides;
+        let mut even = |of| {
+            let half = sides.window_ceil(of, 2, 2, 0);
+            sides.stretch(half, 2, 0)
+        };
+        let extent = (channels, even(height), even(width));
+        self.push(name, Op::PadToEven, &[x], Vec::new(), extent)
+    }
 }

@@ -30,7 +30,7 @@ pub use conv::{BiasGradient, Conv, ConvInput, ConvWeights};
 pub use convert::Convert;
 pub use drop::{Drop, Dropped, drop_seed};
 pub use edges::{Block, Emit, Take};
-pub use fit::Fit;
+pub use fit::{Fit, FitBelow};
 pub use group_norm::{GroupNorm, GroupNormGradient};
 pub use layer_norm::{LayerNorm, LayerNormGradient};
 pub use max_pool::{MaxPool, MaxPoolGradient, MaxUnpool, MaxUnpoolGradient};

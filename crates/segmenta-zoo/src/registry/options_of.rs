@@ -20,8 +20,10 @@ impl Architecture {
         let extent = |name: &str, axis: usize| shape_of(name)?.get(axis).copied();
         let mut options = Options::new(extent(self.classes_entry, 0).unwrap_or(1));
         options.aux = self.has_aux && extent("aux_classifier.0.weight", 0).is_some();
-        if let Build::On(decoder) = self.build {
-            decoders::read_options(decoder, &mut options, &shape_of);
+        match self.build {
+            Build::Whole(_) => {}
+            Build::On(decoder) => decoders::read_options(decoder, &mut options, &shape_of),
+            Build::By(class) => (class.read)(&mut options, &shape_of),
         }
         // The first layer, be it a convolution or a norm, says how many channels come in.
         if let Ok(graph) = self.build(&options)

@@ -74,8 +74,10 @@ fn what_goes_up_is_as_large_as_what_came_in() {
         encoder: Some(encoder),
         ..Options::new(4)
     };
+    // The hub's stay at the stride of their heads.
     let mut graphs: Vec<(String, Graph)> = architectures()
         .iter()
+        .filter(|a| a.fields().is_empty())
         .map(|a| (a.name.into(), a.build(&Options::new(4)).unwrap()))
         .collect();
     let unet = find("unet").unwrap();

@@ -56,17 +56,19 @@ impl Work {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self, QuantizeError> {
         let Weights {
-            dict: weights,
+            dict,
+            card,
             row,
             source,
+            options,
+            ..
         } = Weights::of(options, progress)?;
         let Resolved {
             mut description,
             graph,
             found,
-        } = resolve(&weights, row, &source, options)?;
-        let result = result_of(&graph, options);
-        let card = ModelCard::from_metadata(weights.metadata()).map_err(Error::from)?;
+        } = resolve(&dict, card.clone(), row, &source, &options)?;
+        let result = result_of(&graph, &options);
         if card.as_ref().is_some_and(|card| card.int8.is_some()) {
             return Err(QuantizeError::Already(source));
         }
@@ -102,7 +104,7 @@ impl Work {
             graph,
             description,
             result,
-            run: engine_options(options),
+            run: engine_options(&options),
             parameters: Parameters::new(values),
             there,
         })
@@ -209,6 +211,7 @@ impl Work {
             description: self.description.clone(),
             result: self.result.clone(),
             taken: Taken::default(),
+            notes: Vec::new(),
         })
     }
 

@@ -38,6 +38,8 @@ fn model_file(
         palette: None,
         in_channels: 3,
         preprocessing: Preprocessing {
+            channel_order: segmenta_weights::ChannelOrder::default(),
+            middle: segmenta_weights::Middle::default(),
             resize: Resize::None,
             filter: Filter::default(),
             center_crop: None,

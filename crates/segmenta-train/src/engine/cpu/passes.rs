@@ -111,7 +111,7 @@ fn learns(graph: &Graph, trains: &[bool]) -> Vec<bool> {
 fn is_identity(node: Node, data: &NodeData, shapes: &[Shape], drops: bool) -> bool {
     match data.op {
         Op::Dropout { p } | Op::Dropout2d { p } | Op::StochasticDepth { p } => !drops || p == 0.0,
-        Op::ResizeLike { .. } | Op::Upsample { .. } | Op::FitLike { .. } => {
+        Op::ResizeLike { .. } | Op::Upsample { .. } | Op::FitLike { .. } | Op::PadToEven => {
             shapes[node.index()] == shapes[data.inputs[0].index()]
         }
         Op::Input

@@ -56,6 +56,8 @@ impl Session {
                 mean: input.mean.to_vec(),
                 std: input.std.to_vec(),
                 pad: None,
+                channel_order: card::ChannelOrder::default(),
+                middle: card::Middle::default(),
             },
             answer: None,
             int8: None,

@@ -81,6 +81,7 @@ impl Session {
         let dataset = self.validation.dataset();
         let count = self.config.train.previews.min(dataset.len());
         let normalise = Preprocess {
+            pixels: segmenta_image::Pixels::default(),
             resize: Resize::None,
             center_crop: None,
             mean: self.config.input.mean,

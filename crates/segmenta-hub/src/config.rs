@@ -1,0 +1,252 @@
+//! `config.json`: which class of network, which classes of pixels, which fields.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use segmenta_files::reason;
+use serde_json::{Map, Value};
+
+use crate::error::FolderError;
+
+/// Ids are bytes.
+const MOST_CLASSES: usize = 256;
+/// Classes of those who name none, as transformers has it.
+const DEFAULT_CLASSES: usize = 2;
+
+/// What a `config.json` says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    path: PathBuf,
+    fields: Map<String, Value>,
+}
+
+/// Which library wrote a `config.json`, and which class of it the network is of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// transformers': `SegformerForSemanticSegmentation`.
+    Transformers(String),
+    /// segmentation_models_pytorch's: `Unet`.
+    Smp(String),
+}
+
+impl Config {
+    /// The `config.json` of a folder.
+    ///
+    /// # Errors
+    /// If there is none, or it is no JSON object.
+    pub fn open(folder: &Path) -> Result<Self, FolderError> {
+        let path = folder.join("config.json");
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(FolderError::new(
+                    "the folder has no config.json, which says what network it is of",
+                    folder,
+                    "give a folder that save_pretrained wrote or a clone of the hub's, or a file of weights \
+                     by itself",
+                ));
+            }
+            Err(error) => {
+                let what = format!("config.json cannot be read: {}", reason(&error));
+                return Err(FolderError::new(what, path, "check who may read it"));
+            }
+        };
+        match serde_json::from_str(&text) {
+            Ok(Value::Object(fields)) => Ok(Self { path, fields }),
+            Ok(_) => Err(FolderError::new(
+                "config.json is no object",
+                path,
+                "get the file again",
+            )),
+            Err(error) => Err(FolderError::new(
+                format!("config.json is no JSON: {error}"),
+                path,
+                "get the file again",
+            )),
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The class, by `architectures` and never by `model_type`: files of other networks have that of SegFormer.
+    ///
+    /// # Errors
+    /// If the file names no class.
+    pub fn class(&self) -> Result<Class, FolderError> {
+        let first = self
+            .fields
+            .get("architectures")
+            .and_then(|list| list.get(0)?.as_str());
+        if let Some(class) = first {
+            return Ok(Class::Transformers(class.into()));
+        }
+        let smp = self.fields.get("_model_class").and_then(Value::as_str);
+        if let Some(class) = smp {
+            return Ok(Class::Smp(class.into()));
+        }
+        Err(FolderError::new(
+            "config.json names no class of network (`architectures`)",
+            &self.path,
+            "give the folder of a network for semantic segmentation; a backbone alone has no classes",
+        ))
+    }
+
+    /// A field; `None` if it is left out or `null`.
+    pub fn field(&self, name: &str) -> Option<&Value> {
+        self.fields.get(name).filter(|value| !value.is_null())
+    }
+
+    /// Those of `names` that are given, as [`ModelCard`](segmenta_weights::ModelCard) has options: words as they
+    /// are, anything else as JSON.
+    pub fn options<'n>(
+        &self,
+        names: impl IntoIterator<Item = &'n str>,
+    ) -> BTreeMap<String, String> {
+        let option = |name: &str| {
+            let value = self.field(name)?;
+            let text = value.as_str().map_or_else(|| value.to_string(), Into::into);
+            Some((name.to_owned(), text))
+        };
+        names.into_iter().filter_map(option).collect()
+    }
+
+    /// A whole number.
+    ///
+    /// # Errors
+    /// If the field is something else.
+    pub fn count(&self, name: &str, default: usize) -> Result<usize, FolderError> {
+        let Some(value) = self.field(name) else {
+            return Ok(default);
+        };
+        let count = value.as_u64().and_then(|count| count.try_into().ok());
+        count.ok_or_else(|| self.strange(name, value, "a whole number"))
+    }
+
+    /// The names of the classes by id, and whether the file has them.
+    ///
+    /// # Errors
+    /// Ids that are no row from 0 on, or more than 256.
+    pub fn classes(&self) -> Result<(Vec<String>, bool), FolderError> {
+        let unnamed =
+            |count: usize| -> Vec<String> { (0..count).map(|id| format!("class {id}")).collect() };
+        let Some(table) = self.field("id2label") else {
+            let count = self.count("num_labels", DEFAULT_CLASSES)?;
+            return self.few(unnamed(count)).map(|names| (names, false));
+        };
+        let Value::Object(table) = table else {
+            return Err(self.strange("id2label", table, "names by id"));
+        };
+        let mut names = unnamed(table.len().min(MOST_CLASSES + 1));
+        for (id, name) in table {
+            let at = id
+                .trim()
+                .parse()
+                .ok()
+                .filter(|&at: &usize| at < table.len());
+            let name = name.as_str().map(str::trim);
+            match (at, name) {
+                (Some(at), Some(name)) if at < names.len() && !name.is_empty() => {
+                    names[at] = name.into();
+                }
+                (Some(_), Some(_)) => {}
+                (Some(_), None) => return Err(self.strange("id2label", &table[id], "a name")),
+                (None, _) => {
+                    let what = format!("id2label has the id “{id}” among {} ids", table.len());
+                    let remedy = "number the classes from 0 on, without holes";
+                    return Err(FolderError::new(what, &self.path, remedy));
+                }
+            }
+        }
+        self.few(names).map(|names| (names, true))
+    }
+
+    fn few(&self, names: Vec<String>) -> Result<Vec<String>, FolderError> {
+        if (1..=MOST_CLASSES).contains(&names.len()) {
+            return Ok(names);
+        }
+        Err(FolderError::new(
+            format!("the network has {} classes", names.len()),
+            &self.path,
+            format!("label maps hold 1 to {MOST_CLASSES} classes: take a network of fewer"),
+        ))
+    }
+
+    fn strange(&self, name: &str, value: &Value, wanted: &str) -> FolderError {
+        let text: String = value.to_string().chars().take(40).collect();
+        let what = format!("the field `{name}` is {text}, not {wanted}");
+        FolderError::new(what, &self.path, "get the file again, or correct it")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Result<Config, FolderError> {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("config.json"), text).unwrap();
+        Config::open(folder.path())
+    }
+
+    #[test]
+    fn the_class_is_what_architectures_says() {
+        let class = |text: &str| config(text).unwrap().class();
+        let rmbg =
+            r#"{"model_type": "SegformerForSemanticSegmentation", "architectures": ["BriaRMBG"]}"#;
+        assert_eq!(class(rmbg).unwrap(), Class::Transformers("BriaRMBG".into()));
+        let smp = r#"{"_model_class": "Unet", "classes": 3}"#;
+        assert_eq!(class(smp).unwrap(), Class::Smp("Unet".into()));
+        for text in [
+            "{}",
+            r#"{"architectures": []}"#,
+            r#"{"architectures": null}"#,
+        ] {
+            assert!(
+                class(text)
+                    .unwrap_err()
+                    .to_string()
+                    .contains("names no class")
+            );
+        }
+    }
+
+    #[test]
+    fn classes_stand_by_their_ids() {
+        let classes = |text: &str| config(text).unwrap().classes();
+        let mixed = r#"{"id2label": {"1": "sky", "0": "road", "2": ""}}"#;
+        let names = ["road", "sky", "class 2"].map(String::from).to_vec();
+        assert_eq!(classes(mixed).unwrap(), (names, true));
+        assert_eq!(classes("{}").unwrap().0.len(), 2);
+        assert_eq!(classes(r#"{"num_labels": 5}"#).unwrap().0.len(), 5);
+        for (text, word) in [
+            (r#"{"id2label": {"0": "a", "7": "b"}}"#, "“7”"),
+            (r#"{"id2label": {"0": 3}}"#, "a name"),
+            (r#"{"id2label": []}"#, "names by id"),
+            (r#"{"id2label": {}}"#, "0 classes"),
+            (r#"{"num_labels": 847}"#, "847 classes"),
+            (r#"{"num_labels": "many"}"#, "num_labels"),
+        ] {
+            let said = classes(text).unwrap_err().to_string();
+            assert!(said.contains(word), "{said}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_configuration_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let none = Config::open(folder.path()).unwrap_err().to_string();
+        assert!(none.contains("no config.json"), "{none}");
+        for text in ["", "[1]", "{\"a\":"] {
+            assert!(
+                config(text)
+                    .unwrap_err()
+                    .to_string()
+                    .contains("config.json is no")
+            );
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! Models of the Hugging Face hub and folders like theirs: what they say of themselves as a model file's card.
+
+use std::path::{Path, PathBuf};
+
+use segmenta_hub::{
+    Class, Client, Environment, FolderError, ModelFolder, Processor, RepositoryName, Snapshot,
+    SnapshotError, recommended,
+};
+use segmenta_weights::{CARD_VERSION, Filter, ModelCard, Preprocessing, Progress, Resize};
+use segmenta_zoo::{Architecture, Options, Recipe, architectures, find, hub_classes};
+
+use crate::describe::Description;
+use crate::error::{Error, ModelError};
+
+/// What a name means that no architecture has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Named {
+    /// A folder of this machine.
+    Folder(PathBuf),
+    /// A repository of the hub.
+    Repository(RepositoryName),
+}
+
+impl Named {
+    /// What `name` means, if it is no architecture's: a folder where there is one or it is written as a path; with a
+    /// slash, a repository. `None` for a short name.
+    ///
+    /// # Errors
+    /// If it has a slash and is neither.
+    pub(crate) fn of(name: &str) -> Result<Option<Self>, Error> {
+        let path = Path::new(name);
+        let is_path = path.is_absolute()
+            || name.starts_with(['.', '~'])
+            || name.ends_with('/')
+            || name.contains('\\');
+        if find(name).is_err() && (is_path || path.is_dir()) {
+            return Ok(Some(Self::Folder(path.into())));
+        }
+        if name.contains('/') {
+            return Ok(Some(Self::Repository(name.parse()?)));
+        }
+        Ok(None)
+    }
+}
+
+/// A model as its folder describes it.
+#[derive(Clone, Debug)]
+pub(crate) struct Described {
+    pub(crate) card: ModelCard,
+    /// Where it comes from, in words.
+    pub(crate) source: String,
+    /// What is worth knowing of how it was read.
+    pub(crate) notes: Vec<String>,
+    /// Its file of weights, where it was asked for.
+    pub(crate) weights: Option<PathBuf>,
+}
+
+/// Reads what a name means; with its weights only where they are `wanted`.
+pub(crate) fn describe(
+    named: &Named,
+    wanted: bool,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Described, Error> {
+    match named {
+        Named::Folder(path) => {
+            let folder = ModelFolder::open(path)?;
+            let mut described = of_folder(&folder, path.display().to_string())?;
+            if wanted {
+                described.weights = Some(folder.weights()?);
+            }
+            Ok(described)
+        }
+        Named::Repository(name) => of_repository(name, wanted, progress),
+    }
+}
+
+fn of_repository(
+    name: &RepositoryName,
+    wanted: bool,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Described, Error> {
+    let environment = Environment::from_env().ok_or(ModelError::NoHome)?;
+    let client = Client::new(environment);
+    let snapshot = Snapshot::begin(&client, name, progress)?;
+    // What cannot be loaded is not downloaded.
+    let mut described = of_folder(snapshot.folder(), name.to_string())?;
+    if let Some(why) = snapshot.unasked() {
+        described.notes.push(format!(
+            "the hub cannot be reached ({why}) · {name} · what the cache has is taken"
+        ));
+    }
+    if described.card.licence.is_none() {
+        let row = recommended().iter().find(|row| row.id == name.id());
+        described.card.licence = row.and_then(|row| row.licence.clone());
+    }
+    let source = format!("{} at {}", name.id(), &snapshot.commit()[..8]);
+    described.card.source = Some(source.clone());
+    described.source = source;
+    if wanted {
+        described.weights = Some(snapshot.with_weights(progress)?.weights()?);
+    }
+    Ok(described)
+}
+
+/// The card of a folder.
+fn of_folder(folder: &ModelFolder, source: String) -> Result<Described, Error> {
+    let (architecture, mut card, notes) = match folder.config().class()? {
+        Class::Transformers(class) => of_transformers(folder, &class)?,
+        Class::Smp(class) => of_smp(folder, &class)?,
+    };
+    card.architecture = architecture.name.into();
+    card.source = Some(source.clone());
+    card.licence = folder.licence();
+    Ok(Described {
+        card,
+        source,
+        notes,
+        weights: None,
+    })
+}
+
+type Read = (&'static Architecture, ModelCard, Vec<String>);
+
+fn of_transformers(folder: &ModelFolder, class: &str) -> Result<Read, Error> {
+    let config = folder.config();
+    let architecture = hub_classes().find(|architecture| architecture.name == class);
+    let Some(architecture) = architecture else {
+        let known: Vec<&str> = hub_classes().map(|class| class.name).collect();
+        return Err(unknown_class(folder, class, &known));
+    };
+    let mut notes = Vec::new();
+    let (classes, named) = config.classes()?;
+    if !named {
+        notes.push(format!(
+            "config.json names no classes (id2label), so that they are {} of them without names · {}",
+            classes.len(),
+            config.path().display()
+        ));
+    }
+    let processor = folder.processor()?;
+    let processor = processor.or_else(|| {
+        let usual = Processor::of_class(class)?;
+        notes.push(format!(
+            "there is no preprocessor_config.json, so that pictures are prepared as transformers does by default \
+             for this class · {}",
+            folder.path().display()
+        ));
+        Some(usual)
+    });
+    if processor
+        .as_ref()
+        .is_some_and(|processor| processor.windows)
+    {
+        return Err(Error::Folder(FolderError {
+            what:
+                "its pictures are cut into windows (do_split_image), which this class does not read"
+                    .into(),
+            path: folder.path().into(),
+            remedy: "set do_split_image in preprocessor_config.json to false".into(),
+        }));
+    }
+    let preprocessing = processor.map_or_else(own_size, |processor| processor.preprocessing);
+    let card = ModelCard {
+        options: config.options(architecture.fields().iter().copied()),
+        in_channels: config.count("num_channels", 3)?,
+        ..card(classes, preprocessing)
+    };
+    Ok((architecture, card, notes))
+}
+
+/// segmentation_models_pytorch names its classes as we do, but for capitals.
+fn of_smp(folder: &ModelFolder, class: &str) -> Result<Read, Error> {
+    let config = folder.config();
+    let name = class.to_lowercase();
+    let found = architectures()
+        .iter()
+        .find(|architecture| architecture.has_encoder && architecture.name == name);
+    let Some(architecture) = found else {
+        let all = architectures().iter().filter(|a| a.has_encoder);
+        let known: Vec<&str> = all.map(|architecture| architecture.name).collect();
+        return Err(unknown_class(folder, class, &known));
+    };
+    let classes = config.count("classes", 1)?;
+    let names = (0..classes).map(|id| format!("class {id}")).collect();
+    let notes = vec![format!(
+        "the file names no classes and says nothing of how pictures are prepared: they keep their size, with \
+         ImageNet's mean and deviation · {}",
+        config.path().display()
+    )];
+    let encoder = config.field("encoder_name").and_then(|name| name.as_str());
+    let card = ModelCard {
+        encoder: encoder.map(Into::into),
+        options: config.options(architecture.settings()),
+        in_channels: config.count("in_channels", 3)?,
+        ..card(names, own_size())
+    };
+    Ok((architecture, card, notes))
+}
+
+/// ImageNet's mean and deviation at the picture's own size.
+fn own_size() -> Preprocessing {
+    Preprocessing {
+        resize: Resize::None,
+        filter: Filter::default(),
+        center_crop: None,
+        mean: Recipe::IMAGENET.mean.to_vec(),
+        std: Recipe::IMAGENET.std.to_vec(),
+        pad: None,
+        channel_order: segmenta_weights::ChannelOrder::default(),
+        middle: segmenta_weights::Middle::Transformers,
+    }
+}
+
+fn card(classes: Vec<String>, preprocessing: Preprocessing) -> ModelCard {
+    ModelCard {
+        format_version: CARD_VERSION,
+        architecture: String::new(),
+        encoder: None,
+        options: [].into(),
+        classes,
+        palette: None,
+        in_channels: 3,
+        preprocessing,
+        answer: None,
+        int8: None,
+        training: None,
+        source: None,
+        licence: None,
+    }
+}
+
+fn unknown_class(folder: &ModelFolder, class: &str, known: &[&str]) -> Error {
+    Error::Folder(FolderError {
+        what: format!("networks of the class `{class}` cannot be loaded"),
+        path: folder.path().into(),
+        remedy: format!("there are {}", known.join(", ")),
+    })
+}
+
+impl From<SnapshotError> for Error {
+    fn from(error: SnapshotError) -> Self {
+        match error {
+            SnapshotError::Repository(error) => Self::Repository(error),
+            SnapshotError::Folder(error) => Self::Folder(error),
+        }
+    }
+}
+
+/// What a repository of the hub, or a folder like one, says of itself; its weights are not looked at.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct HubModel {
+    /// Its architecture.
+    pub architecture: &'static str,
+    /// What the network is built with.
+    pub options: Options,
+    /// What it is.
+    pub description: Description,
+    /// What is worth knowing of how it was read.
+    pub notes: Vec<String>,
+}
+
+impl HubModel {
+    /// The model of a name: `OWNER/NAME`, `OWNER/NAME@REVISION` or a folder; `None` of a short name, which is an
+    /// architecture's or nobody's.
+    ///
+    /// # Errors
+    /// No such folder or repository, one that holds no network which can be loaded, or no network to ask by.
+    pub fn find(name: &str, progress: &mut dyn FnMut(Progress)) -> Result<Option<Self>, Error> {
+        let Some(named) = Named::of(name)? else {
+            return Ok(None);
+        };
+        let described = describe(&named, false, progress)?;
+        let architecture = find(&described.card.architecture)?;
+        let none = segmenta_weights::StateDict::from_tensors([]);
+        let source = described.source;
+        let description = Description::from_card(&described.card, &none, architecture, source)?;
+        Ok(Some(Self {
+            architecture: architecture.name,
+            options: description.options.clone(),
+            description,
+            notes: described.notes,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod processors;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_a_folder_a_repository_or_short() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().to_str().unwrap();
+        let named = |name: &str| Named::of(name).unwrap();
+        assert_eq!(named(path), Some(Named::Folder(path.into())));
+        assert_eq!(named("./none"), Some(Named::Folder("./none".into())));
+        assert_eq!(named("unet"), None);
+        assert_eq!(named("resnet5"), None);
+        let repository = Named::Repository("a/b@v1".parse().unwrap());
+        assert_eq!(named("a/b@v1"), Some(repository));
+        assert!(Named::of("a/b/c").is_err());
+    }
+}
