@@ -32,6 +32,8 @@ pub(crate) static SEGFORMER: Class = Class {
 };
 
 const EPS: f32 = 1e-5;
+/// Stages and blocks that are looked for in a state dict.
+const MOST: usize = 1 << 10;
 
 /// Version 4's names and version 5's, of what stands behind the number of a stage or a block.
 const RULES: [(&str, &str); 11] = [
@@ -128,7 +130,7 @@ fn build(options: &Options) -> Result<Graph, Refusal> {
             patch: patches[at],
             stride: strides[at],
         };
-        if stage.channels % stage.heads != 0 || stage.hidden == 0 {
+        if !stage.channels.is_multiple_of(stage.heads) || stage.hidden == 0 {
             return Err(Refusal::Option(format!(
                 "cannot part {} channels between {} heads (hidden_sizes, num_attention_heads)",
                 stage.channels, stage.heads
@@ -235,7 +237,9 @@ impl Stage {
 fn read(options: &mut Options, shape_of: ShapeOf<'_>) {
     let stage = |at: usize, entry: &str| shape_of(&format!("segformer.stages.{at}.{entry}"));
     let embed = "patch_embeddings.proj.weight";
-    let count = (0..).take_while(|&at| stage(at, embed).is_some()).count();
+    let count = (0..MOST)
+        .take_while(|&at| stage(at, embed).is_some())
+        .count();
     if count == 0 {
         return;
     }
@@ -245,7 +249,9 @@ fn read(options: &mut Options, shape_of: ShapeOf<'_>) {
     let (mut depths, mut sizes, mut patches) = (Vec::new(), Vec::new(), Vec::new());
     let (mut reductions, mut ratios) = (Vec::new(), Vec::new());
     for at in 0..count {
-        let depth = (0..).take_while(|&b| block(at, b, norm).is_some()).count();
+        let depth = (0..MOST)
+            .take_while(|&b| block(at, b, norm).is_some())
+            .count();
         let size = extent(stage(at, embed), 0).unwrap_or(1).max(1);
         depths.push(depth);
         sizes.push(size);
