@@ -20,6 +20,8 @@ fn card() -> ModelCard {
                 height: 513,
                 value: vec![127.5; 3],
             }),
+            channel_order: ChannelOrder::default(),
+            middle: Middle::default(),
         },
         answer: None,
         int8: None,
