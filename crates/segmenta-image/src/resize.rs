@@ -21,6 +21,15 @@ pub(crate) fn convolve(
         let kernel = Kernel::new(filter, from_height, height);
         return shrink_rows(pixels, width, &kernel);
     }
+    // Pillow 13 does rows first where a picture becomes wider and less high.
+    if width > from_width && height < from_height {
+        let low = shrink_rows(
+            pixels,
+            from_width,
+            &Kernel::new(filter, from_height, height),
+        );
+        return shrink_columns(&low, from_width, &Kernel::new(filter, from_width, width));
+    }
     let narrow = shrink_columns(pixels, from_width, &Kernel::new(filter, from_width, width));
     if from_height == height {
         return narrow;
