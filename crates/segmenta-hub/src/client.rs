@@ -79,7 +79,7 @@ impl Client {
         repository: &RepositoryName,
         file: &str,
         progress: &mut dyn FnMut(Progress),
-    ) -> Result<Option<Cached>, RepositoryError> {
+    ) -> Result<Option<Cached>, Box<RepositoryError>> {
         let known = self.known(repository, file);
         if let Some((path, commit)) = &known
             && (repository.is_commit() || self.environment.offline.is_some())
@@ -129,7 +129,7 @@ impl Client {
         repository: &RepositoryName,
         file: &str,
         fault: RepositoryFault,
-    ) -> RepositoryError {
+    ) -> Box<RepositoryError> {
         let commit = self.commit(repository);
         let commit = commit.as_deref().unwrap_or(repository.revision());
         let path = self.snapshot(repository, commit).join(file);
@@ -141,14 +141,14 @@ impl Client {
             RepositoryFault::Transfer(_) | RepositoryFault::NotAHub(_) => url.clone(),
             _ => repository.to_string(),
         };
-        RepositoryError {
+        Box::new(RepositoryError {
             fault,
             repository: repository.clone(),
             url,
             path,
             nearest: crate::catalogue::nearest(repository.id()),
             place,
-        }
+        })
     }
 
     fn folder(&self, repository: &RepositoryName) -> PathBuf {

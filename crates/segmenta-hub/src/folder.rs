@@ -233,12 +233,6 @@ pub enum SnapshotError {
     Folder(#[from] FolderError),
 }
 
-impl From<RepositoryError> for SnapshotError {
-    fn from(error: RepositoryError) -> Self {
-        Self::Repository(Box::new(error))
-    }
-}
-
-fn lacking(client: &Client, repository: &RepositoryName, file: &str) -> RepositoryError {
+fn lacking(client: &Client, repository: &RepositoryName, file: &str) -> Box<RepositoryError> {
     client.failed(repository, file, RepositoryFault::NoFile(file.into()))
 }
