@@ -290,6 +290,11 @@ fn resizes_and_fits() {
         let sum = g.add(filled, x, &name("sum"));
         g.fit_like(sum, small, &name("cut"))
     });
+    for size in [[2, 3, 9, 11], [1, 4, 8, 7], [1, 3, 6, 8]] {
+        between("filled up to even sides", size, |g, x| {
+            g.pad_to_even(x, &name("even"))
+        });
+    }
 }
 
 #[test]

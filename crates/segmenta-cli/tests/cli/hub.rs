@@ -105,7 +105,7 @@ fn a_repository_is_a_model() {
             },
         )
     });
-    let server = Server::start(NAME, files.collect(), |_, answer| answer);
+    let server = Server::start(NAME, &files.collect(), |_, answer| answer);
     let run = |line: &str, offline: &str| {
         let cache = room.path("cache");
         let mut command = room.command();

@@ -55,7 +55,7 @@ impl Room {
     fn new(twist: impl Fn(&Request, Answer) -> Answer + Send + Sync + 'static) -> Self {
         Self {
             cache: tempfile::tempdir().unwrap(),
-            server: Server::start(NAME, files(), twist),
+            server: Server::start(NAME, &files(), twist),
         }
     }
 
@@ -330,7 +330,7 @@ fn shards_come_with_their_index() {
     files.insert("part-1.safetensors".into(), weights());
     let room = Room {
         cache: tempfile::tempdir().unwrap(),
-        server: Server::start(NAME, files, |_, answer| answer),
+        server: Server::start(NAME, &files, |_, answer| answer),
     };
     assert_eq!(room.pull(NAME, &[]).unwrap(), index.as_bytes());
     let part = room

@@ -66,7 +66,7 @@ impl Server {
     /// Serves `files` of `repository`; `twist` may answer otherwise.
     pub(crate) fn start(
         repository: &str,
-        files: BTreeMap<String, File>,
+        files: &BTreeMap<String, File>,
         twist: impl Fn(&Request, Answer) -> Answer + Send + Sync + 'static,
     ) -> Self {
         let listen = || TcpListener::bind("127.0.0.1:0").unwrap();

@@ -231,6 +231,9 @@ pub(super) const ENTRIES: &[Entry] = &[
     ("fit", 2, |i| {
         fit(map(i[0], SHAPE), &mut map_mut(i[1], DOUBLE));
     }),
+    ("fit_below", 2, |i| {
+        fit_below(map(i[0], SHAPE), &mut map_mut(i[1], DOUBLE));
+    }),
     ("resize_bilinear", 2, |i| {
         resize_bilinear(map(i[0], SHAPE), &mut map_mut(i[1], DOUBLE), false);
     }),
