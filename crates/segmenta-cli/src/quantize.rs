@@ -162,6 +162,15 @@ pub(crate) fn run(args: &Quantize, quiet: bool) -> anyhow::Result<()> {
         made => made?,
     };
     made.save(&args.out)?;
+    let report = made.report();
+    if report.drop > report.max_drop {
+        super::message::warning(&format!(
+            "{} points are lost, more than --max-drop {} · the pictures that the score is measured on are few, or unlike \
+             those that ranges were found on · give more of them",
+            lost(report.drop),
+            report.max_drop
+        ));
+    }
     if args.json {
         return result(&serde_json::to_string(made.report())?);
     }

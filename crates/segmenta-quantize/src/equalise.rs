@@ -23,6 +23,9 @@ pub struct Equalised {
     pub others: usize,
 }
 
+/// Where values are clipped, what was not seen may be so much larger than what was and is clipped no earlier.
+const UNSEEN: f32 = 1.5;
+
 /// A channel is not made more than so many times as large: one that was hardly ever seen says little.
 const MOST: f32 = 64.0;
 
@@ -50,8 +53,12 @@ pub fn equalise(graph: &Graph, parameters: &mut Parameters, seen: &Observations)
             None | Some(Activation::Relu | Activation::Relu6) => {
                 equalised.candidates += 1;
                 if let Some(observed) = seen.of(layer.end) {
-                    let factors =
-                        factors(graph, parameters, second, next, observed.channel_extremes());
+                    let reach = match layer.activation {
+                        Some(Activation::Relu6) => UNSEEN,
+                        _ => 1.0,
+                    };
+                    let extremes = observed.channel_extremes();
+                    let factors = factors(graph, parameters, second, next, extremes, reach);
                     scale_outputs(graph, parameters, &layer, &factors);
                     scale_inputs(graph, parameters, second, next, &factors);
                     equalised.pairs += 1;
@@ -88,6 +95,7 @@ fn factors(
     second: Node,
     next: Conv,
     extremes: &[[f32; 2]],
+    reach: f32,
 ) -> Vec<f32> {
     let sizes: Vec<f32> = extremes.iter().map(|[low, high]| high.max(-low)).collect();
     let largest = sizes.iter().copied().fold(0.0, f32::max);
@@ -107,7 +115,7 @@ fn factors(
     };
     let each = sizes.iter().zip(&shares);
     let factor = |(&size, &share): (&f32, &f32)| {
-        let room = largest / size;
+        let room = largest / (size * reach);
         // A channel that is larger by this has weights smaller by it: both ends gain alike.
         let wanted = if next.depthwise {
             room

@@ -8,11 +8,11 @@ mod report;
 mod trial;
 mod work;
 
-use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use segmenta_data::{DataError, Dataset};
+use segmenta_quantize::Equalised;
 use segmenta_weights::{Numbers, Progress, WeightsError, save_numbers};
 use thiserror::Error;
 
@@ -190,34 +190,24 @@ impl Quantized {
         };
         let mut work = Work::open(options, &mut download)?;
         let mut bench = trial::Bench::new(&work, data, how, observe)?;
-        let equalised = work.equalise(&mut bench, how)?;
-        let seen = work.observe(&mut bench, how.pictures, "ranges")?;
-        let ways = match how.range {
-            Some(by) => vec![by],
-            None => vec![
-                RangeBy::Extremes,
-                RangeBy::Percentile(99.99),
-                RangeBy::LeastError,
-            ],
-        };
         let mut trials = Vec::new();
-        let mut best: Option<Trial> = None;
-        for by in ways {
-            let trial = Trial::of(&work, &seen, by, BTreeSet::new())?;
-            let trial = bench.measure(&work, trial, &by.to_string())?;
-            trials.push(trial.record(&by.to_string()));
-            if best
-                .as_ref()
-                .is_none_or(|best| trial.is_better(best, how.max_drop))
-            {
-                best = Some(trial);
+        let mut equalised = work.equalise(&mut bench, how)?;
+        let mut seen = work.observe(&mut bench, how.pictures, "ranges")?;
+        let mut best = bench.best(&work, &seen, how, &mut trials)?;
+        if best.drop() > how.max_drop && equalised.pairs > 0 {
+            // Channels that were evened out are cut off at what was seen of them: other pictures may have more.
+            work.undo();
+            let plain = work.observe(&mut bench, how.pictures, "ranges")?;
+            let other = bench.best(&work, &plain, how, &mut trials)?;
+            if other.is_better(&best, how.max_drop) {
+                (best, seen) = (other, plain);
+                equalised = Equalised {
+                    pairs: 0,
+                    ..equalised
+                };
+            } else {
+                work.redo(best.base());
             }
-        }
-        let Some(mut best) = best else {
-            return Err(QuantizeError::NoLayers(work.source().into()));
-        };
-        if best.drop() > how.max_drop {
-            best = bench.keep_within(&work, &seen, &best, how.max_drop, &mut trials)?;
         }
         let layers = bench.layers(&work, &seen, &best)?;
         let report = QuantizeReport {

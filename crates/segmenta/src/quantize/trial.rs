@@ -26,6 +26,8 @@ const COMPARED_ON: usize = 8;
 pub(super) struct Trial {
     pub(super) by: RangeBy,
     pub(super) int8: Int8,
+    /// What its parameters were made of.
+    base: Parameters,
     /// With weights rounded and biases corrected.
     pub(super) parameters: Parameters,
     /// Rounded weights by the place of their parameter.
@@ -50,6 +52,7 @@ impl Trial {
         let mut trial = Self {
             by,
             int8: Int8 { ranges, full },
+            base: work.parameters().clone(),
             parameters: work.parameters().clone(),
             rounded: BTreeMap::new(),
             corrected: BTreeMap::new(),
@@ -71,6 +74,11 @@ impl Trial {
             trial.corrected.insert(layer.layer, largest);
         }
         Ok(trial)
+    }
+
+    /// The parameters before they were rounded.
+    pub(super) fn base(&self) -> &Parameters {
+        &self.base
     }
 
     /// Points of the score that were lost.
@@ -257,9 +265,44 @@ impl<'a> Bench<'a> {
         Ok(trial)
     }
 
+    /// The best way to choose ranges, with as many layers kept out of 8 bits as the bound asks for.
+    pub(super) fn best(
+        &mut self,
+        work: &Work,
+        seen: &Observations,
+        how: &QuantizeOptions,
+        trials: &mut Vec<TrialRecord>,
+    ) -> Result<Trial, QuantizeError> {
+        let ways = match how.range {
+            Some(by) => vec![by],
+            None => vec![
+                RangeBy::Extremes,
+                RangeBy::Percentile(99.99),
+                RangeBy::LeastError,
+            ],
+        };
+        let mut best: Option<Trial> = None;
+        for by in ways {
+            let trial = Trial::of(work, seen, by, BTreeSet::new())?;
+            let trial = self.measure(work, trial, &by.to_string())?;
+            trials.push(trial.record(&by.to_string()));
+            if best
+                .as_ref()
+                .is_none_or(|best| trial.is_better(best, how.max_drop))
+            {
+                best = Some(trial);
+            }
+        }
+        let best = best.expect("a way at least");
+        if best.drop() > how.max_drop {
+            return self.keep_within(work, seen, &best, how.max_drop, trials);
+        }
+        Ok(best)
+    }
+
     /// Takes layers out of 8 bits, those first that add most noise, until no more points are lost than may be: so many
     /// as are needed, found by doubling and halving.
-    pub(super) fn keep_within(
+    fn keep_within(
         &mut self,
         work: &Work,
         seen: &Observations,

@@ -27,6 +27,9 @@ pub(super) struct Work {
     card: ModelCard,
     result: String,
     run: EngineOptions,
+    /// As the file has them.
+    original: Parameters,
+    /// With channels evened out.
     parameters: Parameters,
     /// Which parameters the file has.
     there: Vec<bool>,
@@ -105,6 +108,7 @@ impl Work {
             description,
             result,
             run: engine_options(&options),
+            original: Parameters::new(values.clone()),
             parameters: Parameters::new(values),
             there,
         })
@@ -137,6 +141,16 @@ impl Work {
         }
         let seen = self.observe(bench, how.pictures.min(EQUALISED_ON), "channels")?;
         Ok(equalise(&self.graph, &mut self.parameters, &seen))
+    }
+
+    /// Has channels as they were before they were evened out.
+    pub(super) fn undo(&mut self) {
+        self.parameters = self.original.clone();
+    }
+
+    /// Has these parameters.
+    pub(super) fn redo(&mut self, parameters: &Parameters) {
+        self.parameters = parameters.clone();
     }
 
     /// What the network's values are, on some pictures.
