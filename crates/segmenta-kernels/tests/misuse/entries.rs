@@ -17,10 +17,14 @@ pub(super) fn map_mut(isa: Isa, shape: MapShape) -> MapMut<'static> {
     MapMut::whole(isa, shape, zeros(shape))
 }
 
+/// Of most maps: several blocks of whichever instruction set, the last of them not full. Miri takes a thousand times as
+/// long, so there are fewer for it.
+const CHANNELS: usize = if cfg!(miri) { 12 } else { 20 };
+
 /// A batch of two, so that a stride of the wrong layout shows, and a block that is not full.
 pub(super) const SHAPE: MapShape = MapShape {
     batch: 2,
-    channels: 20,
+    channels: CHANNELS,
     height: 4,
     width: 6,
 };
@@ -52,11 +56,11 @@ pub(super) const TOKENS: MapShape = MapShape {
     width: 25,
     ..SHAPE
 };
-pub(super) const PER_CHANNEL: [f32; 20] = [1.0; 20];
+pub(super) const PER_CHANNEL: [f32; CHANNELS] = [1.0; CHANNELS];
 
 pub(super) const SPEC: ConvSpec = ConvSpec {
-    in_channels: 20,
-    out_channels: 20,
+    in_channels: CHANNELS,
+    out_channels: CHANNELS,
     kernel: [3, 3],
     stride: [1, 1],
     padding: [1, 1],
@@ -68,7 +72,10 @@ pub(super) const POINTWISE: ConvSpec = ConvSpec {
     padding: [0, 0],
     ..SPEC
 };
-pub(super) const DEPTHWISE: ConvSpec = ConvSpec { groups: 20, ..SPEC };
+pub(super) const DEPTHWISE: ConvSpec = ConvSpec {
+    groups: CHANNELS,
+    ..SPEC
+};
 pub(super) const STRIDED: ConvSpec = ConvSpec {
     stride: [2, 2],
     ..SPEC
@@ -136,8 +143,8 @@ pub(super) fn run_weight_gradient(spec: ConvSpec, isas: &[Isa]) {
 
 pub(super) fn run_transposed(groups: usize, isas: &[Isa]) {
     let spec = TransposedSpec {
-        in_channels: 20,
-        out_channels: 20,
+        in_channels: CHANNELS,
+        out_channels: CHANNELS,
         kernel: [2, 2],
         stride: [2, 2],
         padding: [0, 0],
@@ -310,7 +317,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         layer_norm(map(i[0], SHAPE), affine, 1e-5, &mut map_mut(i[1], SHAPE));
     }),
     ("layer_norm_gradient", 3, |i| {
-        let (a, b) = (&mut vec![0.0; 20], &mut vec![0.0; 20]);
+        let (a, b) = (&mut vec![0.0; CHANNELS], &mut vec![0.0; CHANNELS]);
         let dx = &mut map_mut(i[2], SHAPE);
         layer_norm_gradient(
             map(i[0], SHAPE),
@@ -344,7 +351,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         batch_norm().gradients(map(i[0], SHAPE), map(i[1], SHAPE), &statistics, dx);
     }),
     ("tokens", 2, |i| {
-        let embeddings = Embeddings::new(&PER_CHANNEL, &[0.0; 25 * 20], [4, 6]);
+        let embeddings = Embeddings::new(&PER_CHANNEL, &[0.0; 25 * CHANNELS], [4, 6]);
         tokens(map(i[0], SHAPE), &embeddings, &mut map_mut(i[1], TOKENS));
     }),
     ("patches", 2, |i| {
@@ -391,7 +398,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     }),
     // Of transposed convolutions.
     ("run", 3, |i| run_transposed(1, i)),
-    ("run", 3, |i| run_transposed(20, i)),
+    ("run", 3, |i| run_transposed(CHANNELS, i)),
     // Of gradients of inputs, by a convolution and by a transposed one.
     ("run", 4, |i| {
         let mut gradient = InputGradient::new(i[0], SPEC, SHAPE, rayon_threads());
