@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use safetensors::SafeTensors;
-use segmenta_graph::{Graph, Node, Role, Shape};
+use segmenta_graph::{Graph, Node, Parameter, Role, Shape};
 use segmenta_runtime::{
     Engine, EngineOptions, Int8, Isa, Precision, RuntimeError, Tensor, value_names,
 };
@@ -34,6 +34,24 @@ fn folder() -> PathBuf {
         Some(folder) => PathBuf::from(folder),
         None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance"),
     }
+}
+
+/// The values of a network's parameters, by name: made once for all the ways in which it is run.
+type Weights = HashMap<String, Vec<f32>>;
+
+fn weights(graph: &Graph, names: &HashMap<String, String>) -> Weights {
+    let value = |parameter: &Parameter| {
+        let transposed = parameter.role == Role::TransposedKernel;
+        let values = formula::weight(&names[&parameter.name], &parameter.shape, transposed);
+        (parameter.name.clone(), values)
+    };
+    let all: Vec<&Parameter> = graph.parameters().iter().collect();
+    let (one, other) = all.split_at(all.len() / 2);
+    std::thread::scope(|scope| {
+        let half = scope.spawn(|| one.iter().map(|p| value(p)).collect::<Vec<_>>());
+        let rest: Vec<_> = other.iter().map(|p| value(p)).collect();
+        half.join().unwrap().into_iter().chain(rest).collect()
+    })
 }
 
 /// One file: a network, its input, and what came out.
@@ -119,7 +137,7 @@ impl Case {
     fn run(
         &self,
         graph: Graph,
-        names: &HashMap<String, String>,
+        weights: &Weights,
         isa: Isa,
         precision: Precision,
     ) -> Result<Vec<Tensor>, RuntimeError> {
@@ -130,9 +148,7 @@ impl Case {
             ..EngineOptions::default()
         };
         let engine = Engine::new(graph, &options, |parameter| {
-            let transposed = parameter.role == Role::TransposedKernel;
-            let name = &names[&parameter.name];
-            Ok::<_, RuntimeError>(formula::weight(name, &parameter.shape, transposed))
+            Ok::<_, RuntimeError>(weights[&parameter.name].clone())
         })?;
         engine.forward(
             &formula::image(&self.name, self.input().len()),
@@ -149,9 +165,10 @@ impl Case {
             self.name
         );
 
+        let weights = weights(graph, &names);
         for isa in Isa::available() {
             let results = self
-                .run(graph.clone(), &names, isa, Precision::F32)
+                .run(graph.clone(), &weights, isa, Precision::F32)
                 .unwrap();
             for (output, result) in graph.outputs().iter().zip(results) {
                 let error = relative_error(&result.data, &self.expected[&output.name]);
@@ -167,18 +184,16 @@ impl Case {
                 );
             }
         }
-        self.check_low(graph, &names);
-        self.check_int8(graph, &names);
+        self.check_low(graph, &weights);
+        self.check_int8(graph, &weights);
     }
 
     /// In 8 bits, calibrated on the very input: whatever has no kernel for it falls back, and the rest is near.
-    fn check_int8(&self, graph: &Graph, names: &HashMap<String, String>) {
+    fn check_int8(&self, graph: &Graph, weights: &Weights) {
         let input = formula::image(&self.name, self.input().len());
         let engine = |options: &EngineOptions| {
             Engine::new(graph.clone(), options, |parameter| {
-                let transposed = parameter.role == Role::TransposedKernel;
-                let name = &names[&parameter.name];
-                Ok::<_, RuntimeError>(formula::weight(name, &parameter.shape, transposed))
+                Ok::<_, RuntimeError>(weights[&parameter.name].clone())
             })
             .unwrap()
         };
@@ -222,14 +237,14 @@ impl Case {
     }
 
     /// In bf16, networks of random weights are less exact than trained ones: each layer rounds what it gets.
-    fn check_low(&self, graph: &Graph, names: &HashMap<String, String>) {
+    fn check_low(&self, graph: &Graph, weights: &Weights) {
         // By such weights its maps grow to 10⁷ and its gates are 0 or 1: a rounding opens and shuts them.
         if self.name == "smp-unet-mobileone_s4" {
             return;
         }
         let isa = Isa::fastest();
         let results = self
-            .run(graph.clone(), names, isa, Precision::Bf16)
+            .run(graph.clone(), weights, isa, Precision::Bf16)
             .unwrap();
         for (output, result) in graph.outputs().iter().zip(results) {
             let expected = &self.expected[&output.name];
