@@ -1,6 +1,8 @@
 //! A network ready to run.
 
 mod diagnose;
+mod error;
+mod inspect;
 mod labels;
 
 use std::collections::BTreeMap;
@@ -10,9 +12,8 @@ use segmenta_graph::{Graph, GraphError, Node, Parameter, Shape};
 use segmenta_kernels::{Arena, Isa, MapShape, Threads, WeightMemory, low};
 use segmenta_program::terms::map_shape;
 use segmenta_program::{
-    Layers, LayersIn, NotFinite, Packed, Pass, Plan, Program, Step, Surroundings, Watch, Work, run,
+    Layers, LayersIn, NotFinite, Pass, Plan, Program, Step, Surroundings, Watch, run,
 };
-use thiserror::Error;
 
 use crate::arenas::{Arenas, Lent};
 use crate::finite::count_non_finite;
@@ -23,6 +24,8 @@ use crate::passes::lower;
 use crate::precision::{ANY_BYTES, Lowering, Precision};
 
 pub use diagnose::check_input;
+pub use error::RuntimeError;
+pub use inspect::{Int8Layer, StepTime};
 
 /// How a network is to be run.
 #[derive(Clone, Debug, Default)]
@@ -46,95 +49,6 @@ pub struct EngineOptions {
     pub engine: Option<low::Engine>,
 }
 
-/// Why a network could not be run.
-#[derive(Debug, Error)]
-pub enum RuntimeError {
-    /// The input does not fit the network.
-    #[error(transparent)]
-    Graph(#[from] GraphError),
-    /// A slice that does not have the length of its shape.
-    #[error("an input of {shape} has {expected} values; {got} came")]
-    Length {
-        /// The shape given.
-        shape: Shape,
-        /// Values of that shape.
-        expected: usize,
-        /// Values given.
-        got: usize,
-    },
-    /// The intermediate maps do not fit into memory.
-    #[error("an input of {shape} needs {} MiB for its intermediate maps and results, more than there is", bytes >> 20)]
-    Memory {
-        /// Shape of the input.
-        shape: Shape,
-        /// Bytes of the arena and of the results.
-        bytes: usize,
-    },
-    /// Scores of every class at a size do not fit into memory.
-    #[error("scores of {classes} classes at {}×{} pixels need more memory than there is · ask for a smaller size", size[1], size[0])]
-    Size {
-        /// Planes.
-        classes: usize,
-        /// Height and width.
-        size: [usize; 2],
-    },
-    /// Weights that are NaN or infinite.
-    #[error(
-        "weights that are no numbers: {count} of {of} values of `{parameter}` are NaN or infinite{} · \
-         save or train them again",
-        and_others(*.others)
-    )]
-    WeightsNotFinite {
-        /// The first parameter, in the order of the network's modules, that has them.
-        parameter: String,
-        /// How many of its values.
-        count: usize,
-        /// Its values.
-        of: usize,
-        /// How many parameters after it have some, too.
-        others: usize,
-    },
-    /// A result with NaN or infinities, of weights and an input that have none.
-    #[error(
-        "the network's numbers end in `{layer}`, the first layer to give NaN or infinity: {count} of {of} values \
-         of the result `{result}` are none · the weights are broken, or the picture is not normalised as in training"
-    )]
-    NotFinite {
-        /// The first layer whose output has one.
-        layer: String,
-        /// The result.
-        result: String,
-        /// How many of its values.
-        count: usize,
-        /// Its values.
-        of: usize,
-    },
-    /// An input with NaN or infinities.
-    #[error(
-        "an input that is no numbers: {count} of {of} values are NaN or infinite, the first at {first:?} (picture, \
-         channel, row, column) · replace them"
-    )]
-    InputNotFinite {
-        /// How many values.
-        count: usize,
-        /// The input's values.
-        of: usize,
-        /// Where the first is: picture, channel, row, column.
-        first: [usize; 4],
-    },
-    /// No threads.
-    #[error("cannot start threads: {0}")]
-    Threads(#[from] std::io::Error),
-}
-
-fn and_others(count: usize) -> String {
-    match count {
-        0 => String::new(),
-        1 => ", and 1 more tensor has such values".into(),
-        n => format!(", and {n} more tensors have such values"),
-    }
-}
-
 /// Values in NCHW order and their shape.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {
@@ -142,24 +56,6 @@ pub struct Tensor {
     pub shape: Shape,
     /// Row-major values.
     pub data: Vec<f32>,
-}
-
-/// How long a step took.
-#[derive(Clone, Debug)]
-pub struct StepTime {
-    /// Name of the node that the step begins with.
-    pub name: String,
-    /// Its algorithm or kind.
-    pub algorithm: &'static str,
-    /// Shape of what it wrote, if it wrote a map.
-    pub shape: Option<Shape>,
-    /// Multiply-adds of its convolution, 0 for other steps.
-    pub multiply_adds: u64,
-    /// Bytes that it must at least read and write: its maps, and its weights in the form that its
-    /// algorithm takes.
-    pub bytes: u64,
-    /// Seconds.
-    pub seconds: f64,
 }
 
 /// What a network takes in memory.
@@ -170,19 +66,6 @@ pub struct Memory {
     pub weight_bytes: usize,
     /// Intermediate maps for one input size.
     pub arena_bytes: usize,
-}
-
-/// A convolution that multiplies 8-bit numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Int8Layer {
-    /// Its node.
-    pub layer: Node,
-    /// The node whose value it reads.
-    pub input: Node,
-    /// The node whose value it gives: the last of what is computed with it.
-    pub output: Node,
-    /// Whether others' weights were added to its own: its numbers are no longer those of its parameters.
-    pub merged: bool,
 }
 
 /// How many input sizes are remembered; a plan is small, and cheap to make anew.
@@ -357,107 +240,6 @@ impl Engine {
         results: &mut [&mut [f32]],
     ) -> Result<(), RuntimeError> {
         self.run(input, shape, results, Watch::Nothing, |_, _| {})
-    }
-
-    /// As [`Engine::forward`], with the time of each step instead of the results.
-    ///
-    /// # Errors
-    /// As [`Engine::forward`].
-    pub fn profile(&self, input: &[f32], shape: Shape) -> Result<Vec<StepTime>, RuntimeError> {
-        let plan = self.plan(shape)?;
-        let mut buffers: Vec<Vec<f32>> = plan.results.iter().map(|s| vec![0.0; s.len()]).collect();
-        let mut slices: Vec<&mut [f32]> = buffers.iter_mut().map(|b| &mut b[..]).collect();
-        let mut times = Vec::new();
-        self.run(
-            input,
-            shape,
-            &mut slices,
-            Watch::Nothing,
-            |index, seconds| {
-                times.push(self.step_time(&plan, index, seconds));
-            },
-        )?;
-        Ok(times)
-    }
-
-    /// The convolutions that multiply 8-bit numbers, in the order that they are run in.
-    pub fn int8_layers(&self) -> Vec<Int8Layer> {
-        let steps = self.program.forward.iter().filter_map(|step| {
-            let Work::Conv(conv) = &step.work else {
-                return None;
-            };
-            let Packed::Low(packed) = &self.layers.convs[conv.layer].packed else {
-                return None;
-            };
-            (packed.elements().input != low::Element::Bf16).then(|| Int8Layer {
-                layer: step.node,
-                input: step.inputs[0],
-                output: step.output,
-                merged: self.merged.contains(&step.node),
-            })
-        });
-        steps.collect()
-    }
-
-    /// As [`Engine::forward`], and shows what every step wrote: the node whose value it is, the map's shape, and its
-    /// values N×C×H×W, in f32 whatever they are stored in. For calibration and for finding where two precisions part.
-    ///
-    /// # Errors
-    /// As [`Engine::forward`].
-    pub fn watch(
-        &self,
-        input: &[f32],
-        shape: Shape,
-        mut see: impl FnMut(Node, Shape, &[f32]) + Send,
-    ) -> Result<Vec<Tensor>, RuntimeError> {
-        let plan = self.plan(shape)?;
-        let mut results = tensors(&plan);
-        let mut slices: Vec<&mut [f32]> = results.iter_mut().map(|r| &mut r.data[..]).collect();
-        let mut seen = |step: &Step, map: MapShape, values: &[f32]| {
-            let shape = Shape::new(map.batch, map.channels, map.height, map.width);
-            see(step.output, shape, values);
-        };
-        self.run(
-            input,
-            shape,
-            &mut slices,
-            Watch::Values(&mut seen),
-            |_, _| {},
-        )?;
-        Ok(results)
-    }
-
-    fn step_time(&self, plan: &Plan, index: usize, seconds: f64) -> StepTime {
-        let (step, layers) = (&self.program.forward[index], &self.layers);
-        let written = step.writes.first().map(|&value| plan.shape(value));
-        let multiply_adds = match (&step.work, written) {
-            (Work::Conv(conv), Some(shape)) => {
-                let spec = layers.convs[conv.layer].packed.spec();
-                spec.weights_len() * shape.batch * shape.pixels()
-            }
-            (Work::Transposed(conv), _) => {
-                let input = plan.shape(step.reads[0]);
-                let spec = layers.transposed[conv.layer].packed.spec();
-                spec.weights_len() * input.batch * input.pixels()
-            }
-            _ => 0,
-        };
-        let maps: usize = step.values().map(|&value| plan.bytes(value)).sum();
-        let outside = match (&step.work, step.work.result()) {
-            (Work::Block(_), _) => plan.input.batch_len(),
-            (Work::Conv(conv), _) if conv.on_picture => plan.input.batch_len(),
-            (_, Some(output)) => plan.results[output].len(),
-            _ => 0,
-        };
-        let weights = plan.weight_bytes(index, &step.work, layers);
-        StepTime {
-            bytes: (maps + outside * size_of::<f32>() + weights) as u64,
-            name: self.name(step).into(),
-            algorithm: plan.label(index, &step.work, layers),
-            shape: written.map(|s| Shape::new(s.batch, s.channels, s.height, s.width)),
-            multiply_adds: multiply_adds as u64,
-            seconds,
-        }
     }
 
     /// The name of the node that a step begins with.
