@@ -136,17 +136,11 @@ impl Model {
         } = resolve(dict, card.clone(), *row, source, options)?;
         let result = result_of(&graph, options);
         description.set_answer(&graph, &result, card.as_ref(), options.threshold)?;
-        let run = EngineOptions {
-            int8: int8(card.as_ref(), options, source)?,
-            ..engine_options(options)
-        };
-        let run = EngineOptions {
-            precision: match run.int8 {
-                Some(_) => Precision::Int8,
-                None => run.precision,
-            },
-            ..run
-        };
+        let mut run = engine_options(options);
+        run.int8 = int8(card.as_ref(), options, source)?;
+        if run.int8.is_some() {
+            run.precision = Precision::Int8;
+        }
         let engine = Engine::new(graph, &run, |parameter| {
             found.weights.read_f32(&parameter.name).map_err(Error::from)
         });

@@ -242,18 +242,26 @@ impl<'a> Bench<'a> {
         let model = work.int8_model(&trial, true)?;
         let labels = std::mem::take(&mut self.labels);
         let ids = model.description().class_names().len();
-        let mut confusion = Confusion::new(ids, Some(u32::from(VOID))).expect("the model has ids");
+        let uncounted = |error| EvaluateError::Metric {
+            picture: work.source().into(),
+            error,
+        };
+        let mut confusion = Confusion::new(ids, Some(u32::from(VOID))).map_err(uncounted)?;
         let segment = self.evaluate.segment.clone();
-        let mut at = 0;
+        let (mut at, mut broken) = (0, None);
         let each = self.each(labels.len(), what, &mut |picture| {
             let found = model.segment_with(picture, &segment)?;
             let counted = confusion.add(labels[at].ids(), found.labels().ids());
-            counted.expect("labels of one model");
+            // A file that is another picture by now has labels of another size.
+            broken = broken.take().or(counted.err());
             at += 1;
             Ok(())
         });
         self.labels = labels;
         each?;
+        if let Some(error) = broken {
+            return Err(uncounted(error).into());
+        }
         trial.agreement = confusion.pixel_accuracy().value.unwrap_or(1.0);
         trial.f32 = self.f32;
         trial.score = match self.score(&model, what)? {
@@ -274,26 +282,26 @@ impl<'a> Bench<'a> {
         trials: &mut Vec<TrialRecord>,
     ) -> Result<Trial, QuantizeError> {
         let ways = match how.range {
-            Some(by) => vec![by],
-            None => vec![
+            Some(by) => (by, &[][..]),
+            None => (
                 RangeBy::Extremes,
-                RangeBy::Percentile(99.99),
-                RangeBy::LeastError,
-            ],
+                &[RangeBy::Percentile(99.99), RangeBy::LeastError][..],
+            ),
         };
-        let mut best: Option<Trial> = None;
-        for by in ways {
+        let mut way = |by: RangeBy| -> Result<Trial, QuantizeError> {
             let trial = Trial::of(work, seen, by, BTreeSet::new())?;
             let trial = self.measure(work, trial, &by.to_string())?;
             trials.push(trial.record(&by.to_string()));
-            if best
-                .as_ref()
-                .is_none_or(|best| trial.is_better(best, how.max_drop))
-            {
-                best = Some(trial);
+            Ok(trial)
+        };
+        let (first, others) = ways;
+        let mut best = way(first)?;
+        for &by in others {
+            let trial = way(by)?;
+            if trial.is_better(&best, how.max_drop) {
+                best = trial;
             }
         }
-        let best = best.expect("a way at least");
         if best.drop() > how.max_drop {
             return self.keep_within(work, seen, &best, how.max_drop, trials);
         }
@@ -366,15 +374,12 @@ impl<'a> Bench<'a> {
             let prepare = || model.prepare(picture, &crate::SegmentOptions::default());
             let mut of_f32: BTreeMap<Node, Vec<f32>> = BTreeMap::new();
             crate::segment::watch(&plain, prepare(), |node, _: Shape, values| {
-                of_f32.insert(node, values.to_vec());
+                of_f32.insert(node, sampled(values).collect());
             })?;
             model.watch(prepare(), |node, _, values| {
                 // A value that is converted is seen twice, and is the same.
-                if let Some(plain) = of_f32
-                    .remove(&node)
-                    .filter(|plain| plain.len() == values.len())
-                {
-                    noise.entry(node).or_default().add(&plain, values);
+                if let Some(plain) = of_f32.remove(&node) {
+                    noise.entry(node).or_default().add(&plain, sampled(values));
                 }
             })
         })?;
@@ -418,6 +423,13 @@ impl<'a> Bench<'a> {
     }
 }
 
+/// Some of a map's numbers, spread over it: those of all maps of a large picture are many times its memory.
+fn sampled(values: &[f32]) -> impl Iterator<Item = f32> + '_ {
+    const MOST: usize = 1 << 16;
+    // An odd step walks over all columns of maps whose sides are even.
+    values.iter().step_by((values.len() / MOST) | 1).copied()
+}
+
 /// Squares of a value and of how far it is off.
 #[derive(Clone, Copy, Debug, Default)]
 struct Noise {
@@ -426,8 +438,8 @@ struct Noise {
 }
 
 impl Noise {
-    fn add(&mut self, plain: &[f32], values: &[f32]) {
-        for (&plain, &value) in plain.iter().zip(values) {
+    fn add(&mut self, plain: &[f32], values: impl Iterator<Item = f32>) {
+        for (&plain, value) in plain.iter().zip(values) {
             let off = f64::from(value) - f64::from(plain);
             self.signal += f64::from(plain) * f64::from(plain);
             self.noise += off * off;
