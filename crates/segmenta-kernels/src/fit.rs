@@ -3,6 +3,7 @@
 //! Contract: reads the pixels that stay, writes every value of the output, lanes without a channel
 //! included. Exact.
 
+use crate::layout::planes;
 use crate::map::{Map, MapMut, MapShape, one_isa};
 use crate::shared::{Shared, in_parallel};
 
@@ -87,18 +88,35 @@ pub fn fit_to_planar(input: Map<'_>, [height, width]: [usize; 2], planar: &mut [
         ..shape
     };
     assert_eq!(planar.len(), to.batch_len(), "a batch of {to:?}");
-    let pixels = to.pixels();
+    let (isa, pixels) = (input.isa(), to.pixels());
+    let blocks = shape.channels.div_ceil(lanes);
     let shared = Shared::new(planar);
-    in_parallel(shape.batch * shape.channels, |index| {
-        let (image, channel) = (index / shape.channels, index % shape.channels);
-        // SAFETY: a channel of a picture is written by the one task that has its index.
-        let to = unsafe { std::slice::from_raw_parts_mut(shared.at(index * pixels), pixels) };
-        let from = input.block_slice(image, channel / lanes);
-        let mut rows = from.chunks_exact(shape.width * lanes);
-        for to in to.chunks_exact_mut(width) {
-            let row = rows.next().unwrap_or_default();
-            let mut values = row.iter().skip(channel % lanes).step_by(lanes);
-            to.fill_with(|| values.next().copied().unwrap_or(0.0));
+    in_parallel(shape.batch * blocks * height, |index| {
+        let (index, row) = (index / height, index % height);
+        let (image, block) = (index / blocks, index % blocks);
+        let channels = (shape.channels - block * lanes).min(lanes);
+        let first = (image * shape.channels + block * lanes) * pixels + row * width;
+        let kept = if row < shape.height {
+            width.min(shape.width)
+        } else {
+            0
+        };
+        // SAFETY: a row of some channels of a picture is written by the one task that has its index.
+        unsafe {
+            if kept > 0 {
+                let from = &input.block_slice(image, block)[row * shape.width * lanes..];
+                planes(
+                    isa,
+                    &from[..kept * lanes],
+                    channels,
+                    shared.at(first),
+                    pixels,
+                );
+            }
+            for channel in 0..channels {
+                let rest = shared.at(first + channel * pixels + kept);
+                rest.write_bytes(0, width - kept);
+            }
         }
     });
 }

@@ -62,7 +62,9 @@ pub use attention::{
     position_attention_scratch,
 };
 pub use batch_norm::{BatchNorm, BatchNormGradients, Statistics};
-pub use buffer::{Arena, ArenaViews, Buffer, OutOfMemory, as_bytes, as_bytes_mut};
+pub use buffer::{
+    Arena, ArenaViews, Buffer, OutOfMemory, as_bytes, as_bytes_mut, prefer_huge_pages,
+};
 pub use conv::{
     ConvPlan, ConvSpec, Convolution, InputGradient, Kernel2d, TransposedConvolution,
     TransposedSpec, WeightGradient, WeightMemory, bias_gradient,

@@ -154,19 +154,26 @@ impl Placing {
         }
     }
 
-    /// The value of a node in an element: converted once where it was made in another.
+    /// The value of a node in an element: converted once where it was made in another. The network's input comes into
+    /// each that is asked for from what was given.
     fn value(&mut self, node: Node, element: Element) -> Value {
-        let made = self.made(node);
-        if self.buffers.element(made) == element {
-            return made;
-        }
         let mut known = self.converted.iter();
         if let Some((.., value)) = known.find(|(of, to, _)| *of == node && *to == element) {
             return *value;
         }
+        let from = if Some(node) == self.input && element != Element::F32 {
+            None
+        } else {
+            let made = self.made(node);
+            if self.buffers.element(made) == element {
+                return made;
+            }
+            Some(made)
+        };
         let value = self.fresh(node, element);
         self.converted.push((node, element, value));
-        self.edge(node, Convert.into(), vec![made], vec![value]);
+        let work = from.map_or(Block.into(), |_| Convert.into());
+        self.edge(node, work, from.into_iter().collect(), vec![value]);
         value
     }
 

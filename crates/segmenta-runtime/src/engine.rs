@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use segmenta_graph::{Graph, GraphError, Node, Parameter, Shape};
-use segmenta_kernels::{Arena, Isa, MapShape, Threads, WeightMemory, low};
+use segmenta_kernels::{Arena, Isa, MapShape, Threads, WeightMemory, low, prefer_huge_pages};
 use segmenta_program::terms::map_shape;
 use segmenta_program::{
     Layers, LayersIn, NotFinite, Pass, Plan, Program, Step, Surroundings, Watch, run,
@@ -367,9 +367,10 @@ impl Engine {
 /// Zeros for the results of a plan.
 fn tensors(plan: &Plan) -> Vec<Tensor> {
     let shapes = plan.results.iter().copied();
-    let tensor = |shape: Shape| Tensor {
-        shape,
-        data: vec![0.0; shape.len()],
+    let tensor = |shape: Shape| {
+        let mut data = vec![0.0; shape.len()];
+        prefer_huge_pages(&mut data);
+        Tensor { shape, data }
     };
     shapes.map(tensor).collect()
 }

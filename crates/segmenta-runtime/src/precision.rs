@@ -373,7 +373,8 @@ fn carried(step: &DraftStep) -> &[Node] {
 }
 
 /// In what a convolution is computed: low precision where it has a kernel that is not slower than f32's with its fewer
-/// products, and is neither the first nor the last layer, nor one of a single pixel. In bytes where it is known what
+/// products, and is neither the last layer nor one of a single pixel. The first layer is never in bytes, and in bf16 where
+/// [`Lowering::lowers_first`] says so. In bytes where it is known what
 /// they stand for, unless the layer is to stay out of them.
 fn computed_in(
     draft: &Draft<'_>,
@@ -391,8 +392,9 @@ fn computed_in(
         .results
         .iter()
         .any(|result| result.source == step.output);
-    let is_edge = Some(reads) == input || is_last || draft.graph.is_one_pixel(reads);
-    if is_edge || conv.on_picture || conv.scaled {
+    let is_first = Some(reads) == input;
+    let is_full = is_last || is_first && !by.lowers_first() || draft.graph.is_one_pixel(reads);
+    if is_full || conv.on_picture || conv.scaled {
         return Storage::F32;
     }
     let pays = |element: low::Element| {
@@ -407,10 +409,10 @@ fn computed_in(
             && (by.everywhere || by.engine.gain(element) >= least)
     };
     let name = &draft.graph.node(step.node).name;
-    let is_full = by.int8.is_some_and(|int8| int8.full.contains(name));
+    let keeps = is_first || by.int8.is_some_and(|int8| int8.full.contains(name));
     let known = |node: Node| draft.quantisations[node.index()];
     let all_known = step.inputs.iter().all(|&node| known(node).is_some());
-    let bytes = known(reads).filter(|_| all_known && known(step.output).is_some() && !is_full);
+    let bytes = known(reads).filter(|_| all_known && known(step.output).is_some() && !keeps);
     match bytes {
         Some(bytes) if pays(low::Element::U8(bytes)) => Storage::Bytes,
         _ if by.precision == Precision::Int8 && !by.falls_to_bf16() => Storage::F32,
@@ -422,6 +424,17 @@ fn computed_in(
 impl Lowering<'_> {
     /// Whether what is no good in bytes goes into bf16: where that is much faster than f32, not for a few per cent.
     fn falls_to_bf16(&self) -> bool {
+        self.multiplies_bf16_fast()
+    }
+
+    /// Whether the first layer goes into bf16, too: where that is much faster. Its rounding is one more among those of
+    /// some fifty layers; in f32 it and the conversion of its large map would be an eighth of a U-Net's time there. Beside
+    /// bytes it stays in f32, so that they are the same on every engine.
+    pub(crate) fn lowers_first(&self) -> bool {
+        self.precision == Precision::Bf16 && self.multiplies_bf16_fast()
+    }
+
+    fn multiplies_bf16_fast(&self) -> bool {
         self.engine.gain(low::Element::Bf16) >= 8.0
     }
 }

@@ -5,6 +5,8 @@ use std::fmt;
 use super::element::Element;
 #[cfg(target_arch = "x86_64")]
 use super::instructions;
+#[cfg(target_arch = "x86_64")]
+use super::narrow::Avx512Bf16;
 use super::narrow::{Narrow, Pair};
 #[cfg(target_arch = "x86_64")]
 use super::product::{Bf16Pairs, Vnni};
@@ -86,6 +88,8 @@ enter! {
     #[cfg(target_arch = "x86_64")]
     vectors_avx512("avx512f,avx512bw,avx512vl,avx512dq", VectorKernel, Narrow);
     #[cfg(target_arch = "x86_64")]
+    vectors_bf16("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16", VectorKernel, Narrow);
+    #[cfg(target_arch = "x86_64")]
     products_avx512("avx512f,avx512bw,avx512vl,avx512dq", ProductKernel, Product);
     #[cfg(target_arch = "x86_64")]
     products_vnni("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni", ProductKernel, Product);
@@ -119,13 +123,11 @@ impl Engine {
                 && is_x86_feature_detected!("avx512vl")
                 && is_x86_feature_detected!("avx512dq");
             let vnni = avx512 && is_x86_feature_detected!("avx512vnni");
+            let bf16 = vnni && is_x86_feature_detected!("avx512bf16");
             let tiles = instructions::amx();
             let found = [
-                (Kind::Amx, avx512 && tiles.bf16 && tiles.int8),
-                (
-                    Kind::Avx512Bf16,
-                    vnni && is_x86_feature_detected!("avx512bf16"),
-                ),
+                (Kind::Amx, bf16 && tiles.bf16 && tiles.int8),
+                (Kind::Avx512Bf16, bf16),
                 (Kind::Avx512Vnni, vnni),
                 (Kind::Avx512, avx512),
                 (
@@ -212,9 +214,9 @@ impl Engine {
         unsafe {
             match self.0 {
                 #[cfg(target_arch = "x86_64")]
-                Kind::Amx | Kind::Avx512Bf16 | Kind::Avx512Vnni | Kind::Avx512 => {
-                    vectors_avx512::<Avx512, K>(kernel);
-                }
+                Kind::Amx | Kind::Avx512Bf16 => vectors_bf16::<Avx512Bf16, K>(kernel),
+                #[cfg(target_arch = "x86_64")]
+                Kind::Avx512Vnni | Kind::Avx512 => vectors_avx512::<Avx512, K>(kernel),
                 #[cfg(target_arch = "x86_64")]
                 Kind::Avx2 => vectors_avx2::<Pair<Avx2>, K>(kernel),
                 #[cfg(target_arch = "aarch64")]

@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use super::element::Element;
 use super::engine::{Engine, VectorKernel};
 use super::layout::LowLayout;
 use super::map::{LowMap, LowMapMut, Places, one_engine};
@@ -127,8 +128,19 @@ pub fn from_planar(planar: &[f32], output: &mut LowMapMut<'_>) {
     let shape = layout.shape();
     assert_eq!(planar.len(), shape.batch_len(), "a batch of {shape:?}");
     let writing = Writing::of(layout.element());
+    let engine = output.engine();
     let places = output.places();
     for_planes(&places, 0..layout.planes(), |image, plane, rows| {
+        if layout.element() == Element::Bf16 && layout.block() == THIN {
+            engine.vectors(ThinPixels {
+                planar: &planar[image * shape.channels * shape.pixels()..],
+                layout,
+                rows,
+                // SAFETY: the pixels of these rows are this task's.
+                output: unsafe { places.image(image) },
+            });
+            return;
+        }
         // SAFETY: the pixels of these rows and this plane are this task's.
         unsafe {
             let (block, bytes) = (layout.block(), layout.element().bytes());
@@ -155,6 +167,49 @@ pub fn from_planar(planar: &[f32], output: &mut LowMapMut<'_>) {
             }
         }
     });
+}
+
+/// Channels of the thinnest pixel: a picture's.
+const THIN: usize = 4;
+
+/// Rows of a planar picture as bf16 pixels of four channels.
+struct ThinPixels<'a> {
+    /// From the picture's first value on.
+    planar: &'a [f32],
+    layout: LowLayout,
+    rows: Range<usize>,
+    /// The picture's first byte.
+    output: *mut u8,
+}
+
+impl VectorKernel for ThinPixels<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Narrow>(self) {
+        let shape = self.layout.shape();
+        for row in self.rows {
+            for first in (0..shape.width).step_by(GROUP) {
+                let count = GROUP.min(shape.width - first);
+                let mut numbers = [[0_u16; GROUP]; THIN];
+                for (channel, numbers) in numbers.iter_mut().enumerate().take(shape.channels) {
+                    let at = channel * shape.pixels() + row * shape.width + first;
+                    let from = &self.planar[at..][..count];
+                    let mut values = [0.0; GROUP];
+                    values[..count].copy_from_slice(from);
+                    // SAFETY: a group is read from, and written to, arrays of its size.
+                    unsafe { S::store_bf16(numbers.as_mut_ptr().cast(), S::load(values.as_ptr())) };
+                }
+                // SAFETY: the pixels are this task's.
+                let to = unsafe { self.output.add(self.layout.at(row, first)) };
+                let mut pixels = [[0_u16; THIN]; GROUP];
+                for (column, pixel) in pixels.iter_mut().enumerate() {
+                    *pixel = [0, 1, 2, 3].map(|channel: usize| numbers[channel][column]);
+                }
+                let bytes = count * size_of::<[u16; THIN]>();
+                // SAFETY: as above.
+                unsafe { to.copy_from_nonoverlapping(pixels.as_ptr().cast(), bytes) };
+            }
+        }
+    }
 }
 
 /// Runs `work` for each picture, plane of a range and run of rows of an output, and clears the halos.

@@ -84,4 +84,18 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         // SAFETY: the caller vouches for the instruction set.
         unsafe { Self::splat(0.0) }
     }
+
+    /// Writes the transpose of a square of [`Simd::LANES`] rows of as many values; rows are `from_row` and `to_row`
+    /// values apart.
+    #[inline(always)]
+    unsafe fn transpose(from: *const f32, from_row: usize, to: *mut f32, to_row: usize) {
+        // SAFETY: the caller vouches for both squares.
+        unsafe {
+            for column in 0..Self::LANES {
+                for row in 0..Self::LANES {
+                    *to.add(column * to_row + row) = *from.add(row * from_row + column);
+                }
+            }
+        }
+    }
 }

@@ -1,9 +1,9 @@
 //! Where numbers come into a network and leave it: maps in blocks inside, N×C×H×W outside.
 
-use segmenta_kernels as kernels;
+use segmenta_kernels::{self as kernels, low};
 
 use crate::draft::Emission;
-use crate::run::Views;
+use crate::run::{View, Views};
 use crate::value::Value;
 use crate::work::{Backward, Forward, Operation, Run, Sizes, Step};
 
@@ -31,8 +31,10 @@ impl Operation for Block {
     const LABEL: &'static str = "to blocks";
 
     fn run(&self, run: &mut Run<'_, '_>) {
-        let [mut to] = run.io.views::<0, 1>().writes;
-        kernels::to_blocked(run.around.input, &mut to);
+        match run.io.mixed() {
+            ([], View::F32(mut to)) => kernels::to_blocked(run.around.input, &mut to),
+            ([], View::Low(mut to)) => low::from_planar(run.around.input, &mut to),
+        }
     }
 }
 

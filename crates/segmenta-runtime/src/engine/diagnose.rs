@@ -4,7 +4,7 @@ use segmenta_graph::Shape;
 use segmenta_kernels::Arena;
 use segmenta_program::Watch;
 
-use super::{Engine, RuntimeError, Tensor};
+use super::{Engine, RuntimeError, Tensor, tensors};
 use crate::finite::{all_finite, count_non_finite};
 
 impl Engine {
@@ -44,8 +44,8 @@ impl Engine {
             shape,
             bytes: short.bytes,
         })?;
-        let mut buffers: Vec<Vec<f32>> = plan.results.iter().map(|s| vec![0.0; s.len()]).collect();
-        let mut results: Vec<&mut [f32]> = buffers.iter_mut().map(|b| &mut b[..]).collect();
+        let mut buffers = tensors(&plan);
+        let mut results: Vec<&mut [f32]> = buffers.iter_mut().map(|b| &mut b.data[..]).collect();
         let ran = self.pass(
             &plan,
             &mut arena,

@@ -44,8 +44,8 @@ impl Engine {
     /// As [`Engine::forward`].
     pub fn profile(&self, input: &[f32], shape: Shape) -> Result<Vec<StepTime>, RuntimeError> {
         let plan = self.plan(shape)?;
-        let mut buffers: Vec<Vec<f32>> = plan.results.iter().map(|s| vec![0.0; s.len()]).collect();
-        let mut slices: Vec<&mut [f32]> = buffers.iter_mut().map(|b| &mut b[..]).collect();
+        let mut buffers = tensors(&plan);
+        let mut slices: Vec<&mut [f32]> = buffers.iter_mut().map(|b| &mut b.data[..]).collect();
         let mut times = Vec::new();
         self.run(
             input,

@@ -73,6 +73,8 @@ pub(crate) struct Sums<'a> {
     /// The first group of channels, and how many there are.
     pub(crate) first: usize,
     pub(crate) groups: usize,
+    /// Groups from one pixel's sums to the next one's.
+    pub(crate) pitch: usize,
     /// Offsets of the pixels; the sums of the first come first. A pixel at [`NOWHERE`] is left out.
     pub(crate) outs: &'a [usize],
     pub(crate) residuals: &'a [usize],
@@ -260,17 +262,27 @@ impl Epilogue {
         target: &Target,
         residual: Option<&Residual>,
     ) {
-        if let (&Target::Low { start, layout }, Some(Element::U8(_)), None) =
-            (target, self.output, self.curve)
+        if let (
+            &Target::Low { start, layout },
+            Some(output @ (Element::Bf16 | Element::U8(_))),
+            None,
+        ) = (target, self.output, self.curve)
         {
-            let channel = sums.first * GROUP;
-            let is_line = layout.pixel() == LINE && channel.is_multiple_of(LINE);
-            if is_line && sums.groups == LINE / GROUP {
-                // SAFETY: as for one group; the four are a pixel.
-                unsafe {
-                    let to = start.add(layout.channel(channel));
-                    return self.lines::<S, WHOLE>(sums, residual, to);
+            let (channel, values) = (sums.first * GROUP, LINE / output.bytes());
+            let begins = layout.pixel() == LINE && channel.is_multiple_of(values);
+            if begins && (sums.groups * GROUP).is_multiple_of(values) {
+                for first in (0..sums.groups).step_by(values / GROUP) {
+                    // SAFETY: as for one group; those of a pixel are written together.
+                    unsafe {
+                        let to = start.add(layout.channel(channel + first * GROUP));
+                        if output == Element::Bf16 {
+                            self.lines::<S, WHOLE, 2>(sums, first, residual, to);
+                        } else {
+                            self.lines::<S, WHOLE, 4>(sums, first, residual, to);
+                        }
+                    }
                 }
+                return;
             }
         }
         for group in 0..sums.groups {
@@ -319,43 +331,50 @@ impl Epilogue {
         }
     }
 
-    /// Whole pixels of 64 bytes, the commonest of all: four groups are packed and stored together.
+    /// Whole pixels of 64 bytes, the commonest of all: their groups, two of bf16 or four of u8, are packed and stored
+    /// together.
     ///
     /// # Safety
     /// As for [`Epilogue::store`]; `to` is the first pixel's place of offset 0.
     #[inline(always)]
-    unsafe fn lines<S: Narrow, const WHOLE: bool>(
+    unsafe fn lines<S: Narrow, const WHOLE: bool, const GROUPS: usize>(
         &self,
         sums: &Sums<'_>,
+        first: usize,
         residual: Option<&Residual>,
         to: *mut u8,
     ) {
-        // SAFETY: four groups of each pixel are this task's; residuals have the same channels.
+        // SAFETY: the groups of each pixel are this task's; residuals have the same channels.
         unsafe {
-            let channel = sums.first * GROUP;
-            let load = |from: &[f32]| {
-                let from = from.as_ptr().add(channel);
-                [0, 1, 2, 3].map(|group| S::load(from.add(group * GROUP)))
-            };
-            let (scale, bias) = (load(&self.scale), load(&self.bias));
+            const SUMS: usize = GROUP * size_of::<i32>();
+            let channel = (sums.first + first) * GROUP;
+            let (mut scale, mut bias) = ([S::zero(); GROUPS], [S::zero(); GROUPS]);
+            for group in 0..GROUPS {
+                let channel = channel + group * GROUP;
+                scale[group] = S::load(self.scale.as_ptr().add(channel));
+                bias[group] = S::load(self.bias.as_ptr().add(channel));
+            }
             let terms = self.terms.as_ptr().add(channel);
-            let (low, high) = (
-                self.bounds[0].round_ties_even() as u8,
-                S::splat(self.bounds[1]),
-            );
+            let [low, high] = self.bounds;
+            let (low_byte, low, high) =
+                (low.round_ties_even() as u8, S::splat(low), S::splat(high));
             let factor = S::splat(self.factor);
             let added = residual.map(|r| {
-                let start = |group: usize| r.start.add(r.layout.channel(channel + group * GROUP));
+                let start = |group: usize| {
+                    let group = group.min(GROUPS - 1);
+                    r.start.add(r.layout.channel(channel + group * GROUP))
+                };
                 (
                     [start(0), start(1), start(2), start(3)],
                     Numbers::of(&r.layout),
                 )
             });
-            let mut from = sums.from;
+            let row = sums.pitch * SUMS;
+            let mut from = sums.from.add(first * SUMS);
             for (index, &at) in sums.outs.iter().enumerate() {
-                let mut groups = [S::zero(); 4];
-                for group in 0..4 {
-                    let at = from.add(group * GROUP * size_of::<i32>());
+                let mut groups = [S::zero(); GROUPS];
+                for group in 0..GROUPS {
+                    let at = from.add(group * SUMS);
                     let sum = if WHOLE {
                         S::load_sums(at.cast(), terms.add(group * GROUP))
                     } else {
@@ -366,11 +385,23 @@ impl Epilogue {
                         let from = start[group].add(*sums.residuals.get_unchecked(index));
                         v = S::fused(numbers.load::<S>(from), factor, v);
                     }
-                    groups[group] = S::min(high, v);
+                    groups[group] = v;
                 }
-                from = from.add(4 * GROUP * size_of::<i32>());
-                if at != NOWHERE {
-                    S::store_four_groups(to.add(at), groups, low);
+                from = from.add(row);
+                if at == NOWHERE {
+                    continue;
+                }
+                let to = to.add(at);
+                if GROUPS == 2 {
+                    let (a, b) = (groups[0], groups[GROUPS - 1]);
+                    let groups = [clamp::<S>(a, low, high), clamp::<S>(b, low, high)];
+                    S::store_two_bf16(to, groups);
+                } else {
+                    let mut four = [S::zero(); 4];
+                    for (group, four) in four.iter_mut().enumerate() {
+                        *four = S::min(high, groups[group % GROUPS]);
+                    }
+                    S::store_four_groups(to, four, low_byte);
                 }
             }
         }
@@ -400,7 +431,13 @@ impl Epilogue {
                     Numbers::of(&r.layout),
                 )
             });
-            let row = sums.groups * GROUP * size_of::<i32>();
+            // What is rounded to bf16 needs no more; 8-bit results are the same bits everywhere.
+            let short = self.output == Some(Element::Bf16)
+                && matches!(
+                    self.curve,
+                    Some((Activation::Silu | Activation::Sigmoid, ..))
+                );
+            let row = sums.pitch * GROUP * size_of::<i32>();
             let mut from = sums.from.add(group * GROUP * size_of::<i32>());
             for (index, &at) in sums.outs.iter().enumerate() {
                 let sum = if WHOLE {
@@ -418,7 +455,14 @@ impl Epilogue {
                     v = S::fused(numbers.load::<S>(from), factor, v);
                 }
                 v = clamp::<S>(v, low, high);
-                if let Some((activation, [multiplier, shift], [low, high])) = self.curve {
+                if let (true, Some((activation, ..))) = (short, self.curve) {
+                    let gate = S::sigmoid(v);
+                    v = if activation == Activation::Silu {
+                        S::mul(v, gate)
+                    } else {
+                        gate
+                    };
+                } else if let Some((activation, [multiplier, shift], [low, high])) = self.curve {
                     let mut values = [0.0; GROUP];
                     S::store(values.as_mut_ptr(), v);
                     activation.in_place::<S>(values.as_mut_ptr(), 1);

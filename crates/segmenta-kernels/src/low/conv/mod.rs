@@ -155,7 +155,7 @@ impl LowConvolution {
         assert_eq!(scales.len(), outs, "scales of {spec:?}");
         assert!([0, outs].contains(&bias.len()), "bias of {spec:?}");
         let packed = if spec.is_depthwise() {
-            Packed::Depthwise(depthwise::Packed::new(&spec, &values))
+            Packed::Depthwise(depthwise::Packed::new(&spec, elements.input, &values))
         } else {
             Packed::Dense(Weights::new(
                 &spec,
@@ -324,7 +324,8 @@ impl LowConvolution {
                 });
             }
             Packed::Depthwise(packed) => {
-                let groups = self.spec.out_channels.div_ceil(GROUP);
+                let together = packed.groups();
+                let groups = self.spec.out_channels.div_ceil(GROUP * together);
                 let cuts = parts(output.height, 8).min(output.height);
                 let per_image = groups * cuts;
                 in_parallel(output.batch * per_image, |index| {
@@ -341,7 +342,7 @@ impl LowConvolution {
                         output,
                         target: target(image),
                         residual: residual(image),
-                        group: part / cuts,
+                        group: part / cuts * together,
                         rows: part_of(output.height, cuts, part % cuts),
                     });
                 });
@@ -352,15 +353,15 @@ impl LowConvolution {
     /// Into how many runs of pixels and slices of panels a picture is cut: a run's input stays in the second cache
     /// while all panels pass by, and there are enough tasks for all threads.
     fn cuts(weights: &Weights, layout: &LowLayout, output: MapShape) -> [usize; 2] {
-        const RUN_BYTES: usize = 512 << 10;
         const LEAST_PIXELS: usize = 96;
         let pixels = output.pixels();
         let area = layout.shape().pixels().div_ceil(pixels).max(1);
-        let of_a_pixel = layout.planes() * layout.pixel() * area;
+        let planes = layout.planes().div_ceil(weights.parts().len());
+        let of_a_pixel = planes * layout.pixel() * area;
         let wanted = (4 * rayon::current_num_threads()).div_ceil(output.batch);
         let most = pixels.div_ceil(LEAST_PIXELS);
         let chunks = (pixels * of_a_pixel)
-            .div_ceil(RUN_BYTES)
+            .div_ceil(weights.run_bytes())
             .max(wanted)
             .min(most);
         let slices = wanted.div_ceil(chunks).min(weights.panels.len());

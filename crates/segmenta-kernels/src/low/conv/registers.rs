@@ -90,6 +90,7 @@ impl Task<'_> {
                     from: room,
                     first: panel.first,
                     groups: panel.groups,
+                    pitch: panel.groups,
                     outs: &pixels.outs[first..first + batch],
                     residuals: pixels.residuals.get(first..first + batch).unwrap_or(&[]),
                 };

@@ -197,6 +197,8 @@ fn deep_layers_are_exact() {
         (spec_of([64, 256], [1, 1], [2, 2], [0, 0], [1, 1]), [40, 41]),
         (spec_of([3, 64], [7, 7], [2, 2], [3, 3], [1, 1]), [40, 44]),
         (spec_of([16, 16], [3, 3], [1, 1], [1, 1], [1, 1]), [40, 44]),
+        // More weights of a strip than tiles take at a time: the sums of 35 pixels wait in memory.
+        (spec_of([1_900, 72], [3, 3], [1, 1], [1, 1], [1, 1]), [5, 7]),
     ] {
         let elements = ConvElements {
             input: Element::U8(quantisation(0.02, 13)),

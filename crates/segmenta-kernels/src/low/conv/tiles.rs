@@ -6,23 +6,24 @@
 //! pixels that another has, which then go nowhere, so that nothing is read that is not of the map.
 //!
 //! The epilogue of a block of sums runs in slices between the steps of the next one: tiles that are stored are waited
-//! for, and vectors compute meanwhile.
+//! for, and vectors compute meanwhile. Where a strip's weights outgrow their share of the second cache, the reduction is
+//! cut: all blocks of the task take a part of it before the next, and their sums wait in memory.
 
-use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use super::epilogue::{Finish, NOWHERE, Sums};
-use super::task::Task;
+use super::task::{Offset, Task};
 use super::weights::{PANEL, Panel};
+use crate::buffer::Buffer;
 use crate::low::element::Element;
 use crate::low::engine::TileKernel;
 use crate::low::product::ROW;
 use crate::low::tile::{ROWS, TileShape, Tiles};
 
-/// Room for the sums of two tiles of pixels by a panel.
-#[repr(align(64))]
-struct Room {
-    _sums: [u8; 2 * ROWS * PANEL * ROW],
-}
+/// Bytes of the sums of two tiles of pixels by a panel.
+const ROOM: usize = 2 * ROWS * PANEL * ROW;
+/// Into how many slices an epilogue is cut.
+const SLICES: usize = 8;
 
 /// What a tile of `pixels` rows takes, in cycles of the processor that was measured: nearly proportional, but for a
 /// least time.
@@ -134,7 +135,7 @@ impl Grid {
         grid
     }
 
-    /// The sums of a block, from `from` on, of which the first `done` are stored.
+    /// The sums of a block, from `done` on.
     fn sums<'a>(&'a self, block: &Block<'a>, count: usize) -> Sums<'a> {
         let start = block.tile * self.rows + block.done;
         let end = start + count;
@@ -144,6 +145,7 @@ impl Grid {
                 .wrapping_add(block.done * block.panel.groups * ROW),
             first: block.panel.first,
             groups: block.panel.groups,
+            pitch: block.panel.groups,
             outs: &self.outs[start..end],
             residuals: self.residuals.get(start..end).unwrap_or(&[]),
         }
@@ -151,11 +153,12 @@ impl Grid {
 }
 
 /// Sums that wait for their epilogue.
+#[derive(Clone, Copy)]
 struct Block<'a> {
     panel: &'a Panel,
     /// The first of its tiles.
     tile: usize,
-    sums: *const u8,
+    sums: *mut u8,
     pixels: usize,
     done: usize,
 }
@@ -163,137 +166,242 @@ struct Block<'a> {
 impl TileKernel for Task<'_> {
     #[inline(always)]
     unsafe fn run<T: Tiles>(self) {
-        // SAFETY: whoever made the task vouches for its pointers; blocks have a room of their own in turn.
+        // SAFETY: what the caller vouches for is passed on.
         unsafe {
-            let grid = Grid::new(&self);
+            if self.convolution.elements.input == Element::Bf16 {
+                self.product::<T, true>();
+            } else {
+                self.product::<T, false>();
+            }
+        }
+    }
+}
+
+impl Task<'_> {
+    /// # Safety
+    /// As for [`TileKernel::run`].
+    #[inline(always)]
+    unsafe fn product<T: Tiles, const BF16: bool>(&self) {
+        // SAFETY: whoever made the task vouches for its pointers; blocks have a room of their own in turn, or each for
+        // itself where sums wait.
+        unsafe {
+            let grid = Grid::new(self);
             let runs = self.steps[0].runs;
             debug_assert!(self.steps.iter().all(|step| step.runs == runs));
-            let mut rooms = [const { MaybeUninit::<Room>::uninit() }; 2];
-            let rooms = rooms.each_mut().map(|room| room.as_mut_ptr().cast::<u8>());
+            let panels = &self.weights.panels[self.panels.clone()];
+            let parts = self.weights.parts();
+            let blocks = grid.ins.len().div_ceil(2);
+            let rooms = if parts.len() > 1 {
+                panels.len() * blocks
+            } else {
+                2
+            };
+            let mut sums = Buffer::zeros(rooms * ROOM / size_of::<f32>());
+            let sums = sums.as_mut_ptr().cast::<u8>();
             let mut pending: Option<Block<'_>> = None;
             let mut turn = 0;
             T::configure(TileShape {
                 pixels: grid.rows,
                 runs,
             });
-            for panel in &self.weights.panels[self.panels.clone()] {
-                for tile in (0..grid.ins.len()).step_by(2) {
-                    let ins = &grid.ins[tile..grid.ins.len().min(tile + 2)];
-                    for first in (0..panel.groups).step_by(2) {
-                        let place = Place {
-                            task: &self,
-                            grid: &grid,
+            for (index, steps) in parts.iter().enumerate() {
+                let ends = index + 1 == parts.len();
+                if ends && rooms > 2 {
+                    turn = 0;
+                }
+                for panel in panels {
+                    for tile in (0..grid.ins.len()).step_by(2) {
+                        let ins = &grid.ins[tile..grid.ins.len().min(tile + 2)];
+                        let block = Block {
                             panel,
-                            ins,
-                            first,
-                            sums: rooms[turn],
+                            tile,
+                            sums: sums.add(turn * ROOM),
+                            pixels: ins.len() * grid.rows,
+                            done: 0,
                         };
-                        match (ins.len(), (panel.groups - first).min(2)) {
-                            (2, 2) => place.block::<T, 2, 2>(&mut pending),
-                            (2, _) => place.block::<T, 2, 1>(&mut pending),
-                            (_, 2) => place.block::<T, 1, 2>(&mut pending),
-                            _ => place.block::<T, 1, 1>(&mut pending),
+                        self.block::<T, BF16>(&grid, &block, steps, index > 0, &mut pending);
+                        while let Some(block) = pending {
+                            pending = self.finish::<T, BF16>(&grid, block, usize::MAX);
                         }
+                        pending = ends.then_some(block);
+                        turn = (turn + 1) % rooms;
                     }
-                    if let Some(block) = pending.take() {
-                        self.finish(&grid, block, usize::MAX);
-                    }
-                    pending = Some(Block {
-                        panel,
-                        tile,
-                        sums: rooms[turn],
-                        pixels: ins.len() * grid.rows,
-                        done: 0,
-                    });
-                    turn = 1 - turn;
                 }
             }
-            if let Some(block) = pending {
-                self.finish(&grid, block, usize::MAX);
+            while let Some(block) = pending {
+                pending = self.finish::<T, BF16>(&grid, block, usize::MAX);
             }
             T::release();
         }
     }
-}
 
-impl Task<'_> {
+    /// The sums of a block over a part of the reduction, and meanwhile the epilogue of the one that waits.
+    ///
+    /// # Safety
+    /// As for [`TileKernel::run`]; the block's room is large enough for its tiles and groups.
+    #[inline(always)]
+    unsafe fn block<'a, T: Tiles, const BF16: bool>(
+        &self,
+        grid: &'a Grid,
+        block: &Block<'a>,
+        steps: &Range<usize>,
+        continues: bool,
+        pending: &mut Option<Block<'a>>,
+    ) {
+        // SAFETY: tiles read windows that there are, and rows of weights of their strip; sums stay in the block's room.
+        unsafe {
+            let ins = &grid.ins[block.tile..grid.ins.len().min(block.tile + 2)];
+            let row = block.panel.groups * ROW;
+            let strips = block.panel.groups.div_ceil(2);
+            let pixels = grid.rows;
+            let distance = self.layout.pixel() * self.convolution.spec.stride[1];
+            let slices = SLICES.div_ceil(strips).min(steps.len());
+            let slice = pending.map_or(0, |block| block.pixels.div_ceil(strips * slices));
+            for (before, groups, weights) in self.weights.strips(block.panel) {
+                let wide = groups * ROW;
+                let step_bytes = self.steps[0].runs * wide;
+                let place = Place {
+                    input: self.input,
+                    ins,
+                    distance,
+                    sums: block.sums.add(before * ROW),
+                    sums_row: row,
+                    sums_tile: pixels * row,
+                };
+                macro_rules! tiles {
+                    ($name:ident $arguments:tt) => {
+                        match (ins.len(), groups) {
+                            (2, 2) => place.$name::<T, BF16, 2, 2> $arguments,
+                            (2, _) => place.$name::<T, BF16, 2, 1> $arguments,
+                            (_, 2) => place.$name::<T, BF16, 1, 2> $arguments,
+                            _ => place.$name::<T, BF16, 1, 1> $arguments,
+                        }
+                    };
+                }
+                if continues {
+                    tiles!(load());
+                } else {
+                    T::zero::<0>();
+                    T::zero::<1>();
+                    T::zero::<2>();
+                    T::zero::<3>();
+                }
+                let mut weights = weights.add(steps.start * step_bytes);
+                for some in self.steps[steps.clone()].chunks(steps.len().div_ceil(slices)) {
+                    tiles!(add(some, weights));
+                    weights = weights.add(some.len() * step_bytes);
+                    if let Some(block) = pending.take() {
+                        *pending = self.finish::<T, BF16>(grid, block, slice);
+                    }
+                }
+                tiles!(store());
+            }
+        }
+    }
+
     /// The epilogue of the next pixels of a block, at most `count`; what is left of the block.
-    fn finish<'a>(&self, grid: &'a Grid, mut block: Block<'a>, count: usize) -> Option<Block<'a>> {
+    ///
+    /// # Safety
+    /// As for [`TileKernel::run`]; the sums are there.
+    #[inline(always)]
+    unsafe fn finish<'a, T: Tiles, const BF16: bool>(
+        &self,
+        grid: &'a Grid,
+        mut block: Block<'a>,
+        count: usize,
+    ) -> Option<Block<'a>> {
         let count = count.min(block.pixels - block.done);
         self.convolution.engine.vectors(Finish {
             epilogue: &self.convolution.epilogue,
             sums: grid.sums(&block, count),
             target: &self.target,
             residual: self.residual.as_ref(),
-            whole: self.convolution.elements.input != Element::Bf16,
+            whole: !BF16,
         });
         block.done += count;
         (block.done < block.pixels).then_some(block)
     }
 }
 
-/// A block of sums: where it comes from and where it goes.
-struct Place<'a, 'b> {
-    task: &'a Task<'b>,
-    grid: &'a Grid,
-    panel: &'a Panel,
-    /// One or two tiles of pixels.
+/// What a block of at most two by two tiles reads and writes.
+struct Place<'a> {
+    input: *const u8,
+    /// Bytes from the input's picture to the first window of one or two tiles of pixels.
     ins: &'a [usize],
-    /// The first group of the panel.
-    first: usize,
+    /// Bytes from one pixel's window to the next.
+    distance: usize,
     sums: *mut u8,
+    /// Bytes from one pixel's sums to the next, and from one tile's.
+    sums_row: usize,
+    sums_tile: usize,
 }
 
-impl<'a> Place<'a, '_> {
-    /// # Safety
-    /// As for [`TileKernel::run`]; the constants are tiles of pixels and groups.
+/// # Safety
+/// As for [`Tiles`]: there are sums for so many tiles and groups, windows and weights for the steps.
+impl Place<'_> {
+    /// Adds the products of some steps, of which `weights` has the first one's.
     #[inline(always)]
-    unsafe fn block<T: Tiles, const TILES: usize, const GROUPS: usize>(
+    unsafe fn add<T: Tiles, const BF16: bool, const TILES: usize, const GROUPS: usize>(
         &self,
-        pending: &mut Option<Block<'a>>,
+        steps: &[Offset],
+        mut weights: *const u8,
     ) {
-        // SAFETY: tiles read windows that there are, and rows of weights of their panel; the sums' room is large
-        // enough for both tiles and all groups.
+        // SAFETY: as above.
         unsafe {
-            let task = self.task;
-            let is_bf16 = task.convolution.elements.input == Element::Bf16;
-            let row = self.panel.groups * ROW;
-            let distance = task.layout.pixel() * task.convolution.spec.stride[1];
-            let mut weights = task.weights.of(self.panel).as_ptr().add(self.first * ROW);
-            let pixels = self.grid.rows;
-            let slice = (TILES * pixels).div_ceil(task.steps.len());
-            T::zero::<0>();
-            T::zero::<1>();
-            T::zero::<2>();
-            T::zero::<3>();
-            for step in task.steps {
-                let from = task.input.add(step.bytes);
-                T::load::<4>(from.add(self.ins[0]), distance);
+            let first = self.input.add(self.ins[0]);
+            let second = self.input.add(self.ins[TILES - 1]);
+            let row = GROUPS * ROW;
+            let step_bytes = steps[0].runs * row;
+            for step in steps {
+                T::load::<4>(first.add(step.bytes), self.distance);
                 T::load::<6>(weights, row);
-                add::<T, 0, 4, 6>(is_bf16);
+                add::<T, BF16, 0, 4, 6>();
                 if GROUPS == 2 {
                     T::load::<7>(weights.add(ROW), row);
-                    add::<T, 1, 4, 7>(is_bf16);
+                    add::<T, BF16, 1, 4, 7>();
                 }
                 if TILES == 2 {
-                    T::load::<5>(from.add(self.ins[1]), distance);
-                    add::<T, 2, 5, 6>(is_bf16);
+                    T::load::<5>(second.add(step.bytes), self.distance);
+                    add::<T, BF16, 2, 5, 6>();
                     if GROUPS == 2 {
-                        add::<T, 3, 5, 7>(is_bf16);
+                        add::<T, BF16, 3, 5, 7>();
                     }
                 }
-                weights = weights.add(step.runs * row);
-                if let Some(block) = pending.take() {
-                    *pending = task.finish(self.grid, block, slice);
+                weights = weights.add(step_bytes);
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load<T: Tiles, const BF16: bool, const TILES: usize, const GROUPS: usize>(&self) {
+        // SAFETY: as above.
+        unsafe {
+            let (from, row) = (self.sums, self.sums_row);
+            T::load::<0>(from, row);
+            if GROUPS == 2 {
+                T::load::<1>(from.add(ROW), row);
+            }
+            if TILES == 2 {
+                let from = from.add(self.sums_tile);
+                T::load::<2>(from, row);
+                if GROUPS == 2 {
+                    T::load::<3>(from.add(ROW), row);
                 }
             }
-            let to = self.sums.add(self.first * ROW);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store<T: Tiles, const BF16: bool, const TILES: usize, const GROUPS: usize>(&self) {
+        // SAFETY: as above.
+        unsafe {
+            let (to, row) = (self.sums, self.sums_row);
             T::store::<0>(to, row);
             if GROUPS == 2 {
                 T::store::<1>(to.add(ROW), row);
             }
             if TILES == 2 {
-                let to = to.add(pixels * row);
+                let to = to.add(self.sums_tile);
                 T::store::<2>(to, row);
                 if GROUPS == 2 {
                     T::store::<3>(to.add(ROW), row);
@@ -306,12 +414,16 @@ impl<'a> Place<'a, '_> {
 /// # Safety
 /// As for [`Tiles`].
 #[inline(always)]
-unsafe fn add<T: Tiles, const SUMS: usize, const PIXELS: usize, const WEIGHTS: usize>(
-    is_bf16: bool,
-) {
+unsafe fn add<
+    T: Tiles,
+    const BF16: bool,
+    const SUMS: usize,
+    const PIXELS: usize,
+    const WEIGHTS: usize,
+>() {
     // SAFETY: the caller vouches for the tiles.
     unsafe {
-        if is_bf16 {
+        if BF16 {
             T::add_bf16::<SUMS, PIXELS, WEIGHTS>();
         } else {
             T::add_bytes::<SUMS, PIXELS, WEIGHTS>();
