@@ -206,9 +206,6 @@ impl Task<'_> {
             });
             for (index, steps) in parts.iter().enumerate() {
                 let ends = index + 1 == parts.len();
-                if ends && rooms > 2 {
-                    turn = 0;
-                }
                 for panel in panels {
                     for tile in (0..grid.ins.len()).step_by(2) {
                         let ins = &grid.ins[tile..grid.ins.len().min(tile + 2)];
