@@ -8,10 +8,11 @@ use segmenta::Failure;
 use segmenta_runtime::{RuntimeError, check_input};
 
 use super::args::Forward;
-use super::message::{explain_failure, note, reason, shown};
+use super::message::{check_writable, explain_failure, note, reason, shown};
 use super::{model, npy};
 
 pub(crate) fn run(args: &Forward, quiet: bool) -> anyhow::Result<()> {
+    check_writable(&args.output)?;
     let path = shown(&args.input).to_string();
     let bytes = fs::read(&args.input).map_err(|error| {
         let why = reason(&error);

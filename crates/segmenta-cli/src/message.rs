@@ -7,9 +7,22 @@ use std::path::Path;
 use clap::builder::styling::{AnsiColor, Style};
 use segmenta::data::annotation::Remark;
 use segmenta::{DataError, Failure};
+use segmenta_files::{check_file, write_remedy};
 pub(crate) use segmenta_files::{count, reason};
 use segmenta_runtime::RuntimeError;
 use segmenta_weights::{Cause, Taken};
+
+/// Long work is not to end in a file that cannot be written: refuses with what the writing would say.
+pub(crate) fn check_writable(file: &Path) -> anyhow::Result<()> {
+    check_file(file).map_err(|cause| {
+        anyhow::anyhow!(
+            "cannot write the file: {} · {} · {}",
+            reason(&cause),
+            shown(file),
+            write_remedy(&cause)
+        )
+    })
+}
 
 /// A command that was called in a way that cannot be: exit code 2.
 #[derive(Debug, thiserror::Error)]

@@ -12,7 +12,7 @@ use segmenta::{
 
 use super::args::{ModelArgs, WRITTEN};
 use super::eval;
-use super::message::{FAINT, STRONG, Usage, count, note, result, shown};
+use super::message::{FAINT, STRONG, Usage, check_writable, count, note, result, shown};
 use super::model;
 use super::progress::{Download, Progress};
 use super::table::Table;
@@ -185,7 +185,7 @@ fn writable(out: &Path) -> anyhow::Result<()> {
     } else if folder.is_some_and(|folder| !folder.is_dir()) {
         "no such folder to write to"
     } else {
-        return Ok(());
+        return check_writable(out);
     };
     Err(Usage(format!(
         "{problem} · {} · name another file with -o",

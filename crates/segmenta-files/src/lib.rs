@@ -41,6 +41,42 @@ pub fn write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -
     Ok(())
 }
 
+/// Whether [`write`] could write `path` now: found out with a temporary file beside it, before long work rather than
+/// after it. Nothing stays.
+///
+/// # Errors
+///
+/// What [`write`] would say: no folder to write to, one that takes no files, or one of this very name.
+pub fn check_file(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    probe(folder_of(path))
+}
+
+/// Whether a folder is there and can be written to, or could be made: tried in the nearest folder above it that is
+/// there. Nothing is made.
+///
+/// # Errors
+///
+/// What the system says.
+pub fn check_folder(path: &Path) -> io::Result<()> {
+    let there = path.ancestors().find(|path| path.exists());
+    match there {
+        Some(file) if !file.is_dir() => Err(io::ErrorKind::NotADirectory.into()),
+        Some(folder) => probe(folder),
+        None => probe(Path::new(".")),
+    }
+}
+
+/// Makes a file in a folder, and removes it.
+fn probe(folder: &Path) -> io::Result<()> {
+    tempfile::Builder::new()
+        .prefix(UNFINISHED)
+        .tempfile_in(folder)?
+        .close()
+}
+
 /// Gives a finished and synchronised file its name.
 ///
 /// # Errors
@@ -75,6 +111,7 @@ pub fn write_remedy(refusal: &io::Error) -> &'static str {
         io::ErrorKind::FileTooLarge => {
             "raise the limit on the size of files (ulimit -f), or write to another disk; what was there before stays"
         }
+        io::ErrorKind::InvalidFilename => "give a shorter name",
         io::ErrorKind::IsADirectory | io::ErrorKind::DirectoryNotEmpty => {
             "a folder has this name: choose another"
         }
@@ -112,6 +149,57 @@ mod tests {
         let full: io::Error = io::ErrorKind::StorageFull.into();
         assert_eq!(reason(&full), "no storage space");
         assert!(write_remedy(&full).starts_with("make room"));
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_known_before_and_nothing_is_made() {
+        let home = tempfile::tempdir().unwrap();
+        let at = |name: &str| home.path().join(name);
+        let kind = |checked: io::Result<()>| checked.map_err(|error| error.kind());
+        fs::create_dir(at("folder")).unwrap();
+        fs::write(at("file"), "").unwrap();
+
+        assert_eq!(kind(check_file(&at("model"))), Ok(()));
+        assert_eq!(kind(check_file(&at("file"))), Ok(()), "it is replaced");
+        let refusals = [
+            ("folder", io::ErrorKind::IsADirectory),
+            ("none/model", io::ErrorKind::NotFound),
+            ("file/model", io::ErrorKind::NotADirectory),
+        ];
+        for (name, refusal) in refusals {
+            assert_eq!(kind(check_file(&at(name))), Err(refusal), "{name}");
+            assert!(
+                write(&at(name), |_| Ok(())).is_err(),
+                "{name} is refused later too"
+            );
+        }
+
+        for name in ["folder", "new", "new/of/several"] {
+            assert_eq!(kind(check_folder(&at(name))), Ok(()), "{name}");
+        }
+        for name in ["file", "file/below"] {
+            let refusal = io::ErrorKind::NotADirectory;
+            assert_eq!(kind(check_folder(&at(name))), Err(refusal), "{name}");
+        }
+        let mut left: Vec<_> = fs::read_dir(home.path()).unwrap().collect();
+        let left = left.drain(..).map(|entry| entry.unwrap().file_name());
+        let mut left: Vec<_> = left.collect();
+        left.sort();
+        assert_eq!(left, ["file", "folder"]);
+    }
+
+    // The system refuses these folders to everyone, the superuser too.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_folder_that_takes_no_files_is_known_before() {
+        for refused in [
+            check_file(Path::new("/proc/self/model")),
+            check_folder(Path::new("/proc/self")),
+            check_folder(Path::new("/proc/self/run/of/mine")),
+        ] {
+            let refused = refused.unwrap_err();
+            assert!(!reason(&refused).is_empty(), "{refused}");
+        }
     }
 
     #[test]

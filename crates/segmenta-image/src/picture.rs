@@ -165,6 +165,15 @@ impl Picture {
         save::picture(self, path.as_ref())
     }
 
+    /// Whether [`save`](Self::save) could write a picture to this path now: for what works long before it has one.
+    /// Nothing is made.
+    ///
+    /// # Errors
+    /// As [`save`](Self::save): another extension, or what the system says.
+    pub fn check_save(path: impl AsRef<Path>) -> Result<(), PictureError> {
+        save::check(path.as_ref())
+    }
+
     /// The picture as the bytes of a PNG file.
     pub fn to_png(&self) -> Vec<u8> {
         save::rgb_png(self)

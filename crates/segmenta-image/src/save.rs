@@ -23,20 +23,40 @@ pub fn write_atomic(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), PictureE
         .map_err(|cause| PictureError::write(path, &cause))
 }
 
-/// Writes a picture in the format that the path's extension names.
-pub(crate) fn picture(picture: &Picture, path: &Path) -> Result<(), PictureError> {
-    let extension = path.extension().unwrap_or_default().to_string_lossy();
-    let bytes = match extension.to_ascii_lowercase().as_str() {
-        "png" => rgb_png(picture),
-        "jpg" | "jpeg" => jpeg(picture).map_err(|e| e.at(path))?,
-        _ => {
-            return Err(PictureError::new(
+/// Whether [`picture`] could write to this path now.
+pub(crate) fn check(path: &Path) -> Result<(), PictureError> {
+    Coding::of(path)?;
+    segmenta_files::check_file(path).map_err(|cause| PictureError::write(path, &cause))
+}
+
+/// The formats that pictures are written in.
+enum Coding {
+    Png,
+    Jpeg,
+}
+
+impl Coding {
+    /// The one that a path's extension names.
+    fn of(path: &Path) -> Result<Self, PictureError> {
+        let extension = path.extension().unwrap_or_default().to_string_lossy();
+        match extension.to_ascii_lowercase().as_str() {
+            "png" => Ok(Self::Png),
+            "jpg" | "jpeg" => Ok(Self::Jpeg),
+            _ => Err(PictureError::new(
                 ErrorKind::Unsupported,
                 format!("pictures are not written as “{extension}”"),
                 path.display(),
                 "end the name in .png or .jpg",
-            ));
+            )),
         }
+    }
+}
+
+/// Writes a picture in the format that the path's extension names.
+pub(crate) fn picture(picture: &Picture, path: &Path) -> Result<(), PictureError> {
+    let bytes = match Coding::of(path)? {
+        Coding::Png => rgb_png(picture),
+        Coding::Jpeg => jpeg(picture).map_err(|e| e.at(path))?,
     };
     write_atomic(path, &bytes)
 }

@@ -102,6 +102,36 @@ impl RunFolder {
         Ok(folder)
     }
 
+    /// Whether [`create`](Self::create) could make a run here, without making or changing anything: for what reads much
+    /// before a run begins.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub fn check(path: impl Into<PathBuf>, existing: Existing) -> Result<(), ReportError> {
+        let folder = Self { path: path.into() };
+        let path = &folder.path;
+        if folder.config().exists() {
+            match existing {
+                Existing::Refuse => return Err(ReportError::Exists(path.clone())),
+                Existing::Replace if path.join(LOCK).exists() => drop(folder.hold()?),
+                Existing::Replace => {}
+            }
+        } else if path.is_dir() {
+            let mut files = folder.files()?;
+            // What a killed run had not finished is removed when the run is made.
+            let is_another = |entry: fs::DirEntry| {
+                let name = entry.file_name();
+                !name
+                    .to_string_lossy()
+                    .starts_with(segmenta_files::UNFINISHED)
+            };
+            if files.any(is_another) {
+                return Err(ReportError::Occupied(path.clone()));
+            }
+        }
+        segmenta_files::check_folder(path).map_err(ReportError::write(path))
+    }
+
     /// The folder of a run that there is: to resume it, or to look at it.
     ///
     /// # Errors
@@ -332,14 +362,18 @@ mod tests {
         fs::write(folder.metrics(), "epoch").unwrap();
         fs::create_dir(folder.previews()).unwrap();
         fs::write(path.join("notes.md"), "mine").unwrap();
+        let checked = RunFolder::check(&path, Existing::Refuse).unwrap_err();
         let error = RunFolder::create(&path, "", Existing::Refuse).unwrap_err();
         let text = error.to_string();
+        assert_eq!(checked.to_string(), text);
         assert!(
             text.contains("runs/pets") && text.contains("go on with the old one"),
             "{text}"
         );
         assert_eq!(fs::read_to_string(folder.config()).unwrap(), "epochs = 3\n");
 
+        RunFolder::check(&path, Existing::Replace).unwrap();
+        assert!(folder.metrics().exists(), "a check changes nothing");
         RunFolder::create(&path, "epochs = 4\n", Existing::Replace).unwrap();
         assert_eq!(fs::read_to_string(folder.config()).unwrap(), "epochs = 4\n");
         assert!(!folder.metrics().exists() && !folder.previews().exists());
@@ -353,7 +387,8 @@ mod tests {
         let held = folder.hold().unwrap();
         let again = folder.hold().unwrap_err();
         let replaced = RunFolder::create(home.path(), "", Existing::Replace).unwrap_err();
-        for error in [again, replaced] {
+        let checked = RunFolder::check(home.path(), Existing::Replace).unwrap_err();
+        for error in [again, replaced, checked] {
             assert!(matches!(error, ReportError::Busy(_)), "{error}");
         }
         assert_eq!(fs::read_to_string(folder.config()).unwrap(), "epochs = 3\n");
@@ -370,6 +405,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let unfinished = home.path().join(".segmenta-Ab3dE");
         fs::write(&unfinished, "half a configura").unwrap();
+        RunFolder::check(home.path(), Existing::Refuse).unwrap();
         RunFolder::create(home.path(), "", Existing::Refuse).unwrap();
         assert!(!unfinished.exists());
     }

@@ -56,7 +56,7 @@ pub use hub::HubModel;
 pub use inputs::{Input, Inputs};
 pub use job::{
     ClassRecord, Event, Job, Milliseconds, ModelRecord, Outcome, PictureRecord, Report,
-    SettingsRecord, ShareRecord, SheetsWritten, What, prepare_folder,
+    SettingsRecord, ShareRecord, SheetsWritten, What, check_folder, prepare_folder,
 };
 pub use model::{Model, ModelOptions, published_file};
 pub use options::{Progress, SegmentOptions};

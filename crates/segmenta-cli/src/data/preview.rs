@@ -26,6 +26,7 @@ pub(super) fn run(args: &Preview, quiet: bool) -> anyhow::Result<()> {
         .map(read)
         .transpose()?
         .unwrap_or_default();
+    Picture::check_save(&args.out)?;
     let dataset = open(&args.source, args.split)?;
     let all: Vec<usize> = (0..dataset.len()).collect();
     let mut chosen = Random::new(args.seed).sample(all, args.count);

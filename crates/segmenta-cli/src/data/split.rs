@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use segmenta::prepare_folder;
+use segmenta::{check_folder, prepare_folder};
 use segmenta_data::{DataError, Shares, Split};
 use segmenta_image::write_atomic;
 
@@ -17,6 +17,7 @@ pub(super) fn run(args: &SplitArgs, quiet: bool) -> anyhow::Result<()> {
         }
         other => other.into(),
     })?;
+    check_folder(args.out.as_deref().unwrap_or(&args.source.folder))?;
     let dataset = open(&args.source, None)?;
     let dealt = dataset.split(shares, args.seed);
     let out = args

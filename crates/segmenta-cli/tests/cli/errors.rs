@@ -256,3 +256,103 @@ fn huge_settings_end_in_a_message() {
         "bench forward --weights tiny.safetensors --input 1x4x32x32",
     );
 }
+
+/// Each line has an input that is not there, which would be told first if the output were looked at later.
+#[test]
+fn outputs_that_cannot_be_written_are_known_before_the_work() {
+    let room = Room::with_model();
+    room.write("taken", "a file");
+    let mut cases = vec![
+        (
+            "forward --weights tiny.safetensors --input x.npy --output none/y.npy",
+            "make its folder first",
+        ),
+        (
+            "forward --weights tiny.safetensors --input x.npy --output taken/y.npy",
+            "a part of the path is a file",
+        ),
+        (
+            "quantize tiny.safetensors --images none.png -o none/m.safetensors",
+            "no such folder",
+        ),
+        ("data preview none -o none/p.png", "make its folder first"),
+        ("data preview none -o p.gif", "end the name in .png or .jpg"),
+        (
+            "data split none --train 0.5 -o taken/lists",
+            "cannot write to the output folder",
+        ),
+        ("data convert rgb none -o taken", "is a file"),
+        (
+            "data convert coco none.json -o taken/masks",
+            "cannot write to the output folder",
+        ),
+        (
+            "predict none.png --weights tiny.safetensors -o taken",
+            "is a file",
+        ),
+    ];
+    // Folders that Linux refuses to everyone, the superuser too.
+    if cfg!(target_os = "linux") {
+        cases.extend([
+            (
+                "forward --weights tiny.safetensors --input x.npy --output /proc/self/y.npy",
+                "cannot write the file",
+            ),
+            (
+                "quantize tiny.safetensors --images none.png -o /proc/self/m.safetensors",
+                "cannot write the file",
+            ),
+            (
+                "data preview none -o /proc/self/p.png",
+                "cannot write the file",
+            ),
+            (
+                "data split none --train 0.5 -o /proc/self/lists",
+                "cannot write to the output folder",
+            ),
+            (
+                "data convert cvat none.xml -o /proc/self/masks",
+                "cannot write to the output folder",
+            ),
+            (
+                "predict none.png --weights tiny.safetensors -o /proc/self/out",
+                "cannot write to the output folder",
+            ),
+        ]);
+    }
+    for (line, words) in cases {
+        let answer = room.line(line);
+        assert!(
+            answer.code != Some(0) && answer.stderr.contains(words),
+            "{}",
+            answer.transcript()
+        );
+    }
+}
+
+/// The check of all pictures, which finds the missing mask, comes after the look at the folder.
+#[cfg(feature = "train")]
+#[test]
+fn a_run_that_has_no_place_is_refused_before_the_data_is_looked_at() {
+    let room = Room::new();
+    room.picture("d/images/a.png", 16, 16);
+    room.picture("d/images/b.png", 16, 16);
+    room.write("d/masks/a.png", "no mask");
+    room.write("other/notes.txt", "mine");
+    room.write("taken", "a file");
+    room.write("run/config.toml", "");
+    let mut cases = vec![("other", "other"), ("taken", "taken"), ("run", "a run is")];
+    if cfg!(target_os = "linux") {
+        cases.push(("/proc/self/run", "/proc/self/run"));
+    }
+    for (folder, words) in cases {
+        let answer = room.line(&format!("train voc-unet --data d -o {folder}"));
+        assert!(
+            answer.code == Some(1)
+                && answer.stderr.contains(words)
+                && !answer.stderr.contains("a.png"),
+            "{}",
+            answer.transcript()
+        );
+    }
+}

@@ -18,7 +18,7 @@ use crate::options::SegmentOptions;
 use crate::pipeline::{Ended, Pipeline, Segmented, Stream, milliseconds};
 
 use outputs::Drawing;
-pub use outputs::{What, prepare_folder};
+pub use outputs::{What, check_folder, prepare_folder};
 pub(crate) use report::REPORT;
 pub use report::{
     ClassRecord, Milliseconds, ModelRecord, PictureRecord, Report, SettingsRecord, ShareRecord,

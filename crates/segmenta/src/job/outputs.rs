@@ -122,6 +122,21 @@ pub(super) fn save_marked(drawing: &Picture, path: &Path, kind: &str) -> Result<
     Ok(write_atomic(path, &mark_result(&drawing.to_png(), kind))?)
 }
 
+/// Finds out whether a folder for results is there and takes files, or could be made; makes nothing. For what works
+/// long before it knows what to write.
+///
+/// # Errors
+/// As [`prepare_folder`].
+pub fn check_folder(out: &Path) -> Result<(), Error> {
+    if out.exists() && !out.is_dir() {
+        return Err(OutputError::File(out.into()).into());
+    }
+    segmenta_files::check_folder(out).map_err(|cause| {
+        let path = out.into();
+        OutputError::Folder { path, cause }.into()
+    })
+}
+
 /// Makes a folder for results, and finds out now rather than after minutes of work whether it can be written to.
 ///
 /// # Errors

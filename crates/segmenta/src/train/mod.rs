@@ -209,6 +209,8 @@ impl Run {
     {
         let recipe = self.recipe.ok_or_else(|| missing("recipe"))?;
         let mut config = Config::parse(recipe.text(), &self.settings.given, recipe.origin())?;
+        // All pictures are looked at before the folder is made: whether it can be is known before that.
+        RunFolder::check(&self.folder, self.existing)?;
         let dataset = match self.data.ok_or_else(|| missing("data"))? {
             Data::Set(dataset) => *dataset,
             Data::Folder(folder) => {

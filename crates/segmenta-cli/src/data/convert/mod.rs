@@ -7,14 +7,21 @@ mod write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use segmenta::check_folder;
 use segmenta_data::annotation::{Annotations, coco, cvat, labelme, mask_names};
 use walkdir::{DirEntry, WalkDir};
 
 use super::super::message::{count, reason, shown, warn_of, warning};
-use super::args::{Convert, Converted};
+use super::args::{Convert, Converted, Rgb};
 use write::Masks;
 
 pub(super) fn run(from: &Convert, quiet: bool) -> anyhow::Result<()> {
+    let (Convert::Coco(paths)
+    | Convert::Cvat(paths)
+    | Convert::Labelme(paths)
+    | Convert::Rgb(Rgb { paths, .. })) = from;
+    // Large documents and the colours of many masks are read before the first mask is written.
+    check_folder(&paths.out)?;
     match from {
         Convert::Coco(args) => draw(coco::read(&one(args, "json")?)?, args, quiet),
         Convert::Cvat(args) => draw(cvat::read(&one(args, "xml")?)?, args, quiet),
