@@ -15,6 +15,7 @@
 //! Sizes are `(width, height)` in pixels; pictures have at least one pixel.
 
 mod bmp;
+mod cmyk;
 mod convert;
 mod cutout;
 mod decode;

@@ -1,6 +1,7 @@
 //! Samples to RGB, with Pillow's and libtiff's arithmetic.
 
 use super::layout::{Colour, YCbCr};
+use crate::cmyk;
 
 /// Converts pixels of as many samples as the colour has (one more where there is an `associated` alpha) to RGB.
 pub(super) fn to_rgb(samples: Vec<u8>, colour: &Colour, associated: bool) -> Vec<u8> {
@@ -18,10 +19,7 @@ pub(super) fn to_rgb(samples: Vec<u8>, colour: &Colour, associated: bool) -> Vec
             // Indices have no more bits than the map has entries.
             colours.get(usize::from(index)).copied().unwrap_or_default()
         }),
-        (Colour::Cmyk, _) => each::<4>(&samples, |[c, m, y, k]| {
-            let light = 255 - k;
-            [c, m, y].map(|ink| light.saturating_sub(product(ink, light)))
-        }),
+        (Colour::Cmyk, _) => each::<4>(&samples, cmyk::rgb),
         (Colour::YCbCr(form), _) => {
             let table = YCbCrTable::new(form);
             each::<3>(&samples, |pixel| table.rgb(pixel))
@@ -40,12 +38,6 @@ fn divided(value: u8, alpha: u8) -> u8 {
         0 => 0,
         _ => (u32::from(value) * 255 / u32::from(alpha)).min(255) as u8,
     }
-}
-
-/// `a · b / 255`, rounded.
-fn product(a: u8, b: u8) -> u8 {
-    let wide = u32::from(a) * u32::from(b) + 128;
-    ((wide + (wide >> 8)) >> 8) as u8
 }
 
 /// YCbCr to RGB in 16-bit fixed point, by tables (TIFF 6.0, section 20 and 21; rounding as libtiff's).
