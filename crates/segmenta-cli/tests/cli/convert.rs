@@ -223,3 +223,80 @@ fn documents_are_judged_aloud() {
     let answer = room.line("data convert cvat utf16.xml -o u");
     assert!(answer.stderr.contains("annotations"), "{}", answer.stderr);
 }
+
+#[test]
+fn a_class_that_is_called_otherwise_in_the_list_is_told() {
+    let room = Room::new();
+    labelme(&room, "l/a.json", "a.jpg", "#road");
+    let answer = room.line("data convert labelme l -o o").succeeded();
+    assert_eq!(classes(&room, "o"), ["background", "road"]);
+    assert!(
+        answer.stderr.contains("\"#road\" is `road` there"),
+        "{}",
+        answer.transcript()
+    );
+    labelme(&room, "k/a.json", "a.jpg", " road ");
+    let answer = room.line("data convert labelme k -o p").succeeded();
+    assert!(answer.stderr.is_empty(), "{}", answer.transcript());
+}
+
+#[test]
+fn a_shape_that_draws_nothing_is_told() {
+    let room = Room::new();
+    let image = |shape: &str| {
+        format!(
+            r#"{HEAD}<image id="0" name="a.png" width="9" height="9">{shape}</image></annotations>"#
+        )
+    };
+    for shape in [
+        r#"<ellipse label="x" cx="5" cy="3" rx="0" ry="2"/>"#,
+        r#"<polygon label="x" points="1,1;5,5;3,3"/>"#,
+        r#"<box label="x" xtl="2" ytl="1" xbr="2" ybr="8"/>"#,
+    ] {
+        room.write("a.xml", image(shape));
+        let answer = room.line("data convert cvat a.xml -o o").succeeded();
+        assert!(
+            answer
+                .stderr
+                .contains("1 shape without an area: no pixel is drawn"),
+            "{shape}: {}",
+            answer.transcript()
+        );
+    }
+}
+
+/// A fault in a document is told by its place, not by sending it to the command that it was given to.
+#[test]
+fn a_fault_in_a_document_names_its_place() {
+    let room = Room::new();
+    for (name, text, line, words) in [
+        (
+            "c.json",
+            r#"{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [], "categories": []}"#,
+            "data convert coco c.json -o o",
+            "missing field `width` at line 1",
+        ),
+        (
+            "l.json",
+            r#"{"shapes": [{"label": null, "points": []}], "imagePath": "a.jpg"}"#,
+            "data convert labelme l.json -o o",
+            "invalid type: null",
+        ),
+        (
+            "n.json",
+            r#"{"images": [{"id": 1, "file_name": "a\u0000.jpg", "width": 4, "height": 4}], "annotations": [], "categories": []}"#,
+            "data convert coco n.json -o o",
+            "whose name no file can have",
+        ),
+    ] {
+        room.write(name, text);
+        let answer = room.line(line);
+        assert!(
+            answer.code == Some(1) && answer.stderr.contains(words),
+            "{}",
+            answer.transcript()
+        );
+        assert!(!answer.stderr.contains("convert it as that"));
+        assert!(!room.exists("o/classes.txt"), "nothing is written");
+    }
+}

@@ -25,8 +25,10 @@ fn parse<T: DeserializeOwned>(text: &str, name: &str, remedy: &str) -> Result<T,
         Ok(document) => return Ok(document),
         Err(error) => error,
     };
+    // A document of the wanted format with a fault in it is sent nowhere else: the fault is said.
     if error.is_data()
         && let Some((what, remedy)) = recognise(text)
+        && what != format!("{name}'s JSON")
     {
         return Err((
             format!("no annotations of {name}: this looks like {what}"),
@@ -50,6 +52,9 @@ fn parse<T: DeserializeOwned>(text: &str, name: &str, remedy: &str) -> Result<T,
             error.line(),
             error.column()
         ),
+        None if error.is_data() && text.trim_start().starts_with('[') => {
+            format!("no annotations of {name}: the document is a list, not an object")
+        }
         None => format!("no annotations of {name} ({error})"),
     };
     Err((what, remedy.into()))
@@ -160,7 +165,29 @@ mod tests {
             assert!(text.contains("looks like") && text.contains(name), "{text}");
         }
         assert!(said("").starts_with("an empty file"));
+        assert!(said("[]").contains("is a list"), "{}", said("[]"));
         assert!(said("7").contains("no annotations of TOOL (invalid type"));
+    }
+
+    #[test]
+    fn a_fault_in_the_wanted_format_is_not_sent_in_a_circle() {
+        #[derive(Debug, serde::Deserialize)]
+        #[expect(dead_code, reason = "read to see whether it can be")]
+        struct Image {
+            width: f64,
+        }
+        #[derive(Debug, serde::Deserialize)]
+        #[expect(dead_code, reason = "read to see whether it can be")]
+        struct Document {
+            images: Vec<Image>,
+        }
+        let text = r#"{"images": [{"id": 1}], "annotations": [], "categories": []}"#;
+        let (what, remedy) = parse::<Document>(text, "COCO", "export it again").unwrap_err();
+        assert!(what.contains("missing field `width` at line 1"), "{what}");
+        assert_eq!(remedy, "export it again");
+        let (what, remedy) = parse::<Document>(text, "labelme", "").unwrap_err();
+        assert!(what.contains("looks like COCO's JSON"), "{what}");
+        assert!(remedy.contains("convert coco"), "{remedy}");
     }
 
     #[test]
@@ -182,7 +209,7 @@ mod tests {
     fn nesting_without_end_is_refused() {
         for deep in ["[", "{\"x\":", "{\"wanted\":[["] {
             let said = said(&deep.repeat(1 << 20));
-            assert!(said.starts_with("no annotations of TOOL ("), "{said}");
+            assert!(said.starts_with("no annotations of TOOL"), "{said}");
         }
     }
 }

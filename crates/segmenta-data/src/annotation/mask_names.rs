@@ -32,6 +32,14 @@ pub fn mask_names(pictures: &[(&str, &str)]) -> Result<Vec<MaskName>, DataError>
             let what = format!("a picture without a file name (`{file}`)");
             return Err(DataError::data(what, origin, "name the picture's file"));
         }
+        if file.contains('\0') {
+            let what = format!("a picture whose name no file can have ({file:?})");
+            return Err(DataError::data(
+                what,
+                origin,
+                "correct the name of its picture",
+            ));
+        }
         if let Some(other) = places.insert(path.clone(), index) {
             let (before, other) = pictures[other];
             let what = if before == *file {

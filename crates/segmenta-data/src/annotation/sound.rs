@@ -35,7 +35,7 @@ pub(crate) fn points(points: &[[f64; 2]]) -> Result<Vec<[f32; 2]>, String> {
 }
 
 /// Remarks on a shape that lies outside its picture, or reaches out of it by more than the picture's own size: it was
-/// drawn on another picture, or in another unit.
+/// drawn on another picture, or in another unit. And on one whose points lie on one line: no pixel comes of it.
 pub(crate) fn inside(
     remarks: &mut Remarks,
     area: &Area,
@@ -60,6 +60,8 @@ pub(crate) fn inside(
         "outside the picture"
     } else if far {
         "reaching far out of the picture: cut off"
+    } else if is_flat(area) {
+        "without an area: no pixel is drawn"
     } else {
         return;
     };
@@ -73,6 +75,28 @@ pub(crate) fn inside(
             high[1]
         )
     });
+}
+
+/// Whether the points of every ring lie on one line.
+fn is_flat(area: &Area) -> bool {
+    let Area::Rings(rings) = area else {
+        return false;
+    };
+    let ring_is_flat = |ring: &Vec<[f32; 2]>| {
+        let from = |a: [f32; 2], b: [f32; 2]| [0, 1].map(|i| f64::from(b[i]) - f64::from(a[i]));
+        let Some((&first, rest)) = ring.split_first() else {
+            return true;
+        };
+        let Some(&second) = rest.iter().find(|point| **point != first) else {
+            return true;
+        };
+        let [dx, dy] = from(first, second);
+        rest.iter().all(|&point| {
+            let [x, y] = from(first, point);
+            dx * y == dy * x
+        })
+    };
+    rings.iter().all(ring_is_flat)
 }
 
 fn extent<'a>(points: impl Iterator<Item = &'a [f32; 2]>) -> ([f32; 2], [f32; 2]) {
@@ -104,6 +128,25 @@ mod tests {
     }
 
     #[test]
+    fn points_on_one_line_have_no_area() {
+        let flat = |points: &[[f32; 2]]| is_flat(&Area::Rings(vec![points.to_vec()]));
+        for line in [
+            &[[1.0, 1.0]; 4][..],
+            &[[1.0, 1.0], [5.0, 3.0], [3.0, 2.0], [1.0, 1.0]],
+            &[[2.0, 0.0], [2.0, 9.0], [2.0, 4.0]],
+        ] {
+            assert!(flat(line), "{line:?}");
+        }
+        // The signed area of the last is 0, and pixels come of it.
+        for shape in [
+            &[[1.0, 1.0], [5.0, 3.0], [3.0, 2.5]][..],
+            &[[0.0, 0.0], [4.0, 4.0], [4.0, 0.0], [0.0, 4.0]],
+        ] {
+            assert!(!flat(shape), "{shape:?}");
+        }
+    }
+
+    #[test]
     fn what_lies_elsewhere_is_said() {
         let said = |from: f32, to: f32| {
             let mut remarks = Remarks::default();
@@ -120,6 +163,8 @@ mod tests {
             far.contains("far out") && far.contains("annotation 3, x -1 to 30"),
             "{far}"
         );
+        let flat = said(3.0, 3.0).unwrap();
+        assert!(flat.starts_with("1 shape without an area"), "{flat}");
         let outside = said(10.0, 12.0).unwrap();
         assert!(
             outside.starts_with("1 shape outside the picture"),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use segmenta_data::annotation::ClassList;
 
-use super::super::super::message::{Usage, shown};
+use super::super::super::message::{Usage, count, shown, warning};
 use super::super::args::Converted;
 
 /// The list that `--classes` gives: a file's, or the names themselves.
@@ -42,10 +42,24 @@ pub(super) fn own(
     names: impl Iterator<Item = impl Into<String>>,
     input: &Path,
 ) -> anyhow::Result<ClassList> {
-    ClassList::new(names).map_err(|what| {
+    let names: Vec<String> = names.map(Into::into).collect();
+    let list = ClassList::new(names.iter().cloned()).map_err(|what| {
         let remedy = "give each class a name of its own";
         anyhow::anyhow!("{what} · {} · {remedy}", shown(input))
-    })
+    })?;
+    // A line of the list is a name: line breaks and a `#` at the beginning have no place there.
+    let pairs = names.iter().zip(list.names());
+    let renamed: Vec<_> = pairs
+        .filter(|(name, listed)| name.trim() != *listed)
+        .collect();
+    if let Some((name, listed)) = renamed.first() {
+        warning(&format!(
+            "{} called otherwise in the list of classes · first: {name:?} is `{listed}` there · {}",
+            count(renamed.len(), "class"),
+            shown(input)
+        ));
+    }
+    Ok(list)
 }
 
 /// The classes in the order of their ids: as they were given, or else the document's own, as far as no list that is
