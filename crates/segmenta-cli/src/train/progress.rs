@@ -116,8 +116,14 @@ impl Progress {
 
     fn line(&self, text: &str) -> String {
         let mut parts = vec![self.pace.place(), text.to_owned()];
-        parts.extend(self.score.clone());
-        parts.extend(self.pace.speed());
+        // An epoch's own line has its scores and its speed already.
+        let is_new = |score: &String| !text.contains(score.as_str());
+        parts.extend(self.score.clone().filter(is_new));
+        parts.extend(if text.contains("pictures/s") {
+            self.pace.left()
+        } else {
+            self.pace.speed()
+        });
         parts.retain(|part| !part.is_empty());
         parts.join(" · ")
     }
@@ -293,6 +299,11 @@ mod tests {
         assert_eq!(
             line,
             "epoch 2/20, step 1/10 · loss 0.4000 · mIoU 0.713 · 17.6 pictures/s · 1 min 26 s left"
+        );
+        assert_eq!(
+            progress.line("loss 0.4 · mIoU 0.713 · 9.0 pictures/s"),
+            "epoch 2/20, step 1/10 · loss 0.4 · mIoU 0.713 · 9.0 pictures/s · 1 min 26 s left",
+            "nothing is said twice"
         );
         progress.note("stopping after this step");
         let text = String::from_utf8(said.0.lock().unwrap().clone()).unwrap();

@@ -339,3 +339,34 @@ fn the_command_that_is_printed_goes_on() {
     let metrics = fs::read_to_string(room.path("a run/metrics.csv")).unwrap();
     assert_eq!(metrics.lines().count(), 4, "{metrics}");
 }
+
+/// What lists keep to be measured on is not learned from, whichever of the lists there are.
+#[test]
+fn lists_in_part_are_gone_by() {
+    let room = with_data();
+    let (val, train) = ("set/splits/val.txt", "set/splits/train.txt");
+    let parts = |words: &str| {
+        let answer = room.line("train my.toml --data set -o run --max-steps 1 --overwrite");
+        assert!(answer.stderr.contains(words), "{}", answer.transcript());
+        let begun = fs::read_to_string(room.path("run/begun.json")).unwrap();
+        let begun: serde_json::Value = serde_json::from_str(&begun).unwrap();
+        ["training", "validation"].map(|part| begun["data"][part].as_u64().unwrap())
+    };
+    room.write(val, "2\n4\n");
+    let rest = "those in no split are learned from, those of `val` are measured on";
+    assert_eq!(parts(rest), [4, 2]);
+    room.write(train, "\n");
+    assert_eq!(parts(rest), [4, 2], "an empty list names nothing");
+    room.write(val, "0\n1\n2\n3\n4\n5\n");
+    assert_eq!(parts("pictures for `val` alone"), [5, 1]);
+    fs::remove_file(room.path(val)).unwrap();
+    room.write(train, "0\n1\n2\n3\n4\n");
+    assert_eq!(parts("pictures for `train` alone"), [4, 1]);
+    let seed = room.line("train my.toml --data set -o run --overwrite --set train.seed=-1");
+    assert!(
+        seed.stderr
+            .contains("it cannot be -1; give a whole number from 0"),
+        "{}",
+        seed.transcript()
+    );
+}

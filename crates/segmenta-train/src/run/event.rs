@@ -5,6 +5,7 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use segmenta_data::Split;
 use segmenta_data::check::Finding;
 use segmenta_report::Epoch;
 
@@ -203,6 +204,16 @@ pub enum Note {
         /// The epochs.
         epochs: u32,
     },
+    /// The data set has one split alone: a share of it is learned from, the others are measured on.
+    Drawn {
+        /// The split.
+        from: Split,
+    },
+    /// The data set says what is measured on, and not what is learned from: the pictures that are in no split.
+    Rest {
+        /// The split that is measured on.
+        measured: Split,
+    },
     /// A setting that was given changes nothing in this run.
     NoEffect {
         /// Its key.
@@ -244,6 +255,16 @@ impl fmt::Display for Note {
                 f,
                 "{} done before: nothing is left to do · more of them: train.epochs",
                 count(*epochs, "epoch")
+            ),
+            Self::Drawn { from } => write!(
+                f,
+                "the data set has pictures for `{from}` alone: a share of them is learned from, the others are measured \
+                 on (data.train_share)"
+            ),
+            Self::Rest { measured } => write!(
+                f,
+                "no picture is said to be for `train`: those in no split are learned from, those of `{measured}` are \
+                 measured on"
             ),
             Self::NoEffect { key, why } => write!(f, "{key} changes nothing here: {why}"),
         }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use segmenta_data::augment::{Augmentation, Transform};
 use segmenta_data::{Dataset, Loader, LoaderOptions, Split};
+use segmenta_files::count;
 use segmenta_graph::Graph;
 use segmenta_report::Classes;
 use segmenta_zoo::{Answer, Options, Values, find, find_encoder};
@@ -104,15 +105,14 @@ pub(super) fn taken(
 /// Settings that were given, for they are not the defaults, and change nothing for this data set.
 pub(super) fn idle(config: &Config, dataset: &Dataset) -> Vec<Note> {
     let (data, default) = (&config.data, crate::run::DataConfig::default());
-    let mut notes = Vec::new();
+    let parts = Parts::of(config, dataset);
+    let mut notes: Vec<Note> = parts.note().into_iter().collect();
     let mut idle = |given: bool, key: &'static str, why: String| {
         if given {
             notes.push(Note::NoEffect { key, why });
         }
     };
-    let measured = [data.validate_on, Split::Test];
-    let has_splits = dataset.has(Split::Train) && measured.iter().any(|&s| dataset.has(s));
-    if has_splits {
+    if !parts.are_drawn() {
         let why = || "the data set has its own splits".to_string();
         idle(
             data.train_share != default.train_share,
@@ -152,7 +152,7 @@ pub(super) fn classes(config: &Config, dataset: &Dataset) -> Result<usize, RunEr
     if classes != 1 && classes < of_data {
         return Err(RunError::Config {
             origin: "model.classes".into(),
-            problem: format!("{classes} classes for data of {of_data}"),
+            problem: format!("{} for data of {of_data}", count(classes, "class")),
         });
     }
     // Masks of nothing but 0: their one class would be taken for the one to be found.
@@ -219,12 +219,76 @@ pub(super) fn default_loss(classes: usize) -> LossSpec {
     }
 }
 
+/// Which pictures are learned from, and which are measured on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Parts {
+    /// Those of the split `train`, and of another.
+    Splits { measured: Split },
+    /// The data set says what is measured on and not what is learned from: those that are in no split.
+    Rest { measured: Split },
+    /// A share each, drawn from one split or from all pictures.
+    Drawn { from: Option<Split> },
+}
+
+impl Parts {
+    /// A split that is to be measured on is never learned from, unless there is nothing else.
+    fn of(config: &Config, dataset: &Dataset) -> Self {
+        let candidates = [config.data.validate_on, Split::Test];
+        let measured = candidates.into_iter().find(|&split| dataset.has(split));
+        let has_rest = || dataset.items().iter().any(|item| item.split().is_none());
+        match (dataset.has(Split::Train), measured) {
+            (true, Some(measured)) => Self::Splits { measured },
+            (true, None) => Self::Drawn {
+                from: Some(Split::Train),
+            },
+            (false, Some(measured)) if has_rest() => Self::Rest { measured },
+            (false, measured) => Self::Drawn { from: measured },
+        }
+    }
+
+    fn are_drawn(self) -> bool {
+        matches!(self, Self::Drawn { .. })
+    }
+
+    /// What is worth knowing where the data set says a part of it.
+    fn note(self) -> Option<Note> {
+        match self {
+            Self::Splits { .. } | Self::Drawn { from: None } => None,
+            Self::Rest { measured } => Some(Note::Rest { measured }),
+            Self::Drawn { from: Some(from) } => Some(Note::Drawn { from }),
+        }
+    }
+}
+
+/// A share to learn from, and the others.
+fn drawn(config: &Config, all: &Dataset) -> Result<(Dataset, Dataset), RunError> {
+    match config.data.draw {
+        Draw::Random => {
+            let dealt = all.split(config.data.shares()?, config.data.seed);
+            Ok((dealt.only(Split::Train), dealt.only(Split::Val)))
+        }
+        Draw::First => {
+            let count = (config.data.train_share * all.len() as f64).round() as usize;
+            let first: HashSet<String> = all
+                .items()
+                .iter()
+                .take(count)
+                .map(|item| item.name().to_string())
+                .collect();
+            let first = |name: &str| first.contains(name);
+            Ok((
+                all.filtered(|item| first(item.name())),
+                all.filtered(|item| !first(item.name())),
+            ))
+        }
+    }
+}
+
 /// The splits, what they are read by, and what a validation picture goes through.
 pub(super) fn loaders(
     config: &Config,
     dataset: &Dataset,
 ) -> Result<(Loader, Loader, Augmentation), RunError> {
-    let of_split = |split| dataset.only(split);
     let wanted = config.data.validate_on;
     let asked_for = wanted != crate::run::DataConfig::default().validate_on;
     if asked_for && !dataset.has(wanted) {
@@ -235,35 +299,15 @@ pub(super) fn loaders(
             ),
         });
     }
-    let (train, validation) = if dataset.has(Split::Train) && dataset.has(wanted) {
-        (of_split(Split::Train), of_split(wanted))
-    } else if dataset.has(Split::Train) && dataset.has(Split::Test) {
-        (of_split(Split::Train), of_split(Split::Test))
-    } else {
-        let all = if dataset.has(Split::Train) {
-            of_split(Split::Train)
-        } else {
-            dataset.clone()
-        };
-        match config.data.draw {
-            Draw::Random => {
-                let dealt = all.split(config.data.shares()?, config.data.seed);
-                (dealt.only(Split::Train), dealt.only(Split::Val))
-            }
-            Draw::First => {
-                let count = (config.data.train_share * all.len() as f64).round() as usize;
-                let first: HashSet<String> = all
-                    .items()
-                    .iter()
-                    .take(count)
-                    .map(|item| item.name().to_string())
-                    .collect();
-                let first = |name: &str| first.contains(name);
-                (
-                    all.filtered(|item| first(item.name())),
-                    all.filtered(|item| !first(item.name())),
-                )
-            }
+    let (train, validation) = match Parts::of(config, dataset) {
+        Parts::Splits { measured } => (dataset.only(Split::Train), dataset.only(measured)),
+        Parts::Rest { measured } => (
+            dataset.filtered(|item| item.split().is_none()),
+            dataset.only(measured),
+        ),
+        Parts::Drawn { from } => {
+            let all = from.map_or_else(|| dataset.clone(), |split| dataset.only(split));
+            drawn(config, &all)?
         }
     };
     let resize = config.input.size.map(|[width, height]| {
