@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use segmenta_files::reason;
+use segmenta_files::{count, reason};
 use serde_json::{Map, Value};
 
 use crate::error::FolderError;
@@ -13,6 +13,11 @@ use crate::error::FolderError;
 const MOST_CLASSES: usize = 256;
 /// Classes of those who name none, as transformers has it.
 const DEFAULT_CLASSES: usize = 2;
+
+/// A text without the byte order mark that editors of Windows put before it.
+pub(crate) fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
 
 /// What a `config.json` says.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,7 +57,7 @@ impl Config {
                 return Err(FolderError::new(what, path, "check who may read it"));
             }
         };
-        match serde_json::from_str(&text) {
+        match serde_json::from_str(without_mark(&text)) {
             Ok(Value::Object(fields)) => Ok(Self { path, fields }),
             Ok(_) => Err(FolderError::new(
                 "config.json is no object",
@@ -126,6 +131,22 @@ impl Config {
         count.ok_or_else(|| self.strange(name, value, "a whole number"))
     }
 
+    /// Fields that are not among `known`, and not the library's own notes, which begin with an underscore.
+    pub fn unknown<'c>(&'c self, known: &[&str]) -> Vec<&'c str> {
+        let names = self.fields.keys().map(String::as_str);
+        names
+            .filter(|name| !name.starts_with('_') && !known.contains(name))
+            .collect()
+    }
+
+    /// A number of classes, as many as label maps can hold.
+    ///
+    /// # Errors
+    /// If the field is something else, or there are none or more than 256.
+    pub fn class_count(&self, name: &str, default: usize) -> Result<usize, FolderError> {
+        self.few(self.count(name, default)?)
+    }
+
     /// The names of the classes by id, and whether the file has them.
     ///
     /// # Errors
@@ -134,13 +155,13 @@ impl Config {
         let unnamed =
             |count: usize| -> Vec<String> { (0..count).map(|id| format!("class {id}")).collect() };
         let Some(table) = self.field("id2label") else {
-            let count = self.count("num_labels", DEFAULT_CLASSES)?;
-            return self.few(unnamed(count)).map(|names| (names, false));
+            let count = self.class_count("num_labels", DEFAULT_CLASSES)?;
+            return Ok((unnamed(count), false));
         };
         let Value::Object(table) = table else {
             return Err(self.strange("id2label", table, "names by id"));
         };
-        let mut names = unnamed(table.len().min(MOST_CLASSES + 1));
+        let mut names = unnamed(self.few(table.len())?);
         for (id, name) in table {
             let at = id
                 .trim()
@@ -149,9 +170,7 @@ impl Config {
                 .filter(|&at: &usize| at < table.len());
             let name = name.as_str().map(str::trim);
             match (at, name) {
-                (Some(at), Some(name)) if at < names.len() && !name.is_empty() => {
-                    names[at] = name.into();
-                }
+                (Some(at), Some(name)) if !name.is_empty() => names[at] = name.into(),
                 (Some(_), Some(_)) => {}
                 (Some(_), None) => return Err(self.strange("id2label", &table[id], "a name")),
                 (None, _) => {
@@ -161,15 +180,16 @@ impl Config {
                 }
             }
         }
-        self.few(names).map(|names| (names, true))
+        Ok((names, true))
     }
 
-    fn few(&self, names: Vec<String>) -> Result<Vec<String>, FolderError> {
-        if (1..=MOST_CLASSES).contains(&names.len()) {
-            return Ok(names);
+    /// A number of classes that label maps can hold: known before any name is made.
+    fn few(&self, classes: usize) -> Result<usize, FolderError> {
+        if (1..=MOST_CLASSES).contains(&classes) {
+            return Ok(classes);
         }
         Err(FolderError::new(
-            format!("the network has {} classes", names.len()),
+            format!("the network has {}", count(classes, "class")),
             &self.path,
             format!("label maps hold 1 to {MOST_CLASSES} classes: take a network of fewer"),
         ))
@@ -215,6 +235,22 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_order_mark_is_no_part_of_the_text() {
+        let marked = config("\u{feff}{\"num_labels\": 3}").unwrap();
+        assert_eq!(marked.classes().unwrap().0.len(), 3);
+    }
+
+    #[test]
+    fn fields_that_nobody_knows_are_named() {
+        let config =
+            config(r#"{"_model_class": "Unet", "classes": 2, "decoder_use_batchnorm": true}"#);
+        assert_eq!(
+            config.unwrap().unknown(&["classes"]),
+            ["decoder_use_batchnorm"]
+        );
+    }
+
+    #[test]
     fn classes_stand_by_their_ids() {
         let classes = |text: &str| config(text).unwrap().classes();
         let mixed = r#"{"id2label": {"1": "sky", "0": "road", "2": ""}}"#;
@@ -228,6 +264,10 @@ mod tests {
             (r#"{"id2label": []}"#, "names by id"),
             (r#"{"id2label": {}}"#, "0 classes"),
             (r#"{"num_labels": 847}"#, "847 classes"),
+            (
+                r#"{"num_labels": 1000000000000000}"#,
+                "1000000000000000 classes",
+            ),
             (r#"{"num_labels": "many"}"#, "num_labels"),
         ] {
             let said = classes(text).unwrap_err().to_string();

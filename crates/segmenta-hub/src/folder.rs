@@ -9,7 +9,7 @@ use segmenta_weights::Progress;
 use serde_json::Value;
 
 use crate::client::{Cached, Client};
-use crate::config::Config;
+use crate::config::{Config, without_mark};
 use crate::error::{FolderError, RepositoryError, RepositoryFault};
 use crate::licence;
 use crate::name::RepositoryName;
@@ -199,7 +199,7 @@ impl<'c> Snapshot<'c> {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(), SnapshotError> {
         let text = fs::read_to_string(index).unwrap_or_default();
-        let value: Value = serde_json::from_str(&text).unwrap_or_default();
+        let value: Value = serde_json::from_str(without_mark(&text)).unwrap_or_default();
         let map = value.get("weight_map").and_then(Value::as_object);
         let mut names: Vec<&str> = map
             .into_iter()

@@ -5,6 +5,8 @@
 use segmenta_weights::{ChannelOrder, Filter, Middle, Pad, Preprocessing, Resize};
 use serde_json::{Map, Value};
 
+use crate::config::without_mark;
+
 /// ImageNet's mean and deviation.
 const IMAGENET: [[f32; 3]; 2] = [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]];
 /// Values in −1 to 1.
@@ -114,6 +116,7 @@ impl Processor {
     /// # Errors
     /// A processor that is not known, or a field that is not as it should be, in words.
     pub fn of(text: &str) -> Result<Self, String> {
+        let text = without_mark(text);
         let value: Value = serde_json::from_str(text).map_err(|e| format!("it is no JSON: {e}"))?;
         let Value::Object(fields) = value else {
             return Err("it is no object".into());

@@ -123,7 +123,7 @@ fn fault(error: PytorchError) -> Fault {
         | PytorchError::Pickle(PickleError::Io(_)) => {
             let text = error.to_string();
             // The reader's ways of missing the end; a zip archive's is its table of contents.
-            let cut = ["EOF", "EOCD", "failed to fill"]
+            let cut = ["EOF", "EOCD", "failed to fill", "bytes, found"]
                 .iter()
                 .any(|sign| text.contains(sign));
             Fault::Damaged(if cut {
@@ -140,6 +140,8 @@ fn fault(error: PytorchError) -> Fault {
                 .any(|sign| text.contains(sign));
             if quantised {
                 Fault::Quantised
+            } else if text.contains("beyond the end of the file") {
+                Fault::Damaged("it ends too early".into())
             } else {
                 Fault::Unreadable(text)
             }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use safetensors::tensor::Metadata;
+use segmenta_files::count;
 
 use crate::{
     dtype::DType,
@@ -51,7 +52,8 @@ pub(crate) fn read(file: &Arc<Stored>) -> Result<Contents, Fault> {
     if expected < found {
         let spare = found - expected;
         return Err(Fault::Damaged(format!(
-            "{spare} bytes follow the last tensor"
+            "{} after the last tensor",
+            count(spare, "byte")
         )));
     }
 
@@ -122,6 +124,7 @@ struct Index {
 /// Reads an index and the headers of all its shards, which lie in the index's folder.
 pub(crate) fn read_sharded(index: &[u8], path: &Path) -> Result<Contents, WeightsError> {
     let wrong = |why: String| Fault::Index(why).at(path);
+    let index = index.strip_prefix(b"\xef\xbb\xbf").unwrap_or(index);
     let index: Index = serde_json::from_slice(index).map_err(|error| wrong(error.to_string()))?;
     let mut shards: Vec<&str> = index.weight_map.values().map(String::as_str).collect();
     shards.sort_unstable();

@@ -149,8 +149,8 @@ impl Architecture {
         if !(1..=256).contains(&options.classes) {
             return refuse("takes 1 to 256 classes (class ids are 8 bits)");
         }
-        if options.in_channels == 0 {
-            return refuse("needs at least one input channel");
+        if !(1..=4096).contains(&options.in_channels) {
+            return refuse("takes 1 to 4096 input channels");
         }
         if options.aux && !self.has_aux {
             return refuse("has no auxiliary head");

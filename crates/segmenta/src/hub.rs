@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use segmenta_files::count;
 use segmenta_hub::{
     Class, Client, Environment, FolderError, ModelFolder, Processor, RepositoryName, Snapshot,
     SnapshotError, recommended,
@@ -132,8 +133,8 @@ fn of_transformers(folder: &ModelFolder, class: &str) -> Result<Read, Error> {
     let (classes, named) = config.classes()?;
     if !named {
         notes.push(format!(
-            "config.json names no classes (id2label), so that they are {} of them without names · {}",
-            classes.len(),
+            "config.json names no classes (id2label), so that there are {} without names · {}",
+            count(classes.len(), "class"),
             config.path().display()
         ));
     }
@@ -180,13 +181,24 @@ fn of_smp(folder: &ModelFolder, class: &str) -> Result<Read, Error> {
         let known: Vec<&str> = all.map(|architecture| architecture.name).collect();
         return Err(unknown_class(folder, class, &known));
     };
-    let classes = config.count("classes", 1)?;
+    let classes = config.class_count("classes", 1)?;
     let names = (0..classes).map(|id| format!("class {id}")).collect();
-    let notes = vec![format!(
+    let mut notes = vec![format!(
         "the file names no classes and says nothing of how pictures are prepared: they keep their size, with \
          ImageNet's mean and deviation · {}",
         config.path().display()
     )];
+    let mut known = architecture.settings();
+    known.extend(["encoder_name", "encoder_weights", "in_channels", "classes"]);
+    let unknown = config.unknown(&known);
+    if let Some(first) = unknown.first() {
+        notes.push(format!(
+            "{} of the file left out, which `{name}` does not have: `{first}`{} · {}",
+            count(unknown.len(), "field"),
+            if unknown.len() > 1 { ", …" } else { "" },
+            config.path().display()
+        ));
+    }
     let encoder = config.field("encoder_name").and_then(|name| name.as_str());
     let card = ModelCard {
         encoder: encoder.map(Into::into),

@@ -130,9 +130,15 @@ fn build(options: &Options) -> Result<Graph, Refusal> {
             patch: patches[at],
             stride: strides[at],
         };
-        if !stage.channels.is_multiple_of(stage.heads) || stage.hidden == 0 {
+        if stage.hidden == 0 {
             return Err(Refusal::Option(format!(
-                "cannot part {} channels between {} heads (hidden_sizes, num_attention_heads)",
+                "reads {} in the field `mlp_ratios`, which leaves no channel of {}",
+                ratios[at], stage.channels
+            )));
+        }
+        if !stage.channels.is_multiple_of(stage.heads) {
+            return Err(Refusal::Option(format!(
+                "cannot divide the channels of a stage between its heads: {} and {} (hidden_sizes, num_attention_heads)",
                 stage.channels, stage.heads
             )));
         }

@@ -160,6 +160,24 @@ fn a_folder_of_smp_is_a_model() {
     assert_eq!(model.description().architecture, "unet");
     assert_eq!(model.description().classes.len(), 3);
     assert!(model.notes()[0].contains("names no classes"));
+    assert_eq!(model.notes().len(), 1, "{:?}", model.notes());
+    let mut other = config.clone();
+    other["decoder_use_batchnorm"] = json!(true);
+    write(folder.path(), &other);
+    let notes = open(folder.path()).unwrap().notes().join("\n");
+    assert!(
+        notes.contains(
+            "1 field of the file left out, which `unet` does not have: `decoder_use_batchnorm`"
+        ),
+        "{notes}"
+    );
+    other["classes"] = json!(1_000_000_000_000_u64);
+    write(folder.path(), &other);
+    assert!(said(folder.path()).contains("1000000000000 classes"));
+    let mut other = config.clone();
+    other["in_channels"] = json!(1_u64 << 60);
+    write(folder.path(), &other);
+    assert!(said(folder.path()).contains("channels"));
     let mut other = config.clone();
     other["_model_class"] = json!("SAM");
     write(folder.path(), &other);
