@@ -33,7 +33,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Tensor, String> {
     let shape = extents(&header).ok_or("its header has no shape · write it with np.save")?;
     let &[batch, channels, height, width] = &shape[..] else {
         return Err(format!(
-            "it has {} axes, not the four of NCHW · reshape it",
+            "its axes are {}, not the four of NCHW · reshape it",
             shape.len()
         ));
     };

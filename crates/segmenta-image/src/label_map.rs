@@ -5,6 +5,7 @@ use std::path::Path;
 
 use png::{ColorType, Transformations};
 use rayon::prelude::*;
+use segmenta_files::count;
 
 use crate::guard::guarded;
 use crate::{
@@ -31,7 +32,10 @@ impl LabelMap {
         if width == 0 || height == 0 || width.checked_mul(height) != Some(ids.len()) {
             return Err(PictureError::new(
                 ErrorKind::Mismatch,
-                format!("{} ids are no {width}×{height} label map", ids.len()),
+                format!(
+                    "{} for a label map of {width}×{height}",
+                    count(ids.len(), "id")
+                ),
                 "ids given by the program",
                 "give width · height ids, at least one",
             ));

@@ -1,5 +1,7 @@
 //! What every loss says about itself, and how settings are checked.
 
+use segmenta_files::count;
+
 use super::batch::Batch;
 use super::{LossError, Mode};
 
@@ -76,7 +78,11 @@ impl Settings {
             return Ok(());
         };
         let problem = if weights.len() != classes {
-            format!("{} weights for {classes} classes", weights.len())
+            format!(
+                "{} for {}",
+                count(weights.len(), "weight"),
+                count(classes, "class")
+            )
         } else if let Some(wrong) = weights.iter().find(|w| !(w.is_finite() && **w >= 0.0)) {
             format!("weight {wrong}")
         } else if weights.iter().all(|&w| w == 0.0) {

@@ -1,5 +1,6 @@
 //! What cannot be learned from.
 
+use segmenta_files::count;
 use thiserror::Error;
 
 use super::Mode;
@@ -41,7 +42,7 @@ pub enum LossError {
         column: usize,
     },
     /// A number of values that does not fill the shape, or a shape that holds nothing.
-    #[error("{values} values do not fill {shape:?} · target · give one value for each pixel")]
+    #[error("{} for the shape {shape:?} · target · give one value for each pixel", count(*.values, "value"))]
     Count {
         /// Values given.
         values: usize,

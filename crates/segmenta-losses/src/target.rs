@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use segmenta_files::count;
+
 use super::LossError;
 
 /// How many classes a pixel can have.
@@ -59,7 +61,7 @@ impl Target {
         check_count(&labels, &[images, height, width])?;
         if !(2..=256).contains(&classes) {
             return Err(LossError::Target(
-                format!("label maps of {classes} classes"),
+                format!("label maps of {}", count(classes, "class")),
                 "give 2 to 256 classes, or a binary mask",
             ));
         }

@@ -140,6 +140,11 @@ fn settings_out_of_range_are_refused() {
             "2 weights for 3 classes",
         ),
         (
+            r#"{"name":"cross_entropy","weight":[1]}"#,
+            Mode::Multiclass,
+            "1 weight for 3 classes",
+        ),
+        (
             r#"{"name":"cross_entropy","weight":[0,0,0]}"#,
             Mode::Multiclass,
             "all are 0",
@@ -230,7 +235,7 @@ fn wrong_targets_are_named() {
     let expected = "label 7 where classes are 0 to 3 · image 1 of the batch, row 1, column 1";
     assert!(message.starts_with(expected), "{message}");
     assert!(labels(vec![255; 12], 4, None).starts_with("label 255"));
-    assert!(labels(vec![0; 11], 4, None).starts_with("11 values do not fill [2, 2, 3]"));
+    assert!(labels(vec![0; 11], 4, None).starts_with("11 values for the shape [2, 2, 3]"));
     assert!(labels(vec![0; 12], 1, None).starts_with("label maps of 1 classes"));
     assert!(labels(vec![0; 12], 4, Some(3)).starts_with("ignore index 3 is one of the 4"));
     let message = Target::masks(wrong, [1, 2, 2, 3], None).unwrap_err();

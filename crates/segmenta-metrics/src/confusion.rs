@@ -1,5 +1,7 @@
 //! The confusion matrix of a data set.
 
+use segmenta_files::count;
+
 use crate::protocol::{Over, Protocol, Score, mean_of};
 use crate::{Counts, Metric, MetricError};
 
@@ -172,8 +174,13 @@ impl Confusion {
     /// Another number of classes, or another ignore index.
     pub fn merge(&mut self, other: &Self) -> Result<(), MetricError> {
         if (self.classes, self.ignore_index) != (other.classes, other.ignore_index) {
-            let name =
-                |c: &Self| format!("{} classes without label {:?}", c.classes, c.ignore_index);
+            let name = |c: &Self| {
+                format!(
+                    "{} without label {:?}",
+                    count(c.classes, "class"),
+                    c.ignore_index
+                )
+            };
             return Err(MetricError::Merge {
                 left: name(self),
                 right: name(other),

@@ -1,5 +1,6 @@
 //! What cannot be counted.
 
+use segmenta_files::count;
 use thiserror::Error;
 
 /// Labels or settings from which no honest score follows.
@@ -7,7 +8,8 @@ use thiserror::Error;
 pub enum MetricError {
     /// Two slices that should describe the same pixels.
     #[error(
-        "{truth} values of truth, {prediction} of prediction · comparing labels · bring both to the same size first"
+        "{} of truth, {prediction} of prediction · comparing labels · bring both to the same size first",
+        count(*.truth, "value")
     )]
     Length {
         /// Values of the truth.
@@ -17,7 +19,10 @@ pub enum MetricError {
     },
     /// A number of values that is no whole number of images.
     #[error(
-        "{values} values cannot be {images} images of {classes} masks · counting · check the batch's shape"
+        "{} cannot be {} of {} · counting · check the batch's shape",
+        count(*.values, "value"),
+        count(*.images, "image"),
+        count(*.classes, "mask")
     )]
     Shape {
         /// Values given.
@@ -29,7 +34,10 @@ pub enum MetricError {
     },
     /// A number of counts that is no square matrix of the classes.
     #[error(
-        "{values} counts for a matrix of {classes} classes · confusion matrix · give {classes} rows of {classes}"
+        "{} for a matrix of {} · confusion matrix · give {} of {classes}",
+        count(*.values, "count"),
+        count(*.classes, "class"),
+        count(*.classes, "row")
     )]
     Matrix {
         /// Counts given.
@@ -61,11 +69,12 @@ pub enum MetricError {
         index: usize,
     },
     /// No classes, or too many.
-    #[error("{0} classes · confusion matrix · give 1 to {max}", max = crate::MAX_CLASSES)]
+    #[error("{} · confusion matrix · give 1 to {max}", count(*.0, "class"), max = crate::MAX_CLASSES)]
     Classes(usize),
     /// An ignore index that is a class.
     #[error(
-        "ignore index {index} is one of the {classes} classes · confusion matrix · ignore an id that is no class, such as 255"
+        "ignore index {index} is a class, where classes are 0 to {last} · confusion matrix · ignore an id that is no class, such as 255",
+        last = classes - 1
     )]
     IgnoreIndex {
         /// The id to ignore.
@@ -92,4 +101,31 @@ pub enum MetricError {
     /// A threshold that nothing can be compared with.
     #[error("threshold NaN · multilabel statistics · give a number, such as 0.5")]
     Threshold,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_said_as_one() {
+        let shape = |values, images, classes| MetricError::Shape {
+            values,
+            images,
+            classes,
+        };
+        let matrix = |values, classes| MetricError::Matrix { values, classes };
+        for (error, beginning) in [
+            (shape(1, 1, 1), "1 value cannot be 1 image of 1 mask ·"),
+            (shape(5, 2, 3), "5 values cannot be 2 images of 3 masks ·"),
+            (matrix(2, 1), "2 counts for a matrix of 1 class ·"),
+            (matrix(1, 2), "1 count for a matrix of 2 classes ·"),
+            (MetricError::Classes(0), "0 classes ·"),
+        ] {
+            let text = error.to_string();
+            assert!(text.starts_with(beginning), "{text}");
+        }
+        let text = matrix(2, 1).to_string();
+        assert!(text.ends_with("give 1 row of 1"), "{text}");
+    }
 }

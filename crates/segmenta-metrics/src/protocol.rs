@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use segmenta_files::count;
+
 /// A number and how it was made.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Score {
@@ -116,14 +118,9 @@ impl fmt::Display for Protocol {
                  divided by the number of classes once more (as segmentation_models_pytorch does)"
             }
         })?;
-        match self.classes {
-            1 => f.write_str("; 1 class")?,
-            classes => write!(f, "; {classes} classes")?,
-        }
-        match self.images {
-            None => {}
-            Some(1) => f.write_str(", 1 image")?,
-            Some(images) => write!(f, ", {images} images")?,
+        write!(f, "; {}", count(self.classes, "class"))?;
+        if let Some(images) = self.images {
+            write!(f, ", {}", count(images, "image"))?;
         }
         match (self.absent.as_slice(), self.zero_division) {
             (_, Some(value)) => write!(f, ", {value} where there was nothing to divide")?,

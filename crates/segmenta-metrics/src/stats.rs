@@ -2,6 +2,8 @@
 //!
 //! The definitions are those of segmentation_models_pytorch's `metrics` (`get_stats` and its `reduction`s).
 
+use segmenta_files::count;
+
 use crate::protocol::{Over, Protocol, Score, mean_of};
 use crate::{Confusion, Counts, Label, Metric, MetricError};
 
@@ -140,8 +142,13 @@ impl Stats {
     /// Another number of classes, or another ignore index.
     pub fn append(&mut self, other: Self) -> Result<(), MetricError> {
         if (self.classes, self.ignore_index) != (other.classes, other.ignore_index) {
-            let name =
-                |s: &Self| format!("{} classes without label {:?}", s.classes, s.ignore_index);
+            let name = |s: &Self| {
+                format!(
+                    "{} without label {:?}",
+                    count(s.classes, "class"),
+                    s.ignore_index
+                )
+            };
             return Err(MetricError::Merge {
                 left: name(self),
                 right: name(&other),
@@ -240,7 +247,11 @@ impl Stats {
 
     fn check<'a>(&self, weights: &'a [f64]) -> Result<&'a [f64], MetricError> {
         let problem = if weights.len() != self.classes {
-            format!("{} weights for {} classes", weights.len(), self.classes)
+            format!(
+                "{} for {}",
+                count(weights.len(), "weight"),
+                count(self.classes, "class")
+            )
         } else if let Some(wrong) = weights.iter().find(|w| !(w.is_finite() && **w >= 0.0)) {
             format!("weight {wrong}")
         } else if weights.iter().all(|&w| w == 0.0) {

@@ -204,7 +204,7 @@ fn what_cannot_be_counted() {
     assert!(message(Confusion::new(0, None).unwrap_err()).starts_with("0 classes"));
     assert!(
         message(Confusion::new(3, Some(2)).unwrap_err())
-            .starts_with("ignore index 2 is one of the 3 classes")
+            .starts_with("ignore index 2 is a class, where classes are 0 to 2")
     );
     assert!(
         confusion

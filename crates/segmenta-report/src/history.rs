@@ -4,6 +4,8 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
+use segmenta_files::count;
+
 use crate::ReportError;
 
 /// One epoch, as a line of `metrics.csv`. What was not measured is `None`, an empty cell there.
@@ -95,7 +97,10 @@ impl History {
     pub(crate) fn push(&mut self, epoch: Epoch) -> Result<(), String> {
         if epoch.scores.len() != self.scores.len() {
             let (given, wanted) = (epoch.scores.len(), self.scores.len());
-            return Err(format!("{given} scores where {wanted} are recorded"));
+            return Err(format!(
+                "{} where {wanted} are recorded",
+                count(given, "score")
+            ));
         }
         if let Some(last) = self.epochs.last()
             && (epoch.epoch <= last.epoch || epoch.step < last.step)

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use segmenta_files::count;
 use segmenta_image::{Filter, LabelMap, mark_result};
 use segmenta_metrics::{Confusion, Metric, Score};
 
@@ -120,8 +121,8 @@ impl RunRecord {
             return Err(ReportError::Mismatch {
                 path: folder.metrics(),
                 problem: format!(
-                    "score {best_by} is to tell the best epoch, of {} scores",
-                    history.scores().len()
+                    "score {best_by} is to tell the best epoch, of {}",
+                    count(history.scores().len(), "score")
                 ),
                 remedy: "name one of the recorded scores",
             });

@@ -1,6 +1,6 @@
 //! What can be wrong with a weight file, said so that it can be mended.
 
-use segmenta_files::{reason, write_remedy};
+use segmenta_files::{count, reason, write_remedy};
 use std::{
     fmt, io,
     path::{Path, PathBuf},
@@ -55,7 +55,7 @@ pub enum Fault {
     #[error("the format is not known (neither safetensors nor PyTorch)")]
     UnknownFormat,
     /// The file ends before the data that it declares.
-    #[error("the file is cut short: it has {found} of {expected} bytes")]
+    #[error("the file is cut short: it has {found} of {}", count(*.expected, "byte"))]
     Truncated {
         /// The length that the file's own header calls for, in bytes.
         expected: u64,
@@ -75,7 +75,7 @@ pub enum Fault {
     #[error("the file holds no tensors")]
     NoTensors,
     /// A tensor that would take far more memory than the file can account for.
-    #[error("tensor `{name}` claims {bytes} bytes, far more than the file holds")]
+    #[error("tensor `{name}` claims {}, far more than the file holds", count(*.bytes, "byte"))]
     TooLarge {
         /// The tensor's name.
         name: String,
@@ -100,7 +100,7 @@ pub enum Fault {
     #[error("cannot be saved: {0}")]
     Unsavable(String),
     /// The system refuses to write.
-    #[error("cannot write the file: {}; it takes {needed} bytes", reason(cause))]
+    #[error("cannot write the file: {}; it takes {}", reason(cause), count(*.needed, "byte"))]
     Write {
         /// What the system says.
         cause: io::Error,

@@ -37,7 +37,7 @@ pub enum HubFault {
     #[error("the connection was lost: {0}")]
     Lost(String),
     /// The connection ended before the file did.
-    #[error("the download was cut after {done} of {total} bytes")]
+    #[error("the download was cut after {done} of {}", count(*.total, "byte"))]
     Cut {
         /// Bytes that came.
         done: u64,
@@ -67,7 +67,7 @@ pub enum HubFault {
         found: String,
     },
     /// The disk is full.
-    #[error("the disk is full{}", .needed.map_or_else(String::new, |n| format!(": {n} more bytes are needed")))]
+    #[error("the disk is full{}", .needed.map_or_else(String::new, |n| format!(": it needs room for {} more", count(n, "byte"))))]
     DiskFull {
         /// Bytes that were still to come, where that is known.
         needed: Option<u64>,

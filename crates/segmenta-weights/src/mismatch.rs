@@ -240,7 +240,10 @@ impl Mismatch {
             "" => String::new(),
             prefix => format!(" (behind `{prefix}`)"),
         };
-        let mut parts = vec![format!("{fitting} of {required} tensors fit{place}")];
+        let mut parts = vec![format!(
+            "{fitting} of {} fit{place}",
+            count(*required, "tensor")
+        )];
         if !missing.is_empty() {
             parts.push(format!("{} missing ({})", missing.len(), first(missing)));
         }
@@ -443,7 +446,7 @@ mod tests {
         ];
         let text = mismatch(&file, &[("m", &[1])]).to_string();
         assert!(
-            text.contains("0 of 1 tensors fit, 1 missing (`m`)"),
+            text.contains("0 of 1 tensor fit, 1 missing (`m`)"),
             "{text}"
         );
         assert!(

@@ -365,8 +365,8 @@ impl ModelCard {
             }
             if self.classes.len() > 1 {
                 return Err(format!(
-                    "answer.threshold for {} classes; one has a threshold",
-                    self.classes.len()
+                    "answer.threshold for {}; one has a threshold",
+                    count(self.classes.len(), "class")
                 ));
             }
         }

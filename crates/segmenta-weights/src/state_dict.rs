@@ -9,6 +9,7 @@ use std::{
     sync::Arc,
 };
 
+use segmenta_files::count;
 use tempfile::{NamedTempFile, TempPath};
 
 use crate::{
@@ -341,10 +342,10 @@ impl fmt::Debug for StateDict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "StateDict({}, {}, {} tensors)",
+            "StateDict({}, {}, {})",
             self.where_from().display(),
             self.format,
-            self.len()
+            count(self.len(), "tensor")
         )
     }
 }

@@ -356,7 +356,10 @@ fn a_full_disk_says_how_much_is_needed_and_where() {
         "{error}"
     );
     let text = error.to_string();
-    assert!(text.contains("300000 more bytes are needed"), "{text}");
+    assert!(
+        text.contains("it needs room for 300000 bytes more"),
+        "{text}"
+    );
     assert!(text.contains(folder.path().to_str().unwrap()), "{text}");
     assert!(text.contains("SEGMENTA_HOME"), "{text}");
 }

@@ -46,9 +46,9 @@ impl Config {
         if counts.len() == length {
             return Ok(counts);
         }
-        let found = counts.len();
         Err(format!(
-            "reads {found} numbers in the field `{name}`, not {length}"
+            "takes {length} numbers in the field `{name}`, not {}",
+            counts.len()
         ))
     }
 
@@ -63,9 +63,9 @@ impl Config {
         if numbers.len() == length {
             return Ok(numbers);
         }
-        let found = numbers.len();
         Err(format!(
-            "reads {found} numbers in the field `{name}`, not {length}"
+            "takes {length} numbers in the field `{name}`, not {}",
+            numbers.len()
         ))
     }
 

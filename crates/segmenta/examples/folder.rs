@@ -20,10 +20,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let weights = given(2, "../segmenta-cli/assets/demo.safetensors");
 
     let inputs = Inputs::collect([&folder]);
-    println!("{} pictures", inputs.len());
+    println!("pictures: {}", inputs.len());
     if !inputs.left_out().is_empty() {
         println!(
-            "{} results of earlier runs left out",
+            "left out, results of earlier runs: {}",
             inputs.left_out().len()
         );
     }

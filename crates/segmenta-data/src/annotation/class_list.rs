@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::Path;
 
+use segmenta_files::count;
 use segmenta_image::{Palette, VOID};
 
 use crate::{Classes, DataError, text};
@@ -41,7 +42,7 @@ impl ClassList {
         let listed = |(name, colour): (String, _)| (as_listed(&name), colour);
         let (names, colours): (Vec<String>, Vec<_>) = entries.into_iter().map(listed).unzip();
         if names.is_empty() || names.len() > usize::from(VOID) {
-            return Err(format!("{} classes", names.len()));
+            return Err(count(names.len(), "class"));
         }
         let mut places = HashMap::new();
         for (id, name) in names.iter().enumerate() {

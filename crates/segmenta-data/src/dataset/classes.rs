@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use segmenta_files::count;
 use segmenta_image::Palette;
 
 use crate::{DataError, text};
@@ -35,7 +36,7 @@ pub(crate) fn check_names(names: &[String], place: &str) -> Result<(), DataError
     let remedy = "name 1 to 255 classes, each differently, in the order of their ids";
     let wrong = |what: String| Err(DataError::data(what, place, remedy));
     if names.is_empty() || names.len() > 255 {
-        return wrong(format!("{} classes", names.len()));
+        return wrong(count(names.len(), "class"));
     }
     for (id, name) in names.iter().enumerate() {
         if name.trim().is_empty() {

@@ -156,7 +156,7 @@ fn of_folder(root: &Path, open: &Open, items: &[Item]) -> Result<Settled, DataEr
     let mut settled = match &open.rule {
         Some(rule) => told(rule, open, names, items)?,
         None if names.len() > 2 || taken_out.is_some() && names.len() > 1 => {
-            let evidence = format!("{} classes are named", names.len());
+            let evidence = format!("{} are named", count(names.len(), "class"));
             Settled {
                 classes: Classes::new(names),
                 meaning: meaning(MaskRule::Ids, open, RuleOrigin::Classes, evidence),

@@ -31,7 +31,7 @@ pub enum DeviceError {
     Graph(#[from] GraphError),
     /// A batch norm that has to find a variance among one value a channel.
     #[error(
-        "`{node}` is a batch norm of one value in each of {channels} channels · forward pass · train with more pictures a batch, or larger ones"
+        "`{node}` is a batch norm of one value a channel (a map of {channels}×1×1, a batch of one) · forward pass · train with more pictures a batch, or larger ones"
     )]
     OneValue {
         /// The batch norm.
@@ -68,7 +68,7 @@ pub enum OpenError {
     NotBuilt,
     /// A device that this machine does not have.
     #[error(
-        "{found} such devices are found here, counted from 0 · devices · is its driver installed?"
+        "devices of the kind found here, counted from 0: {found} · devices · is its driver installed?"
     )]
     NoDevice {
         /// How many there are.

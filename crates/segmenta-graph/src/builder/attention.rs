@@ -20,9 +20,7 @@ impl Builder {
         let [q, v] = [queries, values].map(|n| self.channels(n));
         if !divides(q) || !divides(v) {
             self.fail(name, &op, || {
-                format!(
-                    "{q} channels and {v} do not divide into {heads} heads; give another number"
-                )
+                format!("channels ({q}, {v}) do not divide into {heads} heads; give another number")
             });
         }
         let extent = self.attended(name, &op, [queries, keys, values]);
@@ -99,7 +97,7 @@ impl Builder {
         let op = Op::Softmax { parts, log };
         if parts == 0 || !extent.0.is_multiple_of(parts) {
             self.fail(name, &op, || {
-                format!("{} channels do not divide into {parts} parts", extent.0)
+                format!("channels ({}) do not divide into {parts} parts", extent.0)
             });
         }
         self.push(name, op, &[x], Vec::new(), extent)

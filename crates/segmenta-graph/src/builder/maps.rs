@@ -77,7 +77,7 @@ impl Builder {
         if channels == 0 || first + channels > all {
             let shape = self.describe(x);
             self.fail(name, &op, || {
-                format!("{shape} has no {channels} channels from {first} on")
+                format!("{shape} does not hold the channels from {first} on, {channels} of them")
             });
         }
         self.push(name, op, &[x], Vec::new(), (channels, height, width))

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::io::Read;
 
 use libjpeg_turbo_rs::{DecodeLimits, Decoder, JpegError, PixelFormat};
+use segmenta_files::count;
 
 use super::layout::{Colour, Compression, Layout};
 use crate::decode::{damaged, truncated, unsupported};
@@ -177,7 +178,8 @@ pub(super) fn jpeg(
         let (precision, components) = (header.precision, header.components.len());
         if precision != 8 || components != samples {
             return Ok(Err(damaged(format!(
-                "a TIFF whose JPEG streams have {components} components of {precision} bits, not {samples} of 8"
+                "a TIFF whose JPEG streams have {} of {precision} bits, not {samples} of 8",
+                count(components, "component")
             ))));
         }
         decoder.set_output_format(format);

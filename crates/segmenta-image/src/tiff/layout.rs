@@ -275,9 +275,10 @@ fn depth(tags: &Directory<'_>, samples: usize) -> Result<usize, PictureError> {
     let bits = tags.numbers(tag::BITS)?.unwrap_or_else(|| vec![1]);
     let first = bits.first().copied().unwrap_or(1);
     if bits.len() != samples && bits.len() != 1 {
-        let count = bits.len();
+        let given = bits.len();
         return Err(damaged(format!(
-            "a TIFF of {samples} samples a pixel that gives the bits of {count}"
+            "a TIFF of {} a pixel that gives the bits of {given}",
+            count(samples, "sample")
         )));
     }
     if bits.iter().any(|&n| n != first) {
@@ -352,7 +353,8 @@ fn colour(
         return Err(PictureError::new(
             ErrorKind::Unsupported,
             format!(
-                "{name} TIFFs of {samples} bands are not read: which of them are red, green and blue is not said"
+                "{name} TIFFs of {} are not read: which of them are red, green and blue is not said",
+                count(samples, "band")
             ),
             crate::decode::BYTES,
             "choose three bands first (gdal_translate -b 1 -b 2 -b 3 -colorinterp red,green,blue)",
@@ -414,15 +416,16 @@ fn associated(colour: &Colour, extra: &[u64]) -> Result<Option<usize>, PictureEr
 
 fn palette(tags: &Directory<'_>, depth: usize) -> Result<Vec<[u8; 3]>, PictureError> {
     let values = tags.numbers(tag::COLOUR_MAP)?.unwrap_or_default();
-    let count = 1 << depth;
-    if values.len() != 3 * count {
-        let length = values.len();
+    let colours = 1 << depth;
+    if values.len() != 3 * colours {
         return Err(damaged(format!(
-            "a palette TIFF of {depth} bits whose colour map has {length} values"
+            "a palette TIFF of {} whose colour map has {}",
+            count(depth, "bit"),
+            count(values.len(), "value")
         )));
     }
-    Ok((0..count)
-        .map(|i| [0, 1, 2].map(|c| (values[c * count + i] >> 8) as u8))
+    Ok((0..colours)
+        .map(|i| [0, 1, 2].map(|c| (values[c * colours + i] >> 8) as u8))
         .collect())
 }
 

@@ -30,7 +30,7 @@ pub struct CrossEntropy<'a> {
 
 /// A label that is no class and not the one to ignore.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("label {label} at pixel {pixel} of picture {image}, where there are {classes} classes")]
+#[error("label {label} at pixel {pixel} of picture {image}, where labels are below {classes}")]
 pub struct LabelOutOfRange {
     /// Its value.
     pub label: u8,

@@ -1,5 +1,6 @@
 //! Which class was taken for which.
 
+use segmenta_files::count;
 use segmenta_metrics::Confusion;
 
 use super::Chart;
@@ -88,9 +89,10 @@ pub(crate) fn confusion_matrix(confusion: &Confusion, names: &[String]) -> Chart
             if pixels > 0 {
                 let share = pixels as f64 / whole as f64;
                 svg.group(&format!(
-                    "{} taken for {}: {pixels} pixels, {} of it",
+                    "{} taken for {}: {}, {} of it",
                     names[truth],
                     names[found],
+                    count(pixels, "pixel"),
                     percent(share, true)
                 ));
                 draw_cell(&mut svg, at, cell, share, pixels);

@@ -1,5 +1,6 @@
 //! Why a network could not be run.
 
+use segmenta_files::count;
 use segmenta_graph::{GraphError, Shape};
 use thiserror::Error;
 
@@ -10,7 +11,7 @@ pub enum RuntimeError {
     #[error(transparent)]
     Graph(#[from] GraphError),
     /// A slice that does not have the length of its shape.
-    #[error("an input of {shape} has {expected} values; {got} came")]
+    #[error("an input of {shape} has {}; {got} came", count(*.expected, "value"))]
     Length {
         /// The shape given.
         shape: Shape,
@@ -28,7 +29,7 @@ pub enum RuntimeError {
         bytes: usize,
     },
     /// Scores of every class at a size do not fit into memory.
-    #[error("scores of {classes} classes at {}×{} pixels need more memory than there is · ask for a smaller size", size[1], size[0])]
+    #[error("scores of {} at {}×{} pixels need more memory than there is · ask for a smaller size", count(*.classes, "class"), size[1], size[0])]
     Size {
         /// Planes.
         classes: usize,
@@ -37,8 +38,8 @@ pub enum RuntimeError {
     },
     /// Weights that are NaN or infinite.
     #[error(
-        "weights that are no numbers: {count} of {of} values of `{parameter}` are NaN or infinite{} · \
-         save or train them again",
+        "weights that are no numbers: {count} of {} of `{parameter}` {} NaN or infinite{} · save or train them again",
+        values(*.of), are(*.count),
         and_others(*.others)
     )]
     WeightsNotFinite {
@@ -53,8 +54,9 @@ pub enum RuntimeError {
     },
     /// A result with NaN or infinities, of weights and an input that have none.
     #[error(
-        "the network's numbers end in `{layer}`, the first layer to give NaN or infinity: {count} of {of} values \
-         of the result `{result}` are none · the weights are broken, or the picture is not normalised as in training"
+        "the network's numbers end in `{layer}`, the first layer to give NaN or infinity: {count} of {} \
+         of the result `{result}` {} none · the weights are broken, or the picture is not normalised as in training",
+        values(*.of), are(*.count)
     )]
     NotFinite {
         /// The first layer whose output has one.
@@ -68,8 +70,9 @@ pub enum RuntimeError {
     },
     /// An input with NaN or infinities.
     #[error(
-        "an input that is no numbers: {count} of {of} values are NaN or infinite, the first at {first:?} (picture, \
-         channel, row, column) · replace them"
+        "an input that is no numbers: {count} of {} {} NaN or infinite, the first at {first:?} (picture, \
+         channel, row, column) · replace them",
+        values(*.of), are(*.count)
     )]
     InputNotFinite {
         /// How many values.
@@ -89,5 +92,41 @@ fn and_others(count: usize) -> String {
         0 => String::new(),
         1 => ", and 1 more tensor has such values".into(),
         n => format!(", and {n} more tensors have such values"),
+    }
+}
+
+fn values(of: usize) -> String {
+    count(of, "value")
+}
+
+fn are(count: usize) -> &'static str {
+    if count == 1 { "is" } else { "are" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_value_is_and_several_are() {
+        let weights = |count, of| RuntimeError::WeightsNotFinite {
+            parameter: "head.bias".into(),
+            count,
+            of,
+            others: 0,
+        };
+        for (count, of, words) in [
+            (1, 1, ": 1 of 1 value of `head.bias` is NaN"),
+            (1, 768, ": 1 of 768 values of `head.bias` is NaN"),
+            (3, 3, ": 3 of 3 values of `head.bias` are NaN"),
+        ] {
+            let text = weights(count, of).to_string();
+            assert!(text.contains(words), "{text}");
+        }
+        let size = RuntimeError::Size {
+            classes: 1,
+            size: [2, 3],
+        };
+        assert!(size.to_string().starts_with("scores of 1 class at 3×2"));
     }
 }

@@ -1,5 +1,6 @@
 //! Why a step could not be taken.
 
+use segmenta_files::count;
 use segmenta_graph::{GraphError, NodeData, Shape};
 use segmenta_kernels::OutOfMemory;
 use segmenta_weights::WeightsError;
@@ -18,7 +19,7 @@ pub enum EngineError {
     Weights(#[from] WeightsError),
     /// A batch norm that has to find a variance among one value a channel.
     #[error(
-        "`{node}` is a batch norm of one value a channel ({channels} channels of 1×1 pixels, a batch of one): its variance is 0, so all would become the same · train with two pictures a batch or more (train.drop_last = true leaves a last batch of one out), with larger pictures, or freeze the part that `{node}` is in"
+        "`{node}` is a batch norm of one value a channel (a map of {channels}×1×1, a batch of one): its variance is 0, so all would become the same · train with two pictures a batch or more (train.drop_last = true leaves a last batch of one out), with larger pictures, or freeze the part that `{node}` is in"
     )]
     OneValue {
         /// The batch norm.
@@ -56,7 +57,7 @@ pub enum EngineError {
         got: String,
     },
     /// An input without the values of its shape.
-    #[error("an input of {shape} has {expected} values; {got} came")]
+    #[error("an input of {shape} has {}; {got} came", count(*.expected, "value"))]
     Length {
         /// The shape given.
         shape: Shape,
@@ -95,7 +96,7 @@ pub enum EngineError {
     },
     /// A device that this machine does not have.
     #[error(
-        "`{device}`: {found} such devices are found here, counted from 0 · is its driver installed?"
+        "`{device}`: devices of its kind found here, counted from 0: {found} · is its driver installed?"
     )]
     NoDevice {
         /// The device.

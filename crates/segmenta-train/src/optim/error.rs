@@ -1,5 +1,6 @@
 //! What cannot be stepped.
 
+use segmenta_files::count;
 use thiserror::Error;
 
 /// Settings, gradients or state that do not fit the parameters.
@@ -53,7 +54,8 @@ pub enum OptimError {
     LearningRate(f64),
     /// Numbers of another length.
     #[error(
-        "{what} of `{name}` has {got} values, the parameter {expected} · {place} · they belong to different networks"
+        "{what} of `{name}` has {}, the parameter {expected} · {place} · they belong to different networks",
+        count(*.got, "value")
     )]
     Length {
         /// Gradient, or the name of the state.

@@ -155,7 +155,10 @@ pub(super) fn take(
     if found.taken * LEAST < all || found.taken == 0 {
         let problem = match found.taken {
             0 => "nothing in it fits the network".into(),
-            some => format!("{some} of {all} entries in it fit the network, as if by chance"),
+            some => format!(
+                "{some} of its {} fit the network, as if by chance",
+                count(all, "entry")
+            ),
         };
         return Err(RunError::Checkpoint {
             problem,

@@ -1,5 +1,6 @@
 //! Schedules as a configuration says them: names, settings and defaults of `torch.optim.lr_scheduler`.
 
+use segmenta_files::count;
 use serde::{Deserialize, Serialize};
 
 use super::ScheduleError;
@@ -228,7 +229,11 @@ impl ScheduleSpec {
             } => {
                 self.rising("milestones", milestones)?;
                 if schedules.len() != milestones.len() + 1 {
-                    let counts = format!("{} for {} schedules", milestones.len(), schedules.len());
+                    let counts = format!(
+                        "{} for {}",
+                        milestones.len(),
+                        count(schedules.len(), "schedule")
+                    );
                     return Err(self.wrong("milestones", counts, "give one less than schedules"));
                 }
                 schedules.iter().try_for_each(Self::check)

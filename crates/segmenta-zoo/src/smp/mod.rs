@@ -256,7 +256,7 @@ fn each_width_fits(settings: &Settings, decoder: &Decoder, depth: usize) -> Resu
         )),
         Some(Channels::Each(_)) if !each => Err("takes one number as its decoder channels".into()),
         Some(Channels::One(_)) if each => Err(format!(
-            "takes decoder channels for each of its {depth} blocks"
+            "takes decoder channels for each block of its decoder: {depth} in all"
         )),
         _ => Ok(()),
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
+use segmenta_files::count as counted;
 use segmenta_graph::{Node, Shape};
 use segmenta_image::{LabelMap, Picture, VOID};
 use segmenta_metrics::Confusion;
@@ -332,10 +333,7 @@ impl<'a> Bench<'a> {
         let mut attempt = |count: usize| -> Result<Trial, QuantizeError> {
             let full = order[..count].iter().map(|(_, name)| name.clone());
             let trial = Trial::of(work, seen, all.by, full.collect())?;
-            let what = match count {
-                1 => "1 layer kept out".to_owned(),
-                n => format!("{n} layers kept out"),
-            };
+            let what = format!("{} kept out", counted(count, "layer"));
             let trial = self.measure(work, trial, &what)?;
             trials.push(trial.record(&what));
             Ok(trial)
