@@ -236,7 +236,7 @@ fn wrong_targets_are_named() {
     assert!(message.starts_with(expected), "{message}");
     assert!(labels(vec![255; 12], 4, None).starts_with("label 255"));
     assert!(labels(vec![0; 11], 4, None).starts_with("11 values for the shape [2, 2, 3]"));
-    assert!(labels(vec![0; 12], 1, None).starts_with("label maps of 1 classes"));
+    assert!(labels(vec![0; 12], 1, None).starts_with("label maps of 1 class"));
     assert!(labels(vec![0; 12], 4, Some(3)).starts_with("ignore index 3 is one of the 4"));
     let message = Target::masks(wrong, [1, 2, 2, 3], None).unwrap_err();
     assert_eq!(

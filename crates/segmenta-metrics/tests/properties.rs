@@ -195,7 +195,7 @@ fn what_cannot_be_counted() {
     let mut confusion = Confusion::new(2, None).unwrap();
     assert!(
         message(confusion.add(&[0_u8], &[0, 1]).unwrap_err())
-            .starts_with("1 values of truth, 2 of prediction")
+            .starts_with("1 value of truth, 2 of prediction")
     );
     assert!(
         message(confusion.add(&[255_u8], &[0]).unwrap_err())
