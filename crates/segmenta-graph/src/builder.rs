@@ -8,6 +8,8 @@ mod layers;
 mod maps;
 mod norms;
 mod order;
+mod parted;
+mod rows;
 mod windows;
 
 use std::collections::HashSet;

@@ -106,6 +106,8 @@ pub enum Filter {
         /// PyTorch's `align_corners`: whether the corners' centres stay where they are.
         align_corners: bool,
     },
+    /// Cubic in both directions (PyTorch's `bicubic`, neither with aligned corners nor antialiased).
+    Bicubic,
 }
 
 impl Filter {
@@ -128,10 +130,12 @@ pub enum Op {
     Conv2d(Conv2d),
     /// Transposed convolution.
     ConvTranspose2d(ConvTranspose2d),
-    /// Each pixel's channels times a matrix `[out, in]`, and a bias `[out]`: PyTorch's `Linear`.
+    /// Each pixel's channels times a matrix `[out, in]`, and a bias `[out]` if it has one: PyTorch's `Linear`.
     Linear {
         /// Channels that come out.
         out_channels: usize,
+        /// Whether there is a bias.
+        bias: bool,
     },
     /// Batch norm over channels: parameters scale, shift, running mean, running variance, counter.
     BatchNorm(BatchNorm),
@@ -181,6 +185,65 @@ pub enum Op {
     /// The row of [`Op::Tokens`] as a map again, of the height and width of another node, whose values are
     /// not read; the class token is left out.
     Patches {
+        /// The node whose size is taken.
+        like: Node,
+    },
+    /// A parameter as a map, the same for each picture: an entry `[.., pixels, channels]`, whose pixels fill the
+    /// rows of a fixed size. With one pixel, a factor for each channel.
+    Table,
+    /// The pixels of the first input, then those of the second, in one row.
+    Join,
+    /// A run of the first input's pixels as a map of the height and width of another node. It begins `first` pixels
+    /// behind as many as the other inputs, whose values are not read, have together.
+    Part {
+        /// Pixels before it, beside those of the other inputs.
+        first: usize,
+        /// The node whose size is taken, if not that of a row of so many pixels.
+        like: Option<Node>,
+    },
+    /// A map parted into windows of `side`×`side` pixels (Liu et al. 2021, arXiv:2103.14030): window by window, row
+    /// by row within each, so that a row of the result holds a row of windows. The map is filled up with zeros below
+    /// and right to whole windows, and then rolled up and to the left.
+    Windows {
+        /// Rows and columns of a window.
+        side: usize,
+        /// Rows and columns that the map is rolled by.
+        shift: usize,
+    },
+    /// The inverse of [`Op::Windows`]: rolled back, and cut off to the height and width of another node, whose values
+    /// are not read.
+    FromWindows {
+        /// Rows and columns of a window.
+        side: usize,
+        /// Rows and columns that the map was rolled by.
+        shift: usize,
+        /// The node whose size is taken.
+        like: Node,
+    },
+    /// As [`Op::Attention`], by itself within each run of `rows · columns` pixels of a row, as [`Op::Windows`] lays
+    /// them out, with a bias for each head and each distance between a query and a key (Liu et al. 2021). The fourth
+    /// input holds the biases, `heads`×(2 · rows − 1)×(2 · columns − 1): at row `rows − 1 + y` and column
+    /// `columns − 1 + x` for a query that is `y` rows below its key and `x` columns to the right of it. With a fifth
+    /// input, `heads`×1×3, each run begins with a class token, as in BEiT (Bao et al. 2021, arXiv:2106.08254): it holds
+    /// the biases of the token as a query, as a key, and for itself.
+    WindowAttention {
+        /// Runs of channels that attend by themselves.
+        heads: usize,
+        /// Rows and columns that the map was rolled by: of the last windows each way, what was beside each other only
+        /// by that attends with 100 less.
+        shift: usize,
+    },
+    /// Squares of `side`×`side` pixels as single pixels: channel `(x · side + y) · C + c` is channel `c` of the pixel in
+    /// row `y` and column `x` of the square, of `C` channels in all; zeros where a square hangs over the edge.
+    SpaceToDepth {
+        /// Rows and columns of a square.
+        side: usize,
+    },
+    /// The inverse of [`Op::SpaceToDepth`], cut off or filled up with zeros to the height and width of another node,
+    /// whose values are not read.
+    DepthToSpace {
+        /// Rows and columns of a square.
+        side: usize,
         /// The node whose size is taken.
         like: Node,
     },
@@ -295,6 +358,14 @@ impl Op {
             Self::PositionAttention => "position attention",
             Self::Tokens { .. } => "tokens",
             Self::Patches { .. } => "patches",
+            Self::Table => "table",
+            Self::Join => "join",
+            Self::Part { .. } => "part",
+            Self::Windows { .. } => "windows",
+            Self::FromWindows { .. } => "from windows",
+            Self::WindowAttention { .. } => "window attention",
+            Self::SpaceToDepth { .. } => "space to depth",
+            Self::DepthToSpace { .. } => "depth to space",
             Self::Scale { .. } => "scale",
             Self::Slice { .. } => "slice",
             Self::Add => "add",
@@ -309,6 +380,7 @@ impl Op {
             Self::ResizeLike { filter, .. } | Self::Upsample { filter, .. } => match filter {
                 Filter::Nearest => "nearest resize",
                 Filter::Bilinear { .. } => "bilinear resize",
+                Filter::Bicubic => "bicubic resize",
             },
             Self::FitLike { .. } => "fit",
             Self::PadToEven => "pad to even sides",

@@ -31,6 +31,11 @@ enum Expr {
         other: Side,
         add: i64,
     },
+    /// `one + other`.
+    Sum {
+        one: Side,
+        other: Side,
+    },
 }
 
 /// All the sides of one graph.
@@ -128,7 +133,22 @@ impl Sides {
 
     /// `one · other + add`: how many pixels a map has, and some more.
     pub fn area(&mut self, one: Side, other: Side, add: i64) -> Side {
+        let fixed = [one, other].map(|side| self.fixed_pixels(side));
+        match fixed {
+            [Some(a), Some(b)] if add >= 0 => return self.fixed(a * b + add as usize),
+            [Some(1), None] if add == 0 => return other,
+            [None, Some(1)] if add == 0 => return one,
+            _ => {}
+        }
         self.intern(Expr::Area { one, other, add })
+    }
+
+    /// `one + other`: the pixels of two rows.
+    pub fn sum(&mut self, one: Side, other: Side) -> Side {
+        match [one, other].map(|side| self.fixed_pixels(side)) {
+            [Some(a), Some(b)] => self.fixed(a + b),
+            _ => self.intern(Expr::Sum { one, other }),
+        }
     }
 
     /// The value of every side for one input; a side that cannot be is zero or negative.
@@ -148,6 +168,7 @@ impl Sides {
                     // No pixels either way are none, not some.
                     values[one.0 as usize].max(0) * values[other.0 as usize].max(0) + add
                 }
+                Expr::Sum { one, other } => values[one.0 as usize] + values[other.0 as usize],
             });
         }
         values
@@ -181,6 +202,9 @@ impl Sides {
             }
             Expr::Area { one, other, add } => {
                 format!("({}·{}{add:+})", self.display(one), self.display(other))
+            }
+            Expr::Sum { one, other } => {
+                format!("({}+{})", self.display(one), self.display(other))
             }
             Expr::Stretch { of, factor, add } => {
                 let of = self.display(of);

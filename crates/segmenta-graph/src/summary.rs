@@ -68,7 +68,9 @@ impl Graph {
             }
             let input = data.inputs.first().map(|i| shapes[i.index()]);
             let keys = data.inputs.get(1).map(|i| shapes[i.index()]);
-            let multiply_adds = multiply_adds(data, input.unwrap_or(shape), keys, shape);
+            let table = data.inputs.get(3).map(|i| shapes[i.index()]);
+            let window = table.map_or(0, |t| t.height.div_ceil(2) * t.width.div_ceil(2));
+            let multiply_adds = multiply_adds(data, input.unwrap_or(shape), keys, window, shape);
             summary.parameters += parameters;
             summary.multiply_adds += multiply_adds;
             summary.weight_bytes += values * size_of::<f32>();
@@ -86,9 +88,15 @@ impl Graph {
 }
 
 /// Multiply-adds of one node. Norms count one a value (they end in a scale and a shift), a
-/// bilinear sample three, an attention both of its products; what only adds, compares or copies counts
+/// bilinear sample three, a bicubic one eight, an attention both of its products; what only adds, compares or copies counts
 /// nothing.
-fn multiply_adds(data: &NodeData, input: Shape, keys: Option<Shape>, output: Shape) -> u64 {
+fn multiply_adds(
+    data: &NodeData,
+    input: Shape,
+    keys: Option<Shape>,
+    window: usize,
+    output: Shape,
+) -> u64 {
     let count = match data.op {
         Op::Conv2d(conv) => {
             output.len() * input.channels * conv.kernel[0] * conv.kernel[1] / conv.groups
@@ -106,15 +114,26 @@ fn multiply_adds(data: &NodeData, input: Shape, keys: Option<Shape>, output: Sha
         Op::Attention { .. } | Op::PositionAttention => {
             (input.len() + output.len()) * keys.map_or(0, |k| k.pixels())
         }
+        // Of a window there are as many keys as pixels; the table says how many.
+        Op::WindowAttention { .. } => (input.len() + output.len()) * window,
         Op::ResizeLike { filter, .. } | Op::Upsample { filter, .. } => match filter {
             Filter::Nearest => 0,
             Filter::Bilinear { .. } => 3 * output.len(),
+            // Four taps over columns, and four over rows.
+            Filter::Bicubic => 8 * output.len(),
         },
         Op::Input
         | Op::Activation(_)
         | Op::Softmax { .. }
         | Op::Tokens { .. }
         | Op::Patches { .. }
+        | Op::Table
+        | Op::Join
+        | Op::Part { .. }
+        | Op::Windows { .. }
+        | Op::FromWindows { .. }
+        | Op::SpaceToDepth { .. }
+        | Op::DepthToSpace { .. }
         | Op::Slice { .. }
         | Op::Add
         | Op::Concat

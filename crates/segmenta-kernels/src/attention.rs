@@ -9,6 +9,11 @@
 //! the output's last block up become 0.
 
 mod gradient;
+mod windowed;
+
+pub use windowed::{
+    window_attention, window_attention_gradient, window_attention_gradient_scratch,
+};
 
 pub use gradient::{
     attention_gradient, attention_gradient_scratch, position_attention_gradient,
@@ -253,13 +258,6 @@ impl<'a> Target<'a> {
 /// Packs keys `[depth][keys]` and values `[keys][width]` of each picture and head, filled up with zeros.
 fn pack([_, keys, values]: [Map<'_>; 3], heads: usize, extents: Extents, scratch: &mut [f32]) {
     let batch = keys.shape().batch;
-    let Extents {
-        depth,
-        width,
-        padded_keys,
-        padded_width,
-        ..
-    } = extents;
     let shared = Shared::new(&mut scratch[..batch * heads * extents.packed()]);
     in_parallel(batch * heads, |task| {
         let (image, head) = (task / heads, task % heads);
@@ -267,18 +265,38 @@ fn pack([_, keys, values]: [Map<'_>; 3], heads: usize, extents: Extents, scratch
         let packed = unsafe {
             std::slice::from_raw_parts_mut(shared.at(task * extents.packed()), extents.packed())
         };
-        packed.fill(0.0);
-        let (packed_keys, packed_values) = packed.split_at_mut(depth * padded_keys);
-        for (i, row) in packed_keys.chunks_exact_mut(padded_keys).enumerate() {
-            let from = channel_of(keys, image, head * depth + i);
-            row.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
-        }
-        for i in 0..width {
-            let from = channel_of(values, image, head * width + i);
-            let to = packed_values.iter_mut().skip(i).step_by(padded_width);
-            to.zip(from).for_each(|(to, from)| *to = *from);
-        }
+        pack_head([keys, values], [image, head], 0, extents, packed);
     });
+}
+
+/// Packs one head of one picture, of the pixels from `first` on.
+fn pack_head(
+    [keys, values]: [Map<'_>; 2],
+    [image, head]: [usize; 2],
+    first: usize,
+    extents: Extents,
+    packed: &mut [f32],
+) {
+    let Extents {
+        depth,
+        width,
+        keys: count,
+        padded_keys,
+        padded_width,
+        ..
+    } = extents;
+    packed.fill(0.0);
+    let (packed_keys, packed_values) = packed.split_at_mut(depth * padded_keys);
+    let pixels = |map, channel| channel_of(map, image, channel).skip(first).take(count);
+    for (i, row) in packed_keys.chunks_exact_mut(padded_keys).enumerate() {
+        let from = pixels(keys, head * depth + i);
+        row.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+    }
+    for i in 0..width {
+        let from = pixels(values, head * width + i);
+        let to = packed_values.iter_mut().skip(i).step_by(padded_width);
+        to.zip(from).for_each(|(to, from)| *to = *from);
+    }
 }
 
 /// A channel's values, pixel by pixel.
@@ -297,6 +315,10 @@ struct Rows {
     weights: Vec<f32>,
     /// `[TILE][padded_width]`: sums of values by weights that are not divided by their sum.
     values: Vec<f32>,
+    /// `[TILE][padded_keys]`, added to the products; empty where nothing is.
+    biases: Vec<f32>,
+    /// The map's pixel that the first query is.
+    start: usize,
     largest: [f32; TILE],
     sums: [f32; TILE],
 }
@@ -308,6 +330,8 @@ impl Rows {
             queries: vec![0.0; extents.depth * TILE],
             weights: vec![0.0; TILE * extents.padded_keys],
             values: vec![0.0; TILE * extents.padded_width],
+            biases: Vec::new(),
+            start: 0,
             largest: [0.0; TILE],
             sums: [0.0; TILE],
         }
@@ -329,7 +353,7 @@ impl Rows {
             let block = queries.block_slice(image, channel / lanes);
             for (m, to) in row.iter_mut().enumerate() {
                 // Beyond the last query, it once more.
-                let pixel = (first + m).min(self.extents.queries - 1);
+                let pixel = self.start + (first + m).min(self.extents.queries - 1);
                 *to = block[pixel * lanes + channel % lanes] * scale;
             }
         }
@@ -349,8 +373,8 @@ impl Kernel for Tile<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        // SAFETY: `Rows::new` and `pack` made every row as long as the extents, filled up to whole tiles of
-        // vectors; the products stay inside them.
+        // SAFETY: `Rows::new` and `pack_head` made every row as long as the extents, filled up to whole tiles of
+        // vectors, and biases, where there are any, have as many rows; the products stay inside them.
         unsafe {
             let Extents {
                 depth,
@@ -370,6 +394,13 @@ impl Kernel for Tile<'_> {
             );
             for m in 0..TILE {
                 let row = weights.add(m * padded_keys);
+                if !self.rows.biases.is_empty() {
+                    let biases = self.rows.biases.as_ptr().add(m * padded_keys);
+                    for key in (0..padded_keys).step_by(S::LANES) {
+                        let sum = S::add(S::load(row.add(key)), S::load(biases.add(key)));
+                        S::store(row.add(key), sum);
+                    }
+                }
                 for key in keys..padded_keys {
                     *row.add(key) = f32::NEG_INFINITY;
                 }

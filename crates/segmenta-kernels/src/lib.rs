@@ -27,6 +27,7 @@ mod attention;
 mod batch_norm;
 mod buffer;
 mod conv;
+mod depth;
 mod derivative;
 mod dropout;
 mod exp;
@@ -47,6 +48,7 @@ mod pointwise_gradient;
 mod pool;
 pub mod reference;
 mod resize;
+mod rows;
 mod separable;
 mod shared;
 mod simd;
@@ -54,12 +56,14 @@ mod softmax;
 mod softmax_between;
 mod threads;
 mod tokens;
+mod windows;
 
 pub use activation::Activation;
 pub use attention::{
     attention, attention_gradient, attention_gradient_scratch, attention_scratch,
     position_attention, position_attention_gradient, position_attention_gradient_scratch,
-    position_attention_scratch,
+    position_attention_scratch, window_attention, window_attention_gradient,
+    window_attention_gradient_scratch,
 };
 pub use batch_norm::{BatchNorm, BatchNormGradients, Statistics};
 pub use buffer::{
@@ -69,6 +73,7 @@ pub use conv::{
     ConvPlan, ConvSpec, Convolution, InputGradient, Kernel2d, TransposedConvolution,
     TransposedSpec, WeightGradient, WeightMemory, bias_gradient,
 };
+pub use depth::{depth_to_space, space_to_depth};
 pub use derivative::activation_gradient;
 pub use dropout::{drop_channels, drop_factors, drop_pictures, dropout};
 pub use fit::{fit, fit_below, fit_to_planar};
@@ -92,11 +97,14 @@ pub use pool::{
     max_pool, max_pool_gradient, max_pool_with_indices, max_unpool, max_unpool_gradient,
 };
 pub use resize::{resize_bilinear, resize_bilinear_planar};
+pub use rows::{join, part, part_gradient, table, table_gradient};
 pub use separable::{
-    SideMap, adaptive_avg_pool_gradient, avg_pool_gradient, resize_bilinear_gradient,
-    resize_bilinear_planar_gradient, resize_nearest_gradient,
+    SideMap, adaptive_avg_pool_gradient, avg_pool_gradient, resize_bicubic,
+    resize_bicubic_gradient, resize_bilinear_gradient, resize_bilinear_planar_gradient,
+    resize_nearest_gradient,
 };
 pub use softmax::{softmax, softmax_planar};
 pub use softmax_between::{softmax_between, softmax_between_gradient};
 pub use threads::Threads;
 pub use tokens::{Embeddings, embeddings_gradient, patches, patches_gradient, tokens};
+pub use windows::{from_windows, to_windows};

@@ -341,9 +341,27 @@ pub fn attention(
     let to = keys.len() / channels;
     let (from, weights) = (
         queries.len() / channels,
-        attention_weights([queries, keys], channels, scale, over_all),
+        attention_weights([queries, keys], channels, scale, over_all, &[]),
     );
     pixels(values.len() / to, from)
+        .map(|(c, q)| {
+            (0..to)
+                .map(|k| weights[q * to + k] * Measured::from(values[c * to + k]))
+                .sum()
+        })
+        .collect()
+}
+
+/// The same for the pixels of one window, with a bias for each query and key, `[queries][keys]`.
+pub fn biased_attention(
+    [queries, keys, values]: [&[f32]; 3],
+    channels: usize,
+    scale: f64,
+    biases: &[f32],
+) -> Vec<Measured> {
+    let to = keys.len() / channels;
+    let weights = attention_weights([queries, keys], channels, scale, false, biases);
+    pixels(values.len() / to, queries.len() / channels)
         .map(|(c, q)| {
             (0..to)
                 .map(|k| weights[q * to + k] * Measured::from(values[c * to + k]))
@@ -358,6 +376,7 @@ fn attention_weights(
     channels: usize,
     scale: f64,
     over_all: bool,
+    biases: &[f32],
 ) -> Vec<Measured> {
     let (from, to) = (queries.len() / channels, keys.len() / channels);
     let mut weights: Vec<Measured> = pixels(from, to)
@@ -367,7 +386,9 @@ fn attention_weights(
                 Measured::from(map[c * pixels + at])
             };
             let product = |c: usize| of(query, c) * of(key, c);
-            Measured::new(scale) * (0..channels).map(product).sum::<Measured>()
+            let bias = biases.get(q * to + k).copied().unwrap_or_default();
+            let product = Measured::new(scale) * (0..channels).map(product).sum::<Measured>();
+            product + Measured::from(bias)
         })
         .collect();
     let each = if over_all { from * to } else { to };

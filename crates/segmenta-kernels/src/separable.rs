@@ -1,4 +1,4 @@
-//! Gradients of resizes and mean pools: linear, and one side at a time.
+//! Gradients of resizes and mean pools, and bicubic resizes: linear, and one side at a time.
 //!
 //! Contract: each pixel of the input's gradient is a weighted sum of pixels of the output's, over rows
 //! first, then over columns, each in its order; every pixel is written once, the output's gradient is
@@ -60,6 +60,18 @@ impl Reach {
         Self::new(from, &terms.collect::<Vec<_>>())
     }
 
+    /// Of the output's rows the input's; or with `gathers` of the input's the output's, for the gradient.
+    fn bicubic(from: usize, to: usize, gathers: bool) -> Self {
+        let terms = bicubic_terms(from, to);
+        if gathers {
+            let turned = terms
+                .into_iter()
+                .map(|(input, output, w)| (output, input, w));
+            return Self::new(to, &turned.collect::<Vec<_>>());
+        }
+        Self::new(from, &terms)
+    }
+
     fn nearest(from: usize, to: usize) -> Self {
         let sources = nearest::sources(from, to).into_iter().enumerate();
         let terms = sources.map(|(i, source)| (source as usize, i, 1.0));
@@ -88,6 +100,48 @@ pub fn resize_bilinear_gradient(dy: Map<'_>, dx: &mut MapMut<'_>, align_corners:
     let (from, to) = (dx.shape(), dy.shape());
     let ys = Reach::bilinear(from.height, to.height, align_corners);
     let xs = Reach::bilinear(from.width, to.width, align_corners);
+    spread(dy, &ys, &xs, dx);
+}
+
+/// Cubic convolution (Keys 1981, a = −¾) as PyTorch's `bicubic` has it, neither with aligned corners nor antialiased:
+/// terms (input, output, weight) in the order of the outputs. Beyond an edge stands its last pixel.
+fn bicubic_terms(from: usize, to: usize) -> Vec<(usize, usize, f32)> {
+    const A: f64 = -0.75;
+    let near = |x: f64| ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0;
+    let far = |x: f64| ((A * x - 5.0 * A) * x + 8.0 * A) * x - 4.0 * A;
+    let scale = from as f64 / to as f64;
+    let terms = (0..to).flat_map(|output| {
+        let place = (output as f64 + 0.5) * scale - 0.5;
+        let first = place.floor();
+        let t = place - first;
+        let weights = [far(t + 1.0), near(t), near(1.0 - t), far(2.0 - t)];
+        weights.into_iter().enumerate().map(move |(tap, weight)| {
+            let input = (first as isize + tap as isize - 1).clamp(0, from as isize - 1);
+            (input as usize, output, weight as f32)
+        })
+    });
+    terms.collect()
+}
+
+/// A map resized as PyTorch's `bicubic` does it.
+///
+/// # Panics
+/// If batch or channels differ.
+pub fn resize_bicubic(x: Map<'_>, y: &mut MapMut<'_>) {
+    let (from, to) = (x.shape(), y.shape());
+    let ys = Reach::bicubic(from.height, to.height, true);
+    let xs = Reach::bicubic(from.width, to.width, true);
+    spread(x, &ys, &xs, y);
+}
+
+/// The gradient of [`resize_bicubic`]'s input.
+///
+/// # Panics
+/// If batch or channels differ.
+pub fn resize_bicubic_gradient(dy: Map<'_>, dx: &mut MapMut<'_>) {
+    let (from, to) = (dx.shape(), dy.shape());
+    let ys = Reach::bicubic(from.height, to.height, false);
+    let xs = Reach::bicubic(from.width, to.width, false);
     spread(dy, &ys, &xs, dx);
 }
 

@@ -5,9 +5,10 @@ use segmenta_kernels::low::{self, Quantisation};
 use segmenta_kernels::{Activation, Isa};
 
 use crate::ops::{
-    Add, Apply, Attention, AvgPool, BatchNorm, Concat, Conv, Drop, Dropped, Fit, FitBelow,
-    GroupNorm, LayerNorm, MaxPool, MaxUnpool, Mul, Numbers, Patches, Resize, Scale, Slice, Softmax,
-    Tokens, TokensOf, Transposed,
+    Add, Apply, Attention, AvgPool, BatchNorm, Concat, Conv, DepthToSpace, Drop, Dropped, Fit,
+    FitBelow, FromWindows, GroupNorm, Join, LayerNorm, MaxPool, MaxUnpool, Mul, Numbers, Part,
+    Patches, Resize, Scale, Slice, Softmax, SpaceToDepth, Table, Tokens, TokensOf, Transposed,
+    WindowAttention, Windows,
 };
 use crate::terms::{as_convolution, kernel_activation, pool_window, undone_pools};
 use crate::value::{Element, Storage};
@@ -212,6 +213,14 @@ impl<'g> Draft<'g> {
                 Tokens(of).into()
             }
             Op::Patches { .. } => Patches.into(),
+            Op::Table => Table(Numbers::Parameter(parameter(0))).into(),
+            Op::Join => Join.into(),
+            Op::Part { first, .. } => Part { first }.into(),
+            Op::Windows { side, shift } => Windows { side, shift }.into(),
+            Op::FromWindows { side, shift, .. } => FromWindows { side, shift }.into(),
+            Op::SpaceToDepth { side } => SpaceToDepth { side }.into(),
+            Op::DepthToSpace { side, .. } => DepthToSpace { side }.into(),
+            Op::WindowAttention { heads, shift } => WindowAttention { heads, shift }.into(),
             Op::Scale { by } => Scale { by }.into(),
             Op::Slice { first, .. } => Slice {
                 first,

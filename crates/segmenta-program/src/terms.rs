@@ -53,7 +53,10 @@ pub fn pool_window(pool: Pool2d) -> PoolWindow {
 pub fn as_convolution(op: &Op) -> Option<Conv2d> {
     match *op {
         Op::Conv2d(conv) => Some(conv),
-        Op::Linear { out_channels } => Some(Conv2d::pointwise(out_channels).with_bias()),
+        Op::Linear { out_channels, bias } => Some(Conv2d {
+            bias,
+            ..Conv2d::pointwise(out_channels)
+        }),
         _ => None,
     }
 }

@@ -172,7 +172,7 @@ works! {
         Block, Emit,
         Conv, Transposed,
         BatchNorm, GroupNorm, LayerNorm, Softmax,
-        Attention, Tokens, Patches,
+        Attention, WindowAttention, Windows, FromWindows, SpaceToDepth, DepthToSpace, Tokens, Patches, Table, Join, Part,
         Apply, Add, Mul, Scale, Drop,
         Copy, Concat, Slice, Convert,
         MaxPool, MaxUnpool, AvgPool,
@@ -181,13 +181,13 @@ works! {
     gradients_of_maps {
         Take,
         ConvInput, TransposedInput,
-        Renorm, SoftmaxGradient, AttentionGradient, PatchesGradient,
+        Renorm, SoftmaxGradient, AttentionGradient, WindowAttentionGradient, PatchesGradient, PartGradient,
         ApplyGradient, FactorGradient, Accumulate, Place,
         MaxPoolGradient, MaxUnpoolGradient, AvgPoolGradient, ResizeGradient,
     }
     gradients_of_parameters {
         ConvWeights, TransposedWeights, BiasGradient,
-        BatchNormGradient, GroupNormGradient, LayerNormGradient, EmbeddingsGradient,
+        BatchNormGradient, GroupNormGradient, LayerNormGradient, EmbeddingsGradient, TableGradient,
     }
 }
 

@@ -11,7 +11,7 @@ use segmenta_program::terms::{
 };
 use segmenta_program::{
     Branch, ConvDraft, ConvLayer, Draft, Element, Layers, NormDraft, NormLayer, NormNumbers,
-    Numbers, Packed, Tokens, TokensOf, TransposedLayer, Work,
+    Numbers, Packed, Table, Tokens, TokensOf, TransposedLayer, Work,
 };
 
 use crate::int8::quantise_weights;
@@ -39,6 +39,7 @@ pub(crate) fn pack<E: Send>(
                     own(numbers, graph, read)?;
                 }
             }
+            Some(Work::Table(Table(numbers))) => own(numbers, graph, read)?,
             Some(Work::Tokens(Tokens(of))) => {
                 if let TokensOf::Parameters { grid, entries } = *of {
                     let [token, positions] = entries.map(|at| read(&graph.parameters()[at]));

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use segmenta_graph::Node;
+use segmenta_graph::{Filter, Node};
 use segmenta_kernels::low::{LowConvolution, Quantisation};
 use segmenta_kernels::{Activation, Convolution, low};
 use segmenta_program::terms::{conv_spec, precise_nodes};
-use segmenta_program::{AvgPool, Conv, Draft, DraftStep, Mul, Storage, Work};
+use segmenta_program::{AvgPool, Conv, Draft, DraftStep, Mul, Resize, Storage, Work};
 
 use crate::int8::{Int8, quantisation, value_names};
 use crate::passes::widened;
@@ -348,6 +348,7 @@ fn role(draft: &Draft<'_>, at: usize, input: Option<Node>, by: &Lowering<'_>) ->
             Storage::F32 => Role::Full,
             low => Role::Computes(low),
         },
+        Work::Resize(Resize(Filter::Bicubic)) => Role::Full,
         Work::Add(_) | Work::Apply(_) | Work::Concat(_) | Work::Slice(_) | Work::Resize(_) => {
             Role::Carries
         }

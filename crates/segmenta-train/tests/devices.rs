@@ -270,7 +270,12 @@ fn pools() {
 
 #[test]
 fn resizes_and_fits() {
-    let filters = [Filter::Nearest, Filter::BILINEAR, Filter::ALIGNED];
+    let filters = [
+        Filter::Nearest,
+        Filter::BILINEAR,
+        Filter::ALIGNED,
+        Filter::Bicubic,
+    ];
     for filter in filters {
         between(
             &format!("{filter:?} twice as large"),
@@ -293,6 +298,46 @@ fn resizes_and_fits() {
     for size in [[2, 3, 9, 11], [1, 4, 8, 7], [1, 3, 6, 8]] {
         between("filled up to even sides", size, |g, x| {
             g.pad_to_even(x, &name("even"))
+        });
+    }
+}
+
+#[test]
+fn windows_and_what_is_between_them() {
+    // Maps that windows and squares hang over, and one smaller than a window.
+    for shape in [[2, 3, 7, 10], [1, 3, 2, 3]] {
+        for shift in [0, 1] {
+            between("windows", shape, |g, x| {
+                let windows = g.windows(x, 3, shift, &name("windows"));
+                let windows = g.activation(windows, Activation::Silu);
+                g.from_windows(windows, x, 3, shift, &name("back"))
+            });
+            between("attention within windows", shape, |g, x| {
+                let x = g.windows(x, 3, shift, &name("windows"));
+                let maps = ["q", "k", "v"].map(|module| g.linear(x, &name(module), 6));
+                let table = g.table(&name("biases"), &[25, 2], [5, 5]);
+                g.window_attention(maps, table, None, [2, shift], &name("attention"))
+            });
+        }
+        between("attention of a map and a class token", shape, |g, x| {
+            let token = g.table(&name("token"), &[1, 1, 6], [1, 1]);
+            let row = g.join(token, x, &name("row"));
+            let maps = ["q", "k", "v"].map(|module| g.linear(row, &name(module), 6));
+            let [height, width] = [shape[2], shape[3]].map(|side| 2 * side - 1);
+            let entries = height * width;
+            let table = g.table(&name("biases"), &[entries + 3, 2], [1, entries + 3]);
+            let distances = g.part_of(table, 0, [height, width], &name("distances"));
+            let own = g.part(table, entries, 3, &name("own"));
+            let y = g.window_attention(maps, distances, Some(own), [2, 0], &name("attention"));
+            g.part_like(y, 1, &[], x, &name("map"))
+        });
+        between("squares", shape, |g, x| {
+            let deep = g.space_to_depth(x, 2, &name("deep"));
+            let deep = g.linear_without_bias(deep, &name("mixed"), 24);
+            g.depth_to_space(deep, 2, x, &name("back"))
+        });
+        between("a scale for each channel", shape, |g, x| {
+            g.layer_scale(x, &name("scale"), 0.5)
         });
     }
 }

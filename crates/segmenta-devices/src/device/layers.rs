@@ -11,7 +11,7 @@ use segmenta_program::terms::{as_convolution, pool_window, undone_pools};
 
 use super::engine::Engine;
 use super::sides::Sides;
-use super::{Numbers, attention, norms};
+use super::{Numbers, attention, norms, rows, windows};
 
 /// Computes the nodes of one forward pass.
 pub(super) struct Layers<'a> {
@@ -103,6 +103,9 @@ impl<'a> Layers<'a> {
         if data.op == Op::Concat {
             return Tensor::cat(inputs, 1);
         }
+        if data.op == Op::Table {
+            return rows::table(&own[0], to);
+        }
         let mut inputs = inputs.into_iter();
         let mut next = || inputs.next().expect("as many inputs as the operation has");
         let x = next();
@@ -137,6 +140,7 @@ impl<'a> Layers<'a> {
                 }
                 let side = match filter {
                     Filter::Nearest => SideMap::Nearest,
+                    Filter::Bicubic => SideMap::Bicubic,
                     Filter::Bilinear { align_corners } => SideMap::Bilinear { align_corners },
                 };
                 self.sides.apply(x, [side; 2], size)
@@ -156,6 +160,21 @@ impl<'a> Layers<'a> {
             Op::PositionAttention => attention::position_attention([x, next(), next()]),
             Op::Tokens { grid } => attention::tokens(x, [&own[0], &own[1]], grid, self.sides),
             Op::Patches { .. } => attention::patches(x, size),
+            Op::SpaceToDepth { side } => windows::space_to_depth(x, side),
+            Op::DepthToSpace { side, .. } => fit(windows::depth_to_space(x, side), size),
+            Op::Windows { side, shift } => windows::windows(x, side, shift),
+            Op::FromWindows { side, shift, .. } => windows::from_windows(x, side, shift, size),
+            Op::WindowAttention { heads, shift } => {
+                let (maps, table) = ([x, next(), next()], next());
+                let token = (data.inputs.len() > 4).then(next);
+                windows::attention(maps, table, token, [heads, shift])
+            }
+            Op::Join => Tensor::cat(vec![rows::row(x), rows::row(next())], 3),
+            Op::Part { first, .. } => {
+                let others = data.inputs[1..].iter();
+                let before: usize = others.map(|node| self.shapes[node.index()].pixels()).sum();
+                rows::part(x, before + first, size)
+            }
             Op::Scale { by } => x * by,
             Op::Slice { first, channels } => x.narrow(1, first, channels),
             Op::GlobalMaxPool => {
@@ -163,7 +182,9 @@ impl<'a> Layers<'a> {
                 let largest = x.reshape([n, c, height * width]).max_dim(2);
                 largest.reshape([n, c, 1, 1])
             }
-            Op::Input | Op::Concat => unreachable!("no operation on one value"),
+            Op::Input | Op::Concat | Op::Table => {
+                unreachable!("no operation on one value")
+            }
         }
     }
 

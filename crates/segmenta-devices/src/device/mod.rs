@@ -8,9 +8,11 @@ mod losses;
 mod norms;
 mod numbers;
 mod place;
+mod rows;
 mod rules;
 mod sides;
 mod tape;
+mod windows;
 
 pub use engine::{Engine, Setup, Timing};
 pub use error::{DeviceError, OpenError, Pass};

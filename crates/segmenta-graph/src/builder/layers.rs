@@ -67,13 +67,22 @@ impl Builder {
     /// Each pixel's channels times a matrix, plus a bias (PyTorch's `Linear`); state-dict entries
     /// `NAME.weight`, `[out, in]`, and `NAME.bias`.
     pub fn linear(&mut self, x: Node, name: &Scope, out_channels: usize) -> Node {
+        self.matrix(x, name, out_channels, true)
+    }
+
+    /// The same without a bias.
+    pub fn linear_without_bias(&mut self, x: Node, name: &Scope, out_channels: usize) -> Node {
+        self.matrix(x, name, out_channels, false)
+    }
+
+    fn matrix(&mut self, x: Node, name: &Scope, out_channels: usize, bias: bool) -> Node {
         let (channels, height, width) = self.extent(x);
-        let op = Op::Linear { out_channels };
+        let op = Op::Linear { out_channels, bias };
         if !self.fits(name, &op, channels, out_channels, 1) {
             return x;
         }
         let matrix = [out_channels, channels];
-        let parameters = self.kernel_and_bias(name, &matrix, Role::Matrix, out_channels, true);
+        let parameters = self.kernel_and_bias(name, &matrix, Role::Matrix, out_channels, bias);
         self.push(name, op, &[x], parameters, (out_channels, height, width))
     }
 

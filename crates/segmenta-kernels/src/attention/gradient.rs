@@ -10,6 +10,7 @@
 //! the shapes alone. Lanes that fill a gradient's last block up become 0.
 
 mod strip;
+pub(super) mod windowed;
 
 use self::strip::{Gradients, Measure, Softmax, Strip};
 use super::{Extents, TILE, Target, channel_of};
@@ -59,6 +60,40 @@ impl Rooms {
             keys * self.padded_depth,
             width * padded_keys,
         ]
+    }
+
+    /// Packs one head of one picture, of the pixels from `first` on: see `packed`.
+    fn pack_head(
+        self,
+        [keys, values]: [Map<'_>; 2],
+        [image, head]: [usize; 2],
+        first: usize,
+        packed: &mut [f32],
+    ) {
+        packed.fill(0.0);
+        let [by_channel, by_key, _] = self.packed();
+        let (keys_by_channel, rest) = packed.split_at_mut(by_channel);
+        let (keys_by_key, values_by_channel) = rest.split_at_mut(by_key);
+        let Extents {
+            depth,
+            width,
+            keys: count,
+            padded_keys,
+            ..
+        } = self.extents;
+        let pixels = |map, channel| channel_of(map, image, channel).skip(first).take(count);
+        for (i, row) in keys_by_channel.chunks_exact_mut(padded_keys).enumerate() {
+            let from = || pixels(keys, head * depth + i);
+            row.iter_mut()
+                .zip(from())
+                .for_each(|(to, from)| *to = *from);
+            let column = keys_by_key.iter_mut().skip(i).step_by(self.padded_depth);
+            column.zip(from()).for_each(|(to, from)| *to = *from);
+        }
+        for (i, row) in values_by_channel.chunks_exact_mut(padded_keys).enumerate() {
+            let from = pixels(values, head * width + i);
+            row.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+        }
     }
 
     /// Sums of one part: for keys and for values.
@@ -210,28 +245,7 @@ impl<'a> Pass<'a> {
             let (image, head) = (task / heads, task % heads);
             // SAFETY: a head of a picture is packed by the one task that has its index.
             let packed = unsafe { std::slice::from_raw_parts_mut(shared.at(task * each), each) };
-            packed.fill(0.0);
-            let [by_channel, by_key, _] = rooms.packed();
-            let (keys_by_channel, rest) = packed.split_at_mut(by_channel);
-            let (keys_by_key, values_by_channel) = rest.split_at_mut(by_key);
-            let Extents {
-                depth,
-                width,
-                padded_keys,
-                ..
-            } = rooms.extents;
-            for (i, row) in keys_by_channel.chunks_exact_mut(padded_keys).enumerate() {
-                let from = || channel_of(keys, image, head * depth + i);
-                row.iter_mut()
-                    .zip(from())
-                    .for_each(|(to, from)| *to = *from);
-                let column = keys_by_key.iter_mut().skip(i).step_by(rooms.padded_depth);
-                column.zip(from()).for_each(|(to, from)| *to = *from);
-            }
-            for (i, row) in values_by_channel.chunks_exact_mut(padded_keys).enumerate() {
-                let from = channel_of(values, image, head * width + i);
-                row.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
-            }
+            rooms.pack_head([keys, values], [image, head], 0, packed);
         });
     }
 

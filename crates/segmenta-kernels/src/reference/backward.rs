@@ -242,14 +242,37 @@ pub fn normalise(
 /// Gradients of the queries, keys and values of [`attention`](super::attention), `[channels][pixels]`
 /// each, whose output has the gradient `dy`.
 pub fn attention(
-    [queries, keys, values]: [&[f32]; 3],
+    maps: [&[f32]; 3],
     channels: usize,
     scale: f64,
     over_all: bool,
     dy: &[f32],
 ) -> [Vec<Measured>; 3] {
+    attention_slopes(maps, channels, scale, over_all, &[], dy).0
+}
+
+/// Gradients of the queries, keys and values of [`biased_attention`](super::biased_attention), and of its biases.
+pub fn biased_attention(
+    maps: [&[f32]; 3],
+    channels: usize,
+    scale: f64,
+    biases: &[f32],
+    dy: &[f32],
+) -> ([Vec<Measured>; 3], Vec<Measured>) {
+    attention_slopes(maps, channels, scale, false, biases, dy)
+}
+
+/// Of queries, keys and values; and of what the softmax is taken of, `[queries][keys]`.
+fn attention_slopes(
+    [queries, keys, values]: [&[f32]; 3],
+    channels: usize,
+    scale: f64,
+    over_all: bool,
+    biases: &[f32],
+    dy: &[f32],
+) -> ([Vec<Measured>; 3], Vec<Measured>) {
     let (from, to) = (queries.len() / channels, keys.len() / channels);
-    let weights = attention_weights([queries, keys], channels, scale, over_all);
+    let weights = attention_weights([queries, keys], channels, scale, over_all, biases);
     let weight = |q: usize, k: usize| weights[q * to + k];
     let width = values.len() / to;
     let of = |map: &[f32], at: usize| Measured::from(map[at]);
@@ -266,10 +289,13 @@ pub fn attention(
     let dots: Vec<Measured> = (0..from).map(dot).collect();
     let total: Measured = dots.iter().copied().sum();
     let mut gradients = [queries, keys, values].map(|map| vec![Measured::default(); map.len()]);
+    let mut slopes = Vec::with_capacity(from * to);
     for q in 0..from {
         let dot = if over_all { total } else { dots[q] };
         for k in 0..to {
-            let slope = weight(q, k) * (slope_of[q * to + k] - dot) * Measured::new(scale);
+            let slope = weight(q, k) * (slope_of[q * to + k] - dot);
+            slopes.push(slope);
+            let slope = slope * Measured::new(scale);
             for c in 0..channels {
                 gradients[0][c * from + q] += slope * of(keys, c * to + k);
                 gradients[1][c * to + k] += slope * of(queries, c * from + q);
@@ -279,7 +305,7 @@ pub fn attention(
             }
         }
     }
-    gradients
+    (gradients, slopes)
 }
 
 #[cfg(test)]

@@ -16,6 +16,8 @@ pub enum SideMap {
     },
     /// [`resize_nearest`](crate::resize_nearest).
     Nearest,
+    /// [`resize_bicubic`](crate::resize_bicubic).
+    Bicubic,
     /// What [`Embeddings`](crate::Embeddings) are resized by: PyTorch's antialiased bicubic.
     Cubic,
     /// [`adaptive_avg_pool`](crate::adaptive_avg_pool).
@@ -37,6 +39,7 @@ impl SideMap {
         let reach = match self {
             Self::Bilinear { align_corners } => Reach::bilinear(from, to, align_corners),
             Self::Nearest => Reach::nearest(from, to),
+            Self::Bicubic => Reach::bicubic(from, to, false),
             Self::Cubic => Reach::new(from, &tokens::cubic_terms(from, to)),
             Self::AdaptiveMeans => Reach::means(from, &adaptive_spans(from, to)),
             Self::Means {
@@ -123,6 +126,7 @@ mod tests {
                 crate::resize_bilinear(x, y, align_corners);
             });
             check(from, to, [SideMap::Nearest; 2], crate::resize_nearest);
+            check(from, to, [SideMap::Bicubic; 2], crate::resize_bicubic);
             check(from, to, [SideMap::AdaptiveMeans; 2], crate::adaptive_avg_pool);
             let window = PoolWindow {
                 stride: [stride; 2],

@@ -139,3 +139,42 @@ proptest! {
         }
     }
 }
+
+/// `torch.nn.functional.interpolate(mode="bicubic")` of 0, 1, 4, 9, 16 by itself, in rows and in columns; and the gradient
+/// as its transpose.
+#[test]
+fn bicubic_as_pytorch_has_it() {
+    let squares: Vec<f32> = (0..5).map(|i| (i * i) as f32).collect();
+    for isa in Isa::available() {
+        for (new, expected) in [(3, &BICUBIC_3[..]), (8, &BICUBIC_8[..])] {
+            for lies in [true, false] {
+                let shape = |length| match lies {
+                    true => MapShape::new(1, 1, 1, length),
+                    false => MapShape::new(1, 1, length, 1),
+                };
+                let (from, to) = (shape(5), shape(new));
+                let got = run(isa, 1, &squares, from, to, super::resize_bicubic);
+                for (got, expected) in got.iter().zip(expected) {
+                    assert!((got - expected).abs() < 1e-5, "{isa}: {got}, {expected}");
+                }
+                let dy = values(new, 3);
+                let dx = run(isa, 1, &dy, to, from, super::resize_bicubic_gradient);
+                let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+                let (there, back) = (dot(&got, &dy), dot(&squares, &dx));
+                assert!((there - back).abs() < 1e-4, "{isa}: {there}, {back}");
+            }
+        }
+    }
+}
+
+const BICUBIC_3: [f32; 3] = [0.148_148_15, 4.0, 14.074_074];
+const BICUBIC_8: [f32; 8] = [
+    -0.092_834_47,
+    0.187_561_04,
+    1.176_513_7,
+    2.619_384_8,
+    5.441_650_4,
+    8.471_436,
+    13.395_081,
+    16.649_841,
+];

@@ -56,6 +56,24 @@ pub(super) const TOKENS: MapShape = MapShape {
     width: 25,
     ..SHAPE
 };
+/// `SHAPE` in windows of 2×2.
+pub(super) const WINDOWS: MapShape = MapShape {
+    height: 2,
+    width: 12,
+    ..SHAPE
+};
+/// Biases of two heads for them.
+pub(super) const BIASES: MapShape = MapShape {
+    channels: 2,
+    height: 3,
+    width: 3,
+    ..SHAPE
+};
+/// `SHAPE` in squares of 2×2.
+pub(super) const SQUARES: MapShape = MapShape {
+    channels: 4 * CHANNELS,
+    ..HALF
+};
 pub(super) const PER_CHANNEL: [f32; CHANNELS] = [1.0; CHANNELS];
 
 pub(super) const SPEC: ConvSpec = ConvSpec {
@@ -247,6 +265,12 @@ pub(super) const ENTRIES: &[Entry] = &[
     ("resize_bilinear_gradient", 2, |i| {
         resize_bilinear_gradient(map(i[0], DOUBLE), &mut map_mut(i[1], SHAPE), true);
     }),
+    ("resize_bicubic", 2, |i| {
+        resize_bicubic(map(i[0], SHAPE), &mut map_mut(i[1], DOUBLE));
+    }),
+    ("resize_bicubic_gradient", 2, |i| {
+        resize_bicubic_gradient(map(i[0], DOUBLE), &mut map_mut(i[1], SHAPE));
+    }),
     ("resize_nearest", 2, |i| {
         resize_nearest(map(i[0], SHAPE), &mut map_mut(i[1], DOUBLE));
     }),
@@ -377,6 +401,42 @@ pub(super) const ENTRIES: &[Entry] = &[
         let scratch = &mut vec![0.0; position_attention_gradient_scratch(i[0], [SHAPE; 3])];
         let [a, b, c] = &mut [i[4], i[5], i[6]].map(|isa| map_mut(isa, SHAPE));
         position_attention_gradient(three(i), map(i[3], SHAPE), [a, b, c], scratch);
+    }),
+    ("to_windows", 2, |i| {
+        to_windows(map(i[0], SHAPE), 2, 1, &mut map_mut(i[1], WINDOWS));
+    }),
+    ("from_windows", 2, |i| {
+        from_windows(map(i[0], WINDOWS), 2, 1, &mut map_mut(i[1], SHAPE));
+    }),
+    ("space_to_depth", 2, |i| {
+        space_to_depth(map(i[0], SHAPE), 2, &mut map_mut(i[1], SQUARES));
+    }),
+    ("depth_to_space", 2, |i| {
+        depth_to_space(map(i[0], SQUARES), 2, &mut map_mut(i[1], SHAPE));
+    }),
+    ("window_attention", 5, |i| {
+        let maps = [i[0], i[1], i[2]].map(|isa| map(isa, WINDOWS));
+        let biases = (map(i[3], BIASES), None);
+        window_attention(maps, biases, [2, 1], &mut map_mut(i[4], WINDOWS));
+    }),
+    ("window_attention_gradient", 9, |i| {
+        let maps = [i[0], i[1], i[2]].map(|isa| map(isa, WINDOWS));
+        let scratch = &mut vec![0.0; window_attention_gradient_scratch(WINDOWS, BIASES)];
+        let [a, b, c] = &mut [i[5], i[6], i[7]].map(|isa| map_mut(isa, WINDOWS));
+        let of_biases = (&mut map_mut(i[8], BIASES), None);
+        let (biases, dy) = ((map(i[3], BIASES), None), map(i[4], WINDOWS));
+        let to = [a, b, c];
+        window_attention_gradient(maps, biases, dy, [2, 1], to, of_biases, scratch);
+    }),
+    ("join", 3, |i| {
+        let second = map(i[1], ONE_PIXEL);
+        join(map(i[0], SHAPE), second, &mut map_mut(i[2], TOKENS));
+    }),
+    ("part", 2, |i| {
+        part(map(i[0], TOKENS), 1, &mut map_mut(i[1], SHAPE))
+    }),
+    ("part_gradient", 2, |i| {
+        part_gradient(map(i[0], SHAPE), 1, &mut map_mut(i[1], TOKENS));
     }),
     // Of convolutions, the first layout is the packed weights'; by tiles, by windows, dense, depthwise.
     ("run", 4, |i| run_convolution(SPEC, i)),

@@ -7,6 +7,7 @@ mod batch_norm;
 mod channels;
 mod conv;
 mod convert;
+mod depth;
 mod drop;
 mod edges;
 mod fit;
@@ -16,10 +17,12 @@ mod max_pool;
 mod mean;
 mod mul;
 mod resize;
+mod rows;
 mod scale;
 mod softmax;
 mod tokens;
 mod transposed;
+mod windows;
 
 pub use activation::{Apply, ApplyGradient};
 pub use add::{Accumulate, Add};
@@ -28,6 +31,7 @@ pub use batch_norm::{BatchNorm, BatchNormGradient, Renorm};
 pub use channels::{Concat, Copy, Place, Slice};
 pub use conv::{BiasGradient, Conv, ConvInput, ConvWeights};
 pub use convert::Convert;
+pub use depth::{DepthToSpace, SpaceToDepth};
 pub use drop::{Drop, Dropped, drop_seed};
 pub use edges::{Block, Emit, Take};
 pub use fit::{Fit, FitBelow};
@@ -37,10 +41,12 @@ pub use max_pool::{MaxPool, MaxPoolGradient, MaxUnpool, MaxUnpoolGradient};
 pub use mean::{AvgPool, AvgPoolGradient};
 pub use mul::{FactorGradient, Mul};
 pub use resize::{Resize, ResizeGradient};
+pub use rows::{Join, Part, PartGradient, Table, TableGradient};
 pub use scale::Scale;
 pub use softmax::{Softmax, SoftmaxGradient};
 pub use tokens::{EmbeddingsGradient, Patches, PatchesGradient, Tokens, TokensOf};
 pub use transposed::{Transposed, TransposedInput, TransposedWeights};
+pub use windows::{FromWindows, WindowAttention, WindowAttentionGradient, Windows};
 
 /// Numbers of a layer: its own, or a parameter's.
 #[derive(Clone, Debug)]

@@ -26,13 +26,16 @@ impl Operation for Resize {
             (([View::F32(x)], View::F32(mut to)), Filter::Bilinear { align_corners }) => {
                 kernels::resize_bilinear(x, &mut to, align_corners);
             }
+            (([View::F32(x)], View::F32(mut to)), Filter::Bicubic) => {
+                kernels::resize_bicubic(x, &mut to);
+            }
             (([View::Low(x)], View::Low(mut to)), Filter::Nearest) => {
                 low::resize_nearest(x, &mut to);
             }
             (([View::Low(x)], View::Low(mut to)), Filter::Bilinear { align_corners }) => {
                 low::resize_bilinear(x, &mut to, align_corners);
             }
-            _ => unreachable!("both are of one precision"),
+            _ => unreachable!("both are of one precision, which a bicubic one has as f32"),
         }
     }
 }
@@ -49,6 +52,7 @@ impl Operation for ResizeGradient {
     fn run(&self, run: &mut Run<'_, '_>) {
         run.unary(|dy, to| match self.0 {
             Filter::Nearest => kernels::resize_nearest_gradient(dy, to),
+            Filter::Bicubic => kernels::resize_bicubic_gradient(dy, to),
             Filter::Bilinear { align_corners } => {
                 kernels::resize_bilinear_gradient(dy, to, align_corners);
             }

@@ -24,7 +24,9 @@ pub(super) struct Strip {
     /// `[STRIP][padded_keys]`, and room for a tile that hangs over: `P`.
     weights: Vec<f32>,
     /// The same: `dP`, then `dS`.
-    slopes: Vec<f32>,
+    pub(super) slopes: Vec<f32>,
+    /// `[STRIP][padded_keys]`, added to the products; empty where nothing is.
+    pub(super) biases: Vec<f32>,
     /// `[STRIP][padded_depth]`.
     moved: Vec<f32>,
 }
@@ -37,6 +39,7 @@ impl Strip {
             output_gradients: vec![0.0; STRIP * rooms.extents.padded_width],
             weights: vec![0.0; pairs],
             slopes: vec![0.0; pairs],
+            biases: Vec::new(),
             moved: vec![0.0; STRIP * rooms.padded_depth],
         }
     }
@@ -83,6 +86,8 @@ impl Strip {
                     false,
                 );
             }
+            let biases = self.biases.iter().zip(&mut self.weights);
+            biases.for_each(|(bias, weight)| *weight += bias);
             let rows = self.weights.chunks_exact_mut(padded_keys);
             rows.for_each(|row| row[keys..].fill(f32::NEG_INFINITY));
         }

@@ -127,6 +127,14 @@ fn is_identity(node: Node, data: &NodeData, shapes: &[Shape], drops: bool) -> bo
         | Op::PositionAttention
         | Op::Tokens { .. }
         | Op::Patches { .. }
+        | Op::Table
+        | Op::Join
+        | Op::Part { .. }
+        | Op::Windows { .. }
+        | Op::FromWindows { .. }
+        | Op::WindowAttention { .. }
+        | Op::SpaceToDepth { .. }
+        | Op::DepthToSpace { .. }
         | Op::Scale { .. }
         | Op::Slice { .. }
         | Op::Add
