@@ -184,6 +184,27 @@ fn gradients_of_every_architecture_are_derivatives() {
     }
 }
 
+/// Windows that are rolled and hang over, tables of biases, and scales for channels.
+#[test]
+fn gradients_of_the_hubs_backbones_are_derivatives() {
+    let backbones = [
+        r#"{"model_type": "swin", "depths": [2, 2], "num_heads": [1, 2], "embed_dim": 16, "window_size": 3,
+            "drop_path_rate": 0.0, "out_features": ["stage1", "stage2"]}"#,
+        r#"{"model_type": "convnext", "num_stages": 2, "depths": [1, 2], "hidden_sizes": [16, 24],
+            "layer_scale_init_value": 0.5, "out_features": ["stage1", "stage2"]}"#,
+    ];
+    for backbone in backbones {
+        let mut options = Options::new(3);
+        options.set("backbone_config", backbone).unwrap();
+        options.set("hidden_size", "16").unwrap();
+        options.set("use_auxiliary_head", "false").unwrap();
+        let graph = graph("UperNetForSemanticSegmentation", &options);
+        for isa in Isa::available() {
+            check_derivative(&graph, [2, 3, 45, 62].into(), isa);
+        }
+    }
+}
+
 #[test]
 fn what_is_frozen_stays() {
     let graph = graph("unet", &on_encoder("resnet18", 2));

@@ -321,7 +321,7 @@ const fn transformers(
     }
 }
 
-static ARCHITECTURES: [Architecture; 27] = [
+static ARCHITECTURES: [Architecture; 33] = [
     torchvision(
         "fcn_resnet50",
         "FCN on a dilated ResNet-50, output stride 8",
@@ -488,6 +488,42 @@ static ARCHITECTURES: [Architecture; 27] = [
         "DeepLabV3+ on MobileNetV2 of the Hugging Face hub",
         "segmentation_head.classifier.convolution.weight",
         &hub::mobilenet_v2::MOBILENET_V2,
+    ),
+    transformers(
+        "UperNetForSemanticSegmentation",
+        "UPerNet of the Hugging Face hub on ConvNeXt, Swin or ResNet",
+        "decode_head.classifier.weight",
+        &hub::upernet::UPERNET,
+    ),
+    transformers(
+        "BeitForSemanticSegmentation",
+        "UPerNet on BEiT of the Hugging Face hub, result at stride 4",
+        "decode_head.classifier.weight",
+        &hub::beit::BEIT,
+    ),
+    transformers(
+        "Data2VecVisionForSemanticSegmentation",
+        "UPerNet on Data2VecVision of the Hugging Face hub, result at stride 4",
+        "decode_head.classifier.weight",
+        &hub::beit::DATA2VEC_VISION,
+    ),
+    transformers(
+        "DPTForSemanticSegmentation",
+        "DPT on a plain transformer of the Hugging Face hub",
+        "head.head.4.weight",
+        &hub::dpt::DPT,
+    ),
+    transformers(
+        "MobileViTForSemanticSegmentation",
+        "DeepLabV3 on MobileViT of the Hugging Face hub",
+        "segmentation_head.classifier.convolution.weight",
+        &hub::mobilevit::MOBILEVIT,
+    ),
+    transformers(
+        "MobileViTV2ForSemanticSegmentation",
+        "DeepLabV3 on MobileViTV2 of the Hugging Face hub",
+        "segmentation_head.classifier.convolution.weight",
+        &hub::mobilevit_v2::MOBILEVIT_V2,
     ),
 ];
 

@@ -164,7 +164,7 @@ impl Layers {
 }
 
 /// A multiple of `divisor`, `least` or more, and no more than a tenth below.
-fn divisible(channels: f64, divisor: usize, least: usize) -> usize {
+pub(super) fn divisible(channels: f64, divisor: usize, least: usize) -> usize {
     let whole = (channels + divisor as f64 / 2.0) as usize / divisor * divisor;
     let rounded = whole.max(least);
     if (rounded as f64) < 0.9 * channels {

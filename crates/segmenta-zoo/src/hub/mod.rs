@@ -2,8 +2,14 @@
 //! ([`Config`](crate::Config)) and has transformers 5's names in its state dict; version 4's, which nearly all files
 //! on the hub have, are its former ones.
 
+mod backbone;
+pub(crate) mod beit;
+pub(crate) mod dpt;
 pub(crate) mod mobilenet_v2;
+pub(crate) mod mobilevit;
+pub(crate) mod mobilevit_v2;
 pub(crate) mod segformer;
+pub(crate) mod upernet;
 
 use segmenta_graph::Graph;
 

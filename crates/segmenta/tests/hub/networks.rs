@@ -22,6 +22,8 @@ struct Case {
     state_dict: BTreeMap<String, Vec<usize>>,
     /// Names of version 4, and of version 5 what each became.
     former: BTreeMap<String, Vec<String>>,
+    /// Names of the kernels of transposed convolutions.
+    transposed: Vec<String>,
     expected: Vec<f32>,
     shape: Vec<usize>,
 }
@@ -40,6 +42,9 @@ impl Case {
             config: metadata["config"].clone(),
             state_dict: serde_json::from_value(json("state_dict")).unwrap(),
             former: former.map_or_else(BTreeMap::new, |text| serde_json::from_str(text).unwrap()),
+            transposed: metadata
+                .get("transposed")
+                .map_or_else(Vec::new, |text| serde_json::from_str(text).unwrap()),
             expected: file.read_f32("logits").unwrap(),
             shape: file.get("logits").unwrap().shape.clone(),
             spec,
@@ -69,7 +74,7 @@ impl Case {
             .enumerate()
             .map(|(at, (name, shape))| {
                 let made_of = if by_old { self.old(name) } else { name.clone() };
-                let values = formula::weight(&made_of, shape, false);
+                let values = formula::weight(&made_of, shape, self.transposed.contains(name));
                 (named(at, name), shape, values)
             })
             .collect();

@@ -1,0 +1,62 @@
+//! Backbones of transformers, a family a file: what `backbone_config` describes, for whichever head reads its maps.
+
+mod convnext;
+mod resnet;
+mod swin;
+
+use segmenta_graph::{Activation, Builder, Node, Scope};
+
+use super::undone;
+use crate::config::Config;
+use crate::smp::Refusal;
+
+/// The maps of the backbone that `config` describes, in the order of its `out_features`; its entries are under `name`.
+/// Of a `config` without a `model_type` it is a ResNet, as transformers has it.
+pub(crate) fn build(
+    g: &mut Builder,
+    input: Node,
+    name: &Scope,
+    config: &Config,
+) -> Result<Vec<Node>, Refusal> {
+    match config.word("model_type", "resnet")? {
+        "convnext" => convnext::build(g, input, name, config),
+        "resnet" => resnet::build(g, input, name, config),
+        "swin" => swin::build(g, input, name, config),
+        other => Err(Refusal::Option(format!(
+            "has no backbone of the kind `{other}` (model_type in backbone_config); there are convnext, resnet and swin"
+        ))),
+    }
+}
+
+/// The name that an entry of the backbone under `prefix` had in transformers 4, if it was another.
+pub(crate) fn former(name: &str, prefix: &str) -> Option<String> {
+    let rest = name.strip_prefix(prefix)?.strip_prefix("swin.")?;
+    Some(format!("{prefix}{}", undone(rest, &swin::RULES)))
+}
+
+/// What all blocks of a backbone have in common.
+#[derive(Clone, Copy)]
+struct Blocks {
+    activation: Activation,
+    dropout: f32,
+    /// Of the last block; it rises linearly to it.
+    drop_path: f32,
+    /// Blocks of all stages.
+    count: usize,
+}
+
+impl Blocks {
+    fn new(config: &Config, depths: &[usize], drop_path: f64) -> Result<Self, Refusal> {
+        Ok(Self {
+            activation: config.activation("hidden_act", Activation::Gelu)?,
+            dropout: config.probability("hidden_dropout_prob", 0.0)?,
+            drop_path: config.probability("drop_path_rate", drop_path)?,
+            count: depths.iter().sum(),
+        })
+    }
+
+    /// How likely block number `at` of all is dropped.
+    fn dropped(&self, at: usize) -> f32 {
+        self.drop_path * at as f32 / self.count.saturating_sub(1).max(1) as f32
+    }
+}
