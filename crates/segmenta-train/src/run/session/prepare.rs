@@ -112,7 +112,14 @@ pub(super) fn idle(config: &Config, dataset: &Dataset) -> Vec<Note> {
             notes.push(Note::NoEffect { key, why });
         }
     };
-    if !parts.are_drawn() {
+    if parts.are_drawn() {
+        let first = data.draw == Draw::First && data.seed != default.seed;
+        idle(
+            first,
+            "data.seed",
+            "data.draw = \"first\" draws nothing".into(),
+        );
+    } else {
         let why = || "the data set has its own splits".to_string();
         idle(
             data.train_share != default.train_share,
@@ -121,13 +128,6 @@ pub(super) fn idle(config: &Config, dataset: &Dataset) -> Vec<Note> {
         );
         idle(data.seed != default.seed, "data.seed", why());
         idle(data.draw != default.draw, "data.draw", why());
-    } else {
-        let first = data.draw == Draw::First && data.seed != default.seed;
-        idle(
-            first,
-            "data.seed",
-            "data.draw = \"first\" draws nothing".into(),
-        );
     }
     if let (Some(weights), Some(_)) = (&config.model.weights, &config.model.encoder_weights) {
         let why = format!(
