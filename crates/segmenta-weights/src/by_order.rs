@@ -108,6 +108,17 @@ pub(crate) fn find(
 }
 
 impl StateDict {
+    /// A network whose entries are the first of the file, in order and shapes, whatever their names; what follows, a
+    /// classifier, is left out. `None` if they are others, or the file does not say in which order its layers are.
+    pub fn first_in_order(&self, expected: &[Expected]) -> Option<Found> {
+        let layer = |name: &str| !is_by_product(name);
+        let wanted: Vec<&Expected> = expected.iter().filter(|e| layer(&e.name)).collect();
+        let all = self.entries().iter().filter(|e| layer(&e.info.name));
+        let group: Vec<&Entry> = all.take(wanted.len()).collect();
+        let agrees = is_ordered(self, &group) && agree(&group, &wanted).is_ok();
+        agrees.then(|| found(self, "", &group, &wanted))
+    }
+
     /// By order: the shape of the entry that stands where a network whose entries are `names` has `name`.
     pub fn shape_in_order(
         &self,

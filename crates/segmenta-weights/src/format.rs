@@ -12,6 +12,8 @@ pub enum Format {
     Safetensors,
     /// A `.safetensors.index.json` with its shards beside it.
     SafetensorsSharded,
+    /// A `pytorch_model.bin.index.json` with its pickles beside it.
+    PytorchSharded,
     /// `torch.save` since PyTorch 1.6.
     PytorchZip,
     /// `torch.save` from PyTorch 0.1.10 to 1.5.
@@ -29,6 +31,7 @@ impl fmt::Display for Format {
         f.write_str(match self {
             Format::Safetensors => "safetensors",
             Format::SafetensorsSharded => "safetensors in shards",
+            Format::PytorchSharded => "PyTorch in shards",
             Format::PytorchZip => "PyTorch (zip)",
             Format::PytorchLegacy => "PyTorch (legacy, before 1.6)",
             Format::PytorchTar => "PyTorch (tar, before 0.1.10)",

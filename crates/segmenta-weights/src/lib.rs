@@ -26,6 +26,7 @@ mod published;
 mod pytorch_file;
 mod safetensors_file;
 mod save;
+mod sharded;
 mod state_dict;
 mod statistics;
 mod stored;

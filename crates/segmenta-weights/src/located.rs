@@ -156,13 +156,21 @@ fn listed(keys: &[String]) -> String {
 
 impl StateDict {
     /// The ways to read the names: without what wraps parts of a network, and, where that differs, without
-    /// `DataParallel`'s `module` between other parts as well.
+    /// `DataParallel`'s `module` between other parts as well. `LayerNorm.gamma` and `LayerNorm.beta`, as checkpoints
+    /// that began in TensorFlow have them, are its weight and bias, as transformers reads them.
     pub fn readings(&self) -> Vec<StateDict> {
         let without = |dict: &StateDict, wrappers: &[&str]| {
             let entries = dict.entries().iter().map(|entry| {
                 let mut entry = entry.clone();
                 let parts = entry.info.name.split('.');
-                let kept: Vec<&str> = parts.filter(|part| !wrappers.contains(part)).collect();
+                let mut kept: Vec<&str> = parts.filter(|part| !wrappers.contains(part)).collect();
+                if let [.., "LayerNorm", last] = &mut kept[..] {
+                    *last = match *last {
+                        "gamma" => "weight",
+                        "beta" => "bias",
+                        other => other,
+                    };
+                }
                 entry.info.name = kept.join(".");
                 entry
             });

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    path::{Component, Path},
     sync::Arc,
 };
 
@@ -11,7 +10,7 @@ use segmenta_files::count;
 
 use crate::{
     dtype::DType,
-    error::{Fault, WeightsError},
+    error::Fault,
     format::MAX_HEADER,
     state_dict::{Entry, Source, TensorInfo},
     stored::Stored,
@@ -113,57 +112,4 @@ fn with_scales(mut entries: Vec<Entry>) -> Vec<Entry> {
     }
     entries.retain(|entry| !taken.contains(&entry.info.name));
     entries
-}
-
-/// The part of an index that is used: which shard holds which tensor.
-#[derive(serde::Deserialize)]
-struct Index {
-    weight_map: BTreeMap<String, String>,
-}
-
-/// Reads an index and the headers of all its shards, which lie in the index's folder.
-pub(crate) fn read_sharded(index: &[u8], path: &Path) -> Result<Contents, WeightsError> {
-    let wrong = |why: String| Fault::Index(why).at(path);
-    let index = index.strip_prefix(b"\xef\xbb\xbf").unwrap_or(index);
-    let index: Index = serde_json::from_slice(index).map_err(|error| wrong(error.to_string()))?;
-    let mut shards: Vec<&str> = index.weight_map.values().map(String::as_str).collect();
-    shards.sort_unstable();
-    shards.dedup();
-
-    let mut contents = Contents::default();
-    for shard in shards {
-        // An index from a stranger must not lead to files elsewhere.
-        let parts: Vec<_> = Path::new(shard).components().collect();
-        if !matches!(parts[..], [Component::Normal(_)]) {
-            return Err(wrong(format!(
-                "shard `{shard}` is not the plain name of a file beside it"
-            )));
-        }
-        let path = path.with_file_name(shard);
-        let file = Stored::open(&path).map_err(|error| Fault::from_io(error).at(&path))?;
-        let (entries, metadata) = read(&Arc::new(file)).map_err(|fault| fault.at(&path))?;
-        let here = |entry: &Entry| {
-            index
-                .weight_map
-                .get(&entry.info.name)
-                .is_some_and(|s| s == shard)
-        };
-        contents.0.extend(entries.into_iter().filter(here));
-        contents.1.extend(metadata);
-    }
-    if contents.0.len() < index.weight_map.len() {
-        let found: std::collections::HashSet<&str> = contents
-            .0
-            .iter()
-            .map(|entry| entry.info.name.as_str())
-            .collect();
-        let absent = index
-            .weight_map
-            .iter()
-            .find(|(name, _)| !found.contains(name.as_str()));
-        if let Some((name, shard)) = absent {
-            return Err(wrong(format!("`{name}` is not in its shard `{shard}`")));
-        }
-    }
-    Ok(contents)
 }

@@ -17,13 +17,13 @@ use crate::{
     dtype::DType,
     error::{Fault, WeightsError},
     format::{Format, JSON, MAX_HEADER, detect},
-    pytorch_file, safetensors_file,
+    pytorch_file, safetensors_file, sharded,
     stored::Stored,
     third_party::without_panic,
 };
 
 /// How much of a file tells its format, in bytes.
-const HEAD: u64 = 1 << 16;
+pub(crate) const HEAD: u64 = 1 << 16;
 
 /// Tensors by name, in the order of their file.
 ///
@@ -116,7 +116,8 @@ pub(crate) enum Source {
 }
 
 impl StateDict {
-    /// Opens a `.pth`, `.pt`, `.ckpt`, `.safetensors` or `.safetensors.index.json`, told apart by content.
+    /// Opens a `.pth`, `.pt`, `.ckpt`, `.safetensors`, or the `.index.json` of weights in several files, told apart by
+    /// content.
     ///
     /// All tensors of the file are there, whatever a checkpoint keeps beside a network: what lies in
     /// dictionaries has their keys before its name (`state_dict.model.conv1.weight`), and what is not a tensor
@@ -174,7 +175,11 @@ impl StateDict {
         let mut dict = StateDict::new(format);
         (dict.entries, dict.metadata) = match format {
             Format::Safetensors => safetensors_file::read(&Arc::new(stored)).map_err(at)?,
-            Format::SafetensorsSharded => safetensors_file::read_sharded(&head, path)?,
+            Format::SafetensorsSharded => {
+                let (contents, format) = sharded::read(&head, path)?;
+                dict.format = format;
+                contents
+            }
             _ => {
                 archive::refuse_others(&stored).map_err(at)?;
                 let (entries, format) = pytorch_file::read(path, &stored).map_err(at)?;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use segmenta_weights::{DType, Expected, Fault, FindError, Format, Search, StateDict};
+use segmenta_weights::{DType, Expected, Fault, FindError, Format, Search, StateDict, Tensor};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -118,6 +118,59 @@ fn tar_files_of_the_earliest_pytorch_are_read() {
     ];
     assert_eq!(names(&dict), expected);
     assert_tensors(&dict);
+}
+
+#[test]
+fn pickles_in_shards_are_one_state_dict() {
+    let folder = tempfile::tempdir().unwrap();
+    let names: Vec<&str> = tensors().iter().map(|tensor| tensor.0).collect();
+    let (first, second) = names.split_at(names.len() / 2);
+    // Each shard holds more than the index takes from it.
+    let shards = [("a.bin", "zip.pth", first), ("b.bin", "legacy.pth", second)];
+    let mut map = serde_json::Map::new();
+    for (shard, file, names) in shards {
+        std::fs::copy(fixture(file), folder.path().join(shard)).unwrap();
+        map.extend(names.iter().map(|&name| (name.into(), shard.into())));
+    }
+    let index = folder.path().join("pytorch_model.bin.index.json");
+    let write = |map: &serde_json::Map<String, serde_json::Value>| {
+        std::fs::write(&index, serde_json::json!({"weight_map": map}).to_string()).unwrap();
+    };
+    write(&map);
+    let dict = StateDict::open(&index).unwrap();
+    assert_eq!(dict.format(), Format::PytorchSharded);
+    assert_eq!(dict.len(), tensors().len());
+    assert_tensors(&dict);
+    // An index of an index.
+    std::fs::copy(&index, folder.path().join("b.bin")).unwrap();
+    let error = StateDict::open(&index).unwrap_err();
+    assert!(matches!(error.fault, Fault::Index(_)), "{error}");
+    map.insert("none".into(), "a.bin".into());
+    std::fs::copy(fixture("legacy.pth"), folder.path().join("b.bin")).unwrap();
+    write(&map);
+    let error = StateDict::open(&index).unwrap_err().to_string();
+    assert!(error.contains("`none` is not in its shard"), "{error}");
+}
+
+#[test]
+fn norms_of_old_checkpoints_are_read_under_their_names_of_today() {
+    let tensor = |name: &str| (name.to_string(), Tensor::new([1], [0.0]));
+    let dict = StateDict::from_tensors([
+        tensor("block.LayerNorm.gamma"),
+        tensor("block.LayerNorm.beta"),
+        tensor("block.gamma"),
+    ]);
+    let reading = &dict.readings()[0];
+    let names: Vec<&str> = reading.names().collect();
+    assert_eq!(
+        names,
+        [
+            "block.LayerNorm.weight",
+            "block.LayerNorm.bias",
+            "block.gamma"
+        ]
+    );
+    assert_eq!(reading.read_f32("block.LayerNorm.bias").unwrap(), [0.0]);
 }
 
 #[test]
