@@ -29,6 +29,7 @@ RECIPE = """
 augment = [{ name = "horizontal_flip", p = 0.5 }]
 [model]
 encoder = "mobilenet_v2"
+encoder_weights = "none"
 settings = { encoder_depth = 3, decoder_channels = [16, 16, 16] }
 [input]
 size = [32, 32]

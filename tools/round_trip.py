@@ -5,7 +5,8 @@
     python tools/round_trip.py --ours target/release/segmenta --only unet/resnet18 fpn/mobilenet_v2
 
 For each network: two epochs in Segmenta on pictures drawn by this script; `model.safetensors` into the same network of
-segmentation_models_pytorch, whose logits for a picture must be Segmenta's; a few steps of Adam in PyTorch; its
+segmentation_models_pytorch, whose logits for a picture must be Segmenta's, also by `from_pretrained` of the folder that
+`segmenta models save` writes; a few steps of Adam in PyTorch; its
 state dict as `.pth` and as safetensors into Segmenta, whose logits must be PyTorch's. Ends with exit code 1 where they
 differ by more than 1e-3 of the largest.
 
@@ -75,14 +76,19 @@ def compare(network, what, a, b):
 def round_trip(args, network, data, folder):
     arch, encoder = network.split("/")
     recipe = folder / "recipe.toml"
-    recipe.write_text(f'[model]\narch = "{arch}"\nencoder = "{encoder}"\n[input]\nsize = [{SIZE}, {SIZE}]\n')
+    recipe.write_text(f'[model]\narch = "{arch}"\nencoder = "{encoder}"\nencoder_weights = "none"\n[input]\nsize = [{SIZE}, {SIZE}]\n')
     run = folder / "run"
     segmenta(args, "train", recipe, "--data", data, "-o", run, "--set", "train.epochs=2", "--set", "train.batch=4", "--quiet")
 
+    folder_of_ours = folder / "folder"
+    segmenta(args, "models", "save", run / "model.safetensors", "-o", folder_of_ours, "--quiet")
     net = smp.create_model(arch, encoder_name=encoder, encoder_weights=None, classes=CLASSES)
     net.load_state_dict(safetensors.torch.load_file(run / "model.safetensors"), strict=True)
     x = np.random.default_rng(1).standard_normal((2, 3, SIZE, SIZE), np.float32)
     fine = compare(network, "learned here, read there", ours(args, run / "model.safetensors", x, folder), theirs(net, x))
+
+    saved = smp.from_pretrained(folder_of_ours)
+    fine &= compare(network, "learned here, from_pretrained there", theirs(saved, x), theirs(net, x))
 
     net.train()
     optimizer = torch.optim.Adam(net.parameters(), 1e-3)

@@ -355,8 +355,14 @@ What is empty is not known here; the repository's page says it.")]
         #[arg(long)]
         json: bool,
     },
-    /// The encoders that SMP's networks can stand on, by family: parameters, channels and strides
+    /// The encoders that SMP's networks can stand on, by family: parameters, channels, strides and weights
+    #[command(after_help = "\
+Examples:
+  segmenta models encoders
+  segmenta models encoders resnet50")]
     Encoders {
+        /// An encoder: where its weights are, and their licences
+        name: Option<String>,
         /// As JSON
         #[arg(long)]
         json: bool,
@@ -366,9 +372,33 @@ What is empty is not known here; the repository's page says it.")]
 Examples:
   segmenta models pull fcn_resnet101
   segmenta models pull --all
+  segmenta models pull resnet34
+  segmenta models pull resnet18 --weights swsl
 
-The path of each file is written to standard output. `predict` does the same on first use.")]
+The path of each file is written to standard output. `predict` and `train` do the same on first use. An encoder's
+weights of the Hugging Face hub lie in the cache that Python shares.")]
     Pull(Pull),
+    /// Write a model file as a folder that Python's `from_pretrained` reads, with the same numbers
+    #[command(after_help = "\
+Examples:
+  segmenta models save runs/faces/model.safetensors -o faces
+  python -c \"from transformers import AutoModelForSemanticSegmentation as A; A.from_pretrained('faces')\"
+  segmenta models save runs/nuclei/model.safetensors -o nuclei
+  python -c \"import segmentation_models_pytorch as smp; smp.from_pretrained('nuclei')\"
+
+Networks of transformers' classes become folders of transformers (config.json, preprocessor_config.json,
+model.safetensors), SMP's architectures folders of segmentation_models_pytorch.")]
+    Save(Save),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Save {
+    /// The model: a file, as training leaves it, or a folder
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) weights: PathBuf,
+    /// The folder to write, which holds no model yet
+    #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) out: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]
@@ -400,10 +430,13 @@ pub(crate) struct Show {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Pull {
-    /// Networks whose weights to pull
+    /// Networks and encoders whose weights to pull
     #[arg(required_unless_present = "all", value_name = "NAME")]
     pub(crate) names: Vec<String>,
-    /// All that are published
+    /// Of encoders, which weights, as `segmenta models encoders` lists them [default: imagenet]
+    #[arg(long, value_name = "NAME", conflicts_with = "all")]
+    pub(crate) weights: Option<String>,
+    /// All that are published for whole networks
     #[arg(long, conflicts_with = "names")]
     pub(crate) all: bool,
 }

@@ -5,6 +5,7 @@ mod args;
 mod bench;
 mod data;
 mod demo;
+mod encoders;
 mod eval;
 mod forward;
 mod message;
@@ -13,6 +14,7 @@ mod models;
 mod npy;
 mod predict;
 mod progress;
+mod pull;
 mod quantize;
 mod random;
 mod segment;
@@ -78,8 +80,9 @@ fn dispatch(args: Args) -> anyhow::Result<()> {
             None => models::list(args.json),
             Some(Models::Show(args)) => models::show(&args, quiet),
             Some(Models::Search { word, json }) => models::search(&word, json),
-            Some(Models::Encoders { json }) => models::list_encoders(json),
-            Some(Models::Pull(args)) => models::pull(&args, quiet),
+            Some(Models::Encoders { name, json }) => encoders::list(name.as_deref(), json),
+            Some(Models::Pull(args)) => pull::run(&args, quiet),
+            Some(Models::Save(args)) => models::save(&args, quiet),
         },
         Command::Weights(args) => weights::run(&args),
         Command::Forward(args) => forward::run(&args, quiet),

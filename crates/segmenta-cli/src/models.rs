@@ -1,20 +1,20 @@
-//! `segmenta models`: what there is, what it costs, and its published weights.
+//! `segmenta models`: what there is and what it costs.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use segmenta::hub_files::{Recommended, is_non_commercial, recommended, search as search_names};
-use segmenta::{Description, HubModel, Model, ModelOptions, published_file};
-use segmenta_graph::{Graph, Op, Scope};
+use segmenta::{Description, HubModel, Model, ModelOptions, published_file, save_pretrained};
+use segmenta_graph::{Graph, Op};
 use segmenta_weights::Hub;
 use segmenta_zoo::{
     Architecture, Options, PublishedWeights, architectures, find, hub_classes, published,
 };
-use segmenta_zoo::{VOC_CLASSES, encoders, find_encoder, published_weights};
+use segmenta_zoo::{VOC_CLASSES, find_encoder, published_weights};
 use serde_json::{Value, json};
 
-use super::args::{Pull, Show};
-use super::message::{FAINT, Reported, STRONG, Usage, count, failure, note, result};
+use super::args::{Save, Show};
+use super::message::{FAINT, STRONG, Usage, count, note, result, shown};
 use super::progress::Download;
 use super::table::{Table, grouped, mebibytes};
 
@@ -72,7 +72,7 @@ pub(crate) fn list(as_json: bool) -> anyhow::Result<()> {
              here: downloaded. –: bring weights of your own.{FAINT:#}\n\n\
              segmenta models show NAME    its layers, shapes and costs\n\
              segmenta models pull NAME    its weights\n\
-             segmenta models encoders     what SMP's networks can stand on\n\n"
+             segmenta models encoders     what SMP's networks can stand on, and its weights\n\n"
         );
     }
     text += &names(recommended().iter().filter(|row| is_loaded(row)));
@@ -178,43 +178,6 @@ fn of_hub(description: &Description) -> Vec<(&'static str, String)> {
 fn parameters(architecture: &Architecture) -> anyhow::Result<usize> {
     let graph = architecture.build(&Options::new(VOC_CLASSES.len()))?;
     Ok(graph.trainable_count())
-}
-
-pub(crate) fn list_encoders(as_json: bool) -> anyhow::Result<()> {
-    const STRIDES: [usize; 5] = [2, 4, 8, 16, 32];
-    let mut rows = Vec::new();
-    let strides = STRIDES.map(|stride| format!(">at {stride}"));
-    let mut headings = vec!["name", ">parameters"];
-    headings.extend(strides.iter().map(String::as_str));
-    headings.push("family");
-    let mut table = Table::new(&headings);
-    for encoder in encoders() {
-        let (stages, family) = (encoder.stages()?, encoder.family());
-        let parameters = encoder.parameters(&Scope::root(), 3)?;
-        let trainable = parameters.iter().filter(|p| p.is_trainable());
-        let count: usize = trainable.map(segmenta_graph::Parameter::len).sum();
-        let described = stages
-            .iter()
-            .map(|s| json!({"channels": s.channels, "stride": s.stride}));
-        rows.push(json!({
-            "name": encoder.name, "family": family.name, "dilates": family.dilates(), "parameters": count,
-            "stages": described.collect::<Vec<_>>(),
-        }));
-        let mut cells = vec![encoder.name.to_string(), grouped(count as u64)];
-        cells.extend(STRIDES.map(|stride| {
-            let stage = stages.iter().find(|stage| stage.stride == stride);
-            stage.map_or_else(|| "–".into(), |stage| stage.channels.to_string())
-        }));
-        cells.push(family.name.into());
-        table.row(cells);
-    }
-    if as_json {
-        return result(&serde_json::to_string_pretty(&rows)?);
-    }
-    result(&format!(
-        "{}\n{FAINT}Channels at each stride. Parameters: three channels in.{FAINT:#}\n",
-        table.render()
-    ))
 }
 
 pub(crate) fn show(args: &Show, quiet: bool) -> anyhow::Result<()> {
@@ -355,39 +318,14 @@ fn results(graph: &Graph) -> Vec<(String, usize, String, String)> {
         .collect()
 }
 
-pub(crate) fn pull(args: &Pull, quiet: bool) -> anyhow::Result<()> {
-    let rows: Vec<&PublishedWeights> = if args.all {
-        published_weights().iter().collect()
-    } else {
-        let row = |name: &String| {
-            find(name)?;
-            published(name).ok_or_else(|| {
-                anyhow::Error::from(Usage(format!(
-                    "no weights are published for it · {name} · give a file with --weights where you use it"
-                )))
-            })
-        };
-        args.names.iter().map(row).collect::<anyhow::Result<_>>()?
-    };
-    let hub = Hub::from_env()?;
-    let mut failed = false;
-    for row in rows {
-        if !quiet && hub.cached(&published_file(row)).is_none() {
-            note(&format!(
-                "{} · {:.1} MiB · {}",
-                row.architecture, row.mebibytes, row.licence
-            ));
+pub(crate) fn save(args: &Save, quiet: bool) -> anyhow::Result<()> {
+    let options = ModelOptions::new().weights(&args.weights);
+    let saved = save_pretrained(&options, &args.out, &mut |_| {})?;
+    if !quiet {
+        for said in &saved.notes {
+            note(said);
         }
-        let mut progress = Download::new(quiet);
-        let pulled = hub.pull(&published_file(row), &mut |step| progress.step(step));
-        drop(progress);
-        match pulled {
-            Ok(path) => result(&path.to_string_lossy())?,
-            Err(error) => {
-                failed = true;
-                failure(&error.to_string());
-            }
-        }
+        note(&format!("for from_pretrained of {}", saved.library));
     }
-    if failed { Err(Reported.into()) } else { Ok(()) }
+    result(&shown(&saved.path).to_string())
 }

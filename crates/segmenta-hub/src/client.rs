@@ -123,6 +123,11 @@ impl Client {
         }))
     }
 
+    /// The file in the cache, if it is there; the hub is not asked.
+    pub fn cached(&self, repository: &RepositoryName, file: &str) -> Option<PathBuf> {
+        Some(self.known(repository, file)?.0)
+    }
+
     /// The error of a file that a repository must have.
     pub(crate) fn failed(
         &self,

@@ -26,6 +26,15 @@ pub struct Config {
     fields: Map<String, Value>,
 }
 
+/// Mean and deviation that a backbone's input has: values in 0 to 1, red, green, blue.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Normalisation {
+    /// What is subtracted.
+    pub mean: [f32; 3],
+    /// What divides the rest.
+    pub std: [f32; 3],
+}
+
 /// Which library wrote a `config.json`, and which class of it the network is of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Class {
@@ -145,6 +154,44 @@ impl Config {
     /// If the field is something else, or there are none or more than 256.
     pub fn class_count(&self, name: &str, default: usize) -> Result<usize, FolderError> {
         self.few(self.count(name, default)?)
+    }
+
+    /// Mean and deviation of the input, as SMP's encoders (`mean`, `std`, `input_range`) and timm's networks
+    /// (`pretrained_cfg`) have them; `None` if the file does not say.
+    ///
+    /// # Errors
+    /// Values that are no three numbers, or another order of colours than red, green, blue.
+    pub fn normalisation(&self) -> Result<Option<Normalisation>, FolderError> {
+        let timm = self.field("pretrained_cfg").and_then(Value::as_object);
+        let fields = timm.unwrap_or(&self.fields);
+        let given = |name: &str| fields.get(name).filter(|value| !value.is_null());
+        let (Some(mean), Some(std)) = (given("mean"), given("std")) else {
+            return Ok(None);
+        };
+        if let Some(space) = given("input_space")
+            && space.as_str() != Some("RGB")
+        {
+            return Err(self.strange("input_space", space, "RGB"));
+        }
+        let range = given("input_range").and_then(|range| range.get(1)?.as_f64());
+        // Where values run up to 255, mean and deviation do, too.
+        let top = range.unwrap_or(1.0) as f32;
+        let three = |name: &str, value: &Value, least: f32| {
+            let values = value.as_array().map(|list| list.iter().map(Value::as_f64));
+            let values: Option<Vec<f64>> = values.and_then(Iterator::collect);
+            let values = values.and_then(|values| <[f64; 3]>::try_from(values).ok());
+            let values = values.map(|values| values.map(|value| value as f32 / top));
+            let sound = |values: &[f32; 3]| values.iter().all(|v| v.is_finite() && *v >= least);
+            let wanted = "a number for each of three colours";
+            values
+                .filter(sound)
+                .ok_or_else(|| self.strange(name, value, wanted))
+        };
+        Ok(Some(Normalisation {
+            mean: three("mean", mean, f32::MIN)?,
+            // It divides.
+            std: three("std", std, f32::MIN_POSITIVE)?,
+        }))
     }
 
     /// The names of the classes by id, and whether the file has them.
@@ -272,6 +319,32 @@ mod tests {
         ] {
             let said = classes(text).unwrap_err().to_string();
             assert!(said.contains(word), "{said}");
+        }
+    }
+
+    #[test]
+    fn mean_and_deviation_stand_where_smp_and_timm_write_them() {
+        let said = |text: &str| config(text).unwrap().normalisation();
+        let smp = r#"{"mean": [0.5, 0.25, 0], "std": [1, 1, 0.5], "input_space": "RGB", "input_range": [0, 1]}"#;
+        let smp = said(smp).unwrap().unwrap();
+        assert_eq!((smp.mean, smp.std), ([0.5, 0.25, 0.0], [1.0, 1.0, 0.5]));
+        let timm = r#"{"architecture": "x", "pretrained_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}}"#;
+        assert_eq!(said(timm).unwrap().unwrap().std, [0.5; 3]);
+        let bytes = r#"{"mean": [255, 0, 51], "std": [255, 255, 255], "input_range": [0, 255]}"#;
+        let bytes = said(bytes).unwrap().unwrap();
+        assert_eq!((bytes.mean, bytes.std), ([1.0, 0.0, 0.2], [1.0; 3]));
+        assert_eq!(said(r#"{"mean": [1, 2, 3]}"#).unwrap(), None);
+        for (text, word) in [
+            (r#"{"mean": [1, 2], "std": [1, 1, 1]}"#, "`mean`"),
+            (r#"{"mean": [1, 2, 3], "std": "x"}"#, "`std`"),
+            (r#"{"mean": [1, 2, 3], "std": [1, 1, 0]}"#, "`std`"),
+            (
+                r#"{"mean": [1, 2, 3], "std": [1, 1, 1], "input_space": "BGR"}"#,
+                "`input_space`",
+            ),
+        ] {
+            let error = said(text).unwrap_err().to_string();
+            assert!(error.contains(word), "{error}");
         }
     }
 

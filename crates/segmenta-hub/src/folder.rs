@@ -15,13 +15,21 @@ use crate::licence;
 use crate::name::RepositoryName;
 use crate::processor::Processor;
 
-const CONFIG: &str = "config.json";
-const PROCESSOR: &str = "preprocessor_config.json";
-const PAGE: &str = "README.md";
-/// Files of weights, the best first: a whole one, one in parts, a pickle.
-const WEIGHTS: [&str; 3] = [WHOLE, INDEX, "pytorch_model.bin"];
-const WHOLE: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
+pub(crate) const CONFIG: &str = "config.json";
+pub(crate) const PROCESSOR: &str = "preprocessor_config.json";
+pub(crate) const PAGE: &str = "README.md";
+/// Files of weights, the best first: safetensors, whole or in parts, and pickles.
+const WEIGHTS: [&str; 4] = [
+    "model.safetensors",
+    INDEXES[0],
+    "pytorch_model.bin",
+    INDEXES[1],
+];
+/// What names the parts.
+const INDEXES: [&str; 2] = [
+    "model.safetensors.index.json",
+    "pytorch_model.bin.index.json",
+];
 
 /// A folder with a `config.json`, and what it says.
 #[derive(Clone, Debug)]
@@ -74,7 +82,11 @@ impl ModelFolder {
     /// # Errors
     /// If the file cannot be read, or followed.
     pub fn processor(&self) -> Result<Option<Processor>, FolderError> {
-        let path = self.path.join(PROCESSOR);
+        Self::processor_in(&self.path)
+    }
+
+    pub(crate) fn processor_in(folder: &Path) -> Result<Option<Processor>, FolderError> {
+        let path = folder.join(PROCESSOR);
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -95,19 +107,23 @@ impl ModelFolder {
         licence::of_folder(&self.path)
     }
 
-    /// Its file of weights: `model.safetensors`, or the index of its parts, or `pytorch_model.bin`.
+    /// Its file of weights: `model.safetensors`, or the index of its parts, or `pytorch_model.bin`, or that of its.
     ///
     /// # Errors
     /// If it has none of them.
     pub fn weights(&self) -> Result<PathBuf, FolderError> {
-        let found = WEIGHTS.iter().map(|name| self.path.join(name));
+        Self::weights_in(&self.path)
+    }
+
+    pub(crate) fn weights_in(folder: &Path) -> Result<PathBuf, FolderError> {
+        let found = WEIGHTS.iter().map(|name| folder.join(name));
         found
             .into_iter()
             .find(|path| path.is_file())
             .ok_or_else(|| {
                 FolderError::new(
                     format!("the folder has no weights ({})", WEIGHTS.join(", ")),
-                    &self.path,
+                    folder,
                     "put the file there, or save the network again with save_pretrained",
                 )
             })
@@ -169,57 +185,61 @@ impl<'c> Snapshot<'c> {
         self,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<ModelFolder, SnapshotError> {
-        let mut refused = None;
-        for name in WEIGHTS {
-            match self.client.file(&self.repository, name, progress) {
-                Ok(None) => {}
-                Ok(Some(file)) => {
-                    if name == INDEX {
-                        self.shards(&file.path, progress)?;
-                    }
-                    return Ok(self.folder);
-                }
-                // Without the network another of them may be there.
-                Err(error) if matches!(error.fault, RepositoryFault::Offline { .. }) => {
-                    refused.get_or_insert(error);
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(match refused {
-            Some(error) => error.into(),
-            None => lacking(self.client, &self.repository, &WEIGHTS.join(" or ")).into(),
-        })
+        weights_of(self.client, &self.repository, progress)?;
+        Ok(self.folder)
     }
+}
 
-    /// The parts that an index names.
-    fn shards(
-        &self,
-        index: &Path,
-        progress: &mut dyn FnMut(Progress),
-    ) -> Result<(), SnapshotError> {
-        let text = fs::read_to_string(index).unwrap_or_default();
-        let value: Value = serde_json::from_str(without_mark(&text)).unwrap_or_default();
-        let map = value.get("weight_map").and_then(Value::as_object);
-        let mut names: Vec<&str> = map
-            .into_iter()
-            .flat_map(|map| map.values().filter_map(Value::as_str))
-            .collect();
-        names.sort_unstable();
-        names.dedup();
-        // What else is wrong with the index, its reader says.
-        let plain = |name: &&str| Path::new(name).file_name() == Some(name.as_ref());
-        for name in names.into_iter().filter(plain) {
-            if self
-                .client
-                .file(&self.repository, name, progress)?
-                .is_none()
-            {
-                return Err(lacking(self.client, &self.repository, name).into());
+/// Brings a repository's weights: the whole file, or the index with all its parts.
+pub(crate) fn weights_of(
+    client: &Client,
+    repository: &RepositoryName,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Cached, Box<RepositoryError>> {
+    let mut refused = None;
+    for name in WEIGHTS {
+        match client.file(repository, name, progress) {
+            Ok(None) => {}
+            Ok(Some(file)) => {
+                if INDEXES.contains(&name) {
+                    shards(client, &repository.at(&file.commit), &file.path, progress)?;
+                }
+                return Ok(file);
             }
+            // Without the network another of them may be there.
+            Err(error) if matches!(error.fault, RepositoryFault::Offline { .. }) => {
+                refused.get_or_insert(error);
+            }
+            Err(error) => return Err(error),
         }
-        Ok(())
     }
+    Err(refused.unwrap_or_else(|| lacking(client, repository, &WEIGHTS.join(" or "))))
+}
+
+/// Brings the parts that an index names.
+fn shards(
+    client: &Client,
+    repository: &RepositoryName,
+    index: &Path,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(), Box<RepositoryError>> {
+    let text = fs::read_to_string(index).unwrap_or_default();
+    let value: Value = serde_json::from_str(without_mark(&text)).unwrap_or_default();
+    let map = value.get("weight_map").and_then(Value::as_object);
+    let mut names: Vec<&str> = map
+        .into_iter()
+        .flat_map(|map| map.values().filter_map(Value::as_str))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    // What else is wrong with the index, its reader says.
+    let plain = |name: &&str| Path::new(name).file_name() == Some(name.as_ref());
+    for name in names.into_iter().filter(plain) {
+        if client.file(repository, name, progress)?.is_none() {
+            return Err(lacking(client, repository, name));
+        }
+    }
+    Ok(())
 }
 
 /// A repository whose files cannot be had, or give no model.

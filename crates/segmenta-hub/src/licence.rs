@@ -7,8 +7,9 @@ use std::path::Path;
 const HEAD: usize = 1 << 16;
 
 /// Words in a licence that keeps it from being used for profit, in lower case.
-const NON_COMMERCIAL: [&str; 7] = [
+const NON_COMMERCIAL: [&str; 8] = [
     "-nc",
+    "nvidia's licence",
     "noncommercial",
     "non-commercial",
     "nvidia source code license",
@@ -50,6 +51,26 @@ fn of_page(text: &str) -> Option<String> {
     })
 }
 
+/// What NVIDIA publishes SegFormer's weights under (github.com/NVlabs/SegFormer, LICENSE); pages of the hub call it
+/// `other`.
+const NVIDIA: &str = "NVIDIA Source Code License for SegFormer (non-commercial)";
+
+/// The licence of a repository, by what its page `said`: where that is nothing, or `other`, by what is known here.
+pub fn licence_of(id: &str, said: Option<String>) -> Option<String> {
+    let said = said.filter(|licence| licence != "other");
+    let of_nvidia = || {
+        let theirs = id.starts_with("nvidia/segformer-") || id.starts_with("nvidia/mit-b");
+        theirs.then(|| NVIDIA.to_owned())
+    };
+    let in_table = || {
+        let row = crate::catalogue::recommended()
+            .iter()
+            .find(|row| row.id == id);
+        row.and_then(|row| row.licence.clone())
+    };
+    said.or_else(of_nvidia).or_else(in_table)
+}
+
 /// Whether a licence, by its words, keeps what is under it from being used for profit. What says nothing of it is
 /// not known to.
 pub fn is_non_commercial(licence: &str) -> bool {
@@ -87,11 +108,30 @@ mod tests {
         for licence in [
             "cc-by-nc-4.0",
             "other: NVIDIA Source Code License for SegFormer",
+            "mit (NVIDIA's licence on the encoder applies)",
         ] {
             assert!(is_non_commercial(licence));
         }
         for licence in ["mit", "apache-2.0", "other", "cc-by-4.0"] {
             assert!(!is_non_commercial(licence));
+        }
+    }
+
+    #[test]
+    fn a_page_that_says_other_is_known_better() {
+        let of = |id: &str, said: Option<&str>| licence_of(id, said.map(Into::into));
+        for id in ["nvidia/mit-b2", "nvidia/segformer-b0-finetuned-ade-512-512"] {
+            for said in [None, Some("other")] {
+                assert!(is_non_commercial(&of(id, said).unwrap()), "{id}");
+            }
+        }
+        assert_eq!(of("a/b", Some("mit")).as_deref(), Some("mit"));
+        assert_eq!(of("a/b", Some("apple-amlr")).as_deref(), Some("apple-amlr"));
+        assert_eq!(of("a/b", None), None);
+        // All rows of the table that are NVIDIA's say so.
+        let rows = crate::catalogue::recommended().iter();
+        for row in rows.filter(|row| row.id.starts_with("nvidia/segformer")) {
+            assert_eq!(row.licence.as_deref(), Some(NVIDIA), "{}", row.id);
         }
     }
 }

@@ -16,6 +16,7 @@ const RECIPE: &str = r#"
 augment = [{ name = "horizontal_flip", p = 0.5 }]
 [model]
 encoder = "mobilenet_v2"
+encoder_weights = "none"
 settings = { encoder_depth = 3, decoder_channels = [32, 16, 16] }
 [train]
 epochs = 6

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use segmenta_files::count;
 use segmenta_hub::{
     Class, Client, Environment, FolderError, ModelFolder, Processor, RepositoryName, Snapshot,
-    SnapshotError, recommended,
+    SnapshotError, licence_of,
 };
 use segmenta_weights::{CARD_VERSION, Filter, ModelCard, Preprocessing, Progress, Resize};
 use segmenta_zoo::{Architecture, Options, Recipe, architectures, find, hub_classes};
@@ -90,10 +90,7 @@ fn of_repository(
             "the hub cannot be reached ({why}) · {name} · what the cache has is taken"
         ));
     }
-    if described.card.licence.is_none() {
-        let row = recommended().iter().find(|row| row.id == name.id());
-        described.card.licence = row.and_then(|row| row.licence.clone());
-    }
+    described.card.licence = licence_of(name.id(), described.card.licence);
     let source = format!("{} at {}", name.id(), &snapshot.commit()[..8]);
     described.card.source = Some(source.clone());
     described.source = source;
@@ -183,6 +180,17 @@ fn of_smp(folder: &ModelFolder, class: &str) -> Result<Read, Error> {
     };
     let classes = config.class_count("classes", 1)?;
     let names = (0..classes).map(|id| format!("class {id}")).collect();
+    let mut options = config.options(architecture.settings());
+    let activation = options.get("activation").map(String::as_str);
+    let takes_largest = activation == Some("argmax2d") && classes > 1;
+    if activation == Some("argmax") {
+        return Err(Error::Folder(FolderError {
+            what: "its result is one number, the place of the largest of all logits (activation `argmax`)"
+                .into(),
+            path: config.path().into(),
+            remedy: "set activation in config.json to null for logits".into(),
+        }));
+    }
     let mut notes = vec![format!(
         "the file names no classes and says nothing of how pictures are prepared: they keep their size, with \
          ImageNet's mean and deviation · {}",
@@ -199,10 +207,18 @@ fn of_smp(folder: &ModelFolder, class: &str) -> Result<Read, Error> {
             config.path().display()
         ));
     }
+    if takes_largest {
+        options.remove("activation");
+        notes.push(
+            "its result is the class of the largest logit (activation `argmax2d`): the logits are kept instead, \
+             of which masks are the same"
+                .into(),
+        );
+    }
     let encoder = config.field("encoder_name").and_then(|name| name.as_str());
     let card = ModelCard {
         encoder: encoder.map(Into::into),
-        options: config.options(architecture.settings()),
+        options,
         in_channels: config.count("in_channels", 3)?,
         ..card(names, own_size())
     };
@@ -295,6 +311,10 @@ impl HubModel {
         }))
     }
 }
+
+mod save;
+
+pub use save::{SavedFolder, save_pretrained};
 
 #[cfg(test)]
 mod processors;

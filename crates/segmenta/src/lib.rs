@@ -22,6 +22,7 @@ mod builder;
 mod cancel;
 mod custom;
 mod describe;
+mod encoder_weights;
 mod error;
 mod evaluate;
 mod hub;
@@ -47,12 +48,13 @@ pub mod train;
 pub use builder::ModelBuilder;
 pub use cancel::Cancel;
 pub use describe::Description;
+pub use encoder_weights::EncoderFile;
 pub use error::{Error, Failure, InputError, ModelError, OutputError};
 pub use evaluate::{
     ClassScores, EvaluateError, EvaluateEvent, EvaluateOptions, Evaluation, EvaluationSettings,
     NamedScore,
 };
-pub use hub::HubModel;
+pub use hub::{HubModel, SavedFolder, save_pretrained};
 pub use inputs::{Input, Inputs};
 pub use job::{
     ClassRecord, Event, Job, Milliseconds, ModelRecord, Outcome, PictureRecord, Report,

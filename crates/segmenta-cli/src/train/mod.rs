@@ -20,7 +20,7 @@ use self::progress::Progress;
 use self::recipes::Found;
 use self::shell::{quoted, quoted_path};
 use super::message::{STRONG, Usage, failure, note, result, shown, warning};
-use super::progress::Progress as Counted;
+use super::progress::{Download, Progress as Counted};
 
 pub(super) fn run(args: &Train, quiet: bool) -> anyhow::Result<()> {
     if args.explain {
@@ -118,6 +118,7 @@ fn resume_command(args: &Train, out: &Path) -> String {
 pub(super) struct Told {
     quiet: bool,
     checked: Option<Counted>,
+    download: Option<Download>,
     shown: Option<Progress>,
 }
 
@@ -126,12 +127,17 @@ impl Told {
         Self {
             quiet,
             checked: None,
+            download: None,
             shown: None,
         }
     }
 
     /// Shows an event. Ctrl-C sets a flag of its own, so the run always goes on from here.
     pub(super) fn hear(&mut self, event: Event<'_>) -> ControlFlow<()> {
+        if !matches!(event, Event::Download(_)) {
+            // Its bar goes.
+            self.download = None;
+        }
         match event {
             Event::Checked { pictures, of } => {
                 let new = || Counted::new(of, "pictures checked", self.quiet);
@@ -141,6 +147,10 @@ impl Told {
                     checked.clear();
                     self.checked = None;
                 }
+            }
+            Event::Download(step) => {
+                let new = || Download::new(self.quiet);
+                self.download.get_or_insert_with(new).step(step);
             }
             // Quiet leaves out what is worth knowing, not what may be wrong.
             Event::Note(Note::Data(finding)) => warning(&finding.told()),
@@ -210,6 +220,7 @@ pub(super) fn with_flags(error: RunError) -> anyhow::Error {
         RunError::Checkpoint { .. } => "--overwrite",
         RunError::Differs { .. } => "-o DIR; --overwrite",
         RunError::OtherData { .. } => "--data DIR, -o DIR",
+        RunError::Unavailable(_) => "--set model.encoder_weights=none",
         RunError::NotFinite { .. } => "--overwrite --set train.clip.norm=1",
         _ => return error.into(),
     };

@@ -14,6 +14,7 @@ fn every_help() {
         "models show",
         "models encoders",
         "models pull",
+        "models save",
         "weights",
         "forward",
         "bench",

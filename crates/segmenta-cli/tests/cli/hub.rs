@@ -2,7 +2,7 @@
 
 #[expect(dead_code, reason = "what was asked is looked at elsewhere")]
 #[path = "../../../segmenta-hub/tests/hub/server.rs"]
-mod server;
+pub(crate) mod server;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -50,7 +50,11 @@ fn repository() -> BTreeMap<&'static str, Vec<u8>> {
 }
 
 fn write(room: &Room) {
-    let folder = room.path("net");
+    write_as(room, "net");
+}
+
+fn write_as(room: &Room, name: &str) {
+    let folder = room.path(name);
     fs::create_dir(&folder).unwrap();
     for (name, content) in repository() {
         fs::write(folder.join(name), content).unwrap();
@@ -165,4 +169,99 @@ fn names_are_found_or_said_to_be_none() {
     assert!(!short.stderr.contains("repository"), "{}", short.stderr);
     let wrong = room.line("predict a.png -m a/b/c");
     assert_eq!(wrong.code, Some(2));
+}
+
+#[test]
+fn a_model_is_saved_as_a_folder_of_its_library() {
+    let room = Room::with_model();
+    room.picture("photo.png", 50, 30);
+    write(&room);
+    let saved = room.line("models save net -o folder").succeeded();
+    assert!(saved.stderr.contains("transformers"), "{}", saved.stderr);
+    assert_eq!(
+        room.files("folder"),
+        [
+            "README.md",
+            "config.json",
+            "model.safetensors",
+            "preprocessor_config.json"
+        ]
+    );
+    // It is the same network, under the same licence.
+    room.line("predict photo.png -m ./net -o one").succeeded();
+    let said = room
+        .line("predict photo.png -m ./folder -o two")
+        .succeeded()
+        .stderr;
+    assert!(
+        said.contains("cc-by-nc-4.0 · NOT FOR COMMERCIAL USE"),
+        "{said}"
+    );
+    let [one, two] = ["one", "two"].map(|out| fs::read(room.path(format!("{out}/photo.mask.png"))));
+    assert_eq!(one.unwrap(), two.unwrap());
+    let again = room.line("models save net -o folder");
+    assert_eq!(again.code, Some(1));
+    assert!(
+        again.stderr.contains("holds a model already"),
+        "{}",
+        again.stderr
+    );
+    let neither = room.line("models save tiny.safetensors -o other");
+    assert_eq!(neither.code, Some(1), "{}", neither.transcript());
+    assert!(!room.exists("other"));
+}
+
+/// A folder of SMP learns classes of one's own.
+#[cfg(feature = "train")]
+#[test]
+fn a_model_is_trained_on_to_other_classes() {
+    let room = crate::train::with_data();
+    let recipe = "[model]\nencoder = \"mobilenet_v2\"\nencoder_weights = \"none\"\nclasses = 1\n\
+                  settings = { encoder_depth = 3, decoder_channels = [8, 8, 8] }\n\
+                  [input]\nsize = [32, 32]\nstd = [0.5, 0.5, 0.5]\n[train]\nepochs = 1\nbatch = 4\n";
+    room.write("first.toml", recipe);
+    room.line("train first.toml --data set -o first")
+        .succeeded();
+    let saved = room
+        .line("models save first/model.safetensors -o net")
+        .succeeded();
+    assert!(
+        saved.stderr.contains("no words for classes"),
+        "{}",
+        saved.stderr
+    );
+    room.write("net/README.md", "---\nlicense: cc-by-nc-4.0\n---\n");
+
+    let recipe =
+        "[model]\narch = \"./net\"\n[input]\nsize = [32, 32]\n[train]\nepochs = 1\nbatch = 4\n";
+    room.write("my.toml", recipe);
+    let line = "train my.toml --data set -o run";
+    let begun = room.line(line).succeeded();
+    for word in [
+        "unet begins with ./net",
+        "cc-by-nc-4.0 · NOT FOR COMMERCIAL USE",
+        "have another shape there (`segmentation_head.0.weight`, …): begin fresh",
+    ] {
+        assert!(begun.stderr.contains(word), "{word}: {}", begun.stderr);
+    }
+    let config = fs::read_to_string(room.path("run/config.toml")).unwrap();
+    assert!(config.contains("hub = \"./net\""), "{config}");
+
+    // It goes on by the recipe that names the folder, and without the folder, too.
+    fs::rename(room.path("net"), room.path("moved")).unwrap();
+    room.line(&format!("{line} --resume --set train.epochs=2"))
+        .succeeded();
+    let predict = "predict set/images/0.png -w run/model.safetensors -o one";
+    let said = room.line(predict).succeeded().stderr;
+    assert!(said.contains("trained from the weights ./net"), "{said}");
+
+    // What runs cannot be trained on is said.
+    write_as(&room, "other");
+    let refused = room.line("train my.toml --data set -o third --set model.arch=./other");
+    assert_eq!(refused.code, Some(2));
+    assert!(
+        refused.stderr.contains("smaller than the picture"),
+        "{}",
+        refused.stderr
+    );
 }

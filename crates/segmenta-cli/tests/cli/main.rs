@@ -7,6 +7,7 @@ mod answers;
 mod convert;
 mod data;
 mod demo;
+mod encoders;
 mod errors;
 mod eval;
 mod files;
@@ -97,6 +98,8 @@ impl Room {
         }
         command
             .env("SEGMENTA_HOME", self.path("home"))
+            .env("HF_HOME", self.path("hf"))
+            .env_remove("HF_HUB_CACHE")
             .env("SEGMENTA_OFFLINE", "1")
             // The same words on every processor.
             .env("SEGMENTA_ENGINE", "portable")

@@ -9,6 +9,7 @@ use crate::{Room, snapshot};
 const RECIPE: &str = "\
 [model]
 encoder = \"resnet18\"
+encoder_weights = \"none\"
 classes = 1
 [input]
 size = [64, 64]
@@ -20,7 +21,7 @@ previews = 1
 ";
 
 /// Six pictures, the left half of each being a thing.
-fn with_data() -> Room {
+pub(crate) fn with_data() -> Room {
     let room = Room::new();
     for n in 0..6 {
         room.picture(format!("set/images/{n}.png"), 48, 32);

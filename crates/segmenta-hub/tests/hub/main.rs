@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use segmenta_hub::{Client, Environment, RepositoryName, Snapshot, SnapshotError};
+use segmenta_hub::{Backbone, Client, Environment, RepositoryName, Snapshot, SnapshotError};
 use segmenta_weights::Progress;
 use server::{Answer, COMMIT, File, Request, Server};
 use tempfile::TempDir;
@@ -363,4 +363,51 @@ fn a_cache_that_takes_nothing_is_named() {
         said.contains("the disk is full") && said.contains("on another disk"),
         "{said}"
     );
+}
+
+/// Weights of a backbone, whose `config.json` names no class; only what is there is brought.
+#[test]
+fn a_backbone_is_its_weights_and_what_its_pictures_are_like() {
+    let mut repository = files();
+    let config = r#"{"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25], "input_range": [0, 1]}"#;
+    repository.insert("config.json".into(), small(config));
+    let room = Room {
+        cache: tempfile::tempdir().unwrap(),
+        server: Server::start(NAME, &repository, |_, answer| answer),
+    };
+    let name: RepositoryName = format!("{NAME}@{COMMIT}").parse().unwrap();
+    let brought =
+        |more: &[(&str, &str)]| Backbone::of_repository(&room.client(more), &name, &mut |_| {});
+    let offline = [("HF_HUB_OFFLINE", "1")];
+    let error = brought(&offline).unwrap_err().to_string();
+    assert!(
+        error.contains("`model.safetensors` is not in the cache"),
+        "{error}"
+    );
+    assert!(
+        error.contains(&format!("snapshots/{COMMIT}/model.safetensors")),
+        "{error}"
+    );
+
+    let backbone = brought(&[]).unwrap();
+    assert_eq!(fs::read(&backbone.weights).unwrap(), weights().content);
+    assert_eq!(backbone.normalisation.unwrap().std, [0.25; 3]);
+    assert_eq!(backbone.licence.as_deref(), Some("mit"));
+    // All of one commit: nothing is asked again.
+    let asked = room.server.requests().len();
+    assert_eq!(brought(&[]).unwrap().normalisation, backbone.normalisation);
+    assert_eq!(room.server.requests().len(), asked);
+
+    // Weights that were put where the message said, and nothing else.
+    let cache = tempfile::tempdir().unwrap();
+    let folder = cache
+        .path()
+        .join("models--owner--net/snapshots")
+        .join(COMMIT);
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("model.safetensors"), b"by hand").unwrap();
+    let by_hand = [("HF_HUB_CACHE", cache.path().to_str().unwrap()), offline[0]];
+    let backbone = brought(&by_hand).unwrap();
+    assert_eq!(fs::read(&backbone.weights).unwrap(), b"by hand");
+    assert_eq!(backbone.normalisation, None);
 }

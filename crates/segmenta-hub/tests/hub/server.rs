@@ -189,7 +189,9 @@ impl Hub {
             return Answer::of("401 Unauthorized").with(code, "RepoNotFound");
         }
         let (revision, name) = rest.split_once('/').unwrap();
-        if revision != "main" && revision != COMMIT {
+        // Any commit is one of the repository's; branches and tags there are none but `main`.
+        let is_commit = revision.len() == 40 && revision.bytes().all(|b| b.is_ascii_hexdigit());
+        if revision != "main" && !is_commit {
             return Answer::of("404 Not Found").with(code, "RevisionNotFound");
         }
         let Some(file) = self.files.get(name) else {
@@ -210,7 +212,8 @@ impl Hub {
         } else {
             content(file, request).with("ETag", format!("W/\"{}\"", file.etag))
         };
-        answer.with("X-Repo-Commit", COMMIT)
+        let commit = if is_commit { revision } else { COMMIT };
+        answer.with("X-Repo-Commit", commit)
     }
 }
 

@@ -433,7 +433,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         join(map(i[0], SHAPE), second, &mut map_mut(i[2], TOKENS));
     }),
     ("part", 2, |i| {
-        part(map(i[0], TOKENS), 1, &mut map_mut(i[1], SHAPE))
+        part(map(i[0], TOKENS), 1, &mut map_mut(i[1], SHAPE));
     }),
     ("part_gradient", 2, |i| {
         part_gradient(map(i[0], SHAPE), 1, &mut map_mut(i[1], TOKENS));

@@ -36,6 +36,17 @@ impl Matching {
 /// fits by chance.
 const LEAST: usize = 10;
 
+/// What torchvision, timm and others call the layer that gives the classes of whole pictures.
+const CLASSIFIERS: [&str; 7] = [
+    "fc",
+    "classifier",
+    "head",
+    "heads",
+    "last_linear",
+    "last_layer",
+    "_fc",
+];
+
 /// What was taken from a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Taken {
@@ -47,10 +58,15 @@ pub struct Taken {
     pub misshapen: Vec<String>,
     /// What stood before the names in the file.
     pub prefix: String,
+    /// Where names are another library's and order and shapes decided: the first entry's name in the file, and in the
+    /// network.
+    pub by_order: Option<(String, String)>,
     /// Other keys of the file that hold as much.
     pub others: Vec<String>,
     /// Entries of the file that were left out.
     pub beside: usize,
+    /// The module among them that tells ImageNet's classes apart, of a network that an encoder was taken from.
+    pub classifier: Option<String>,
     /// What became of the classes' own weights where the file's classes stand in another order, or are called
     /// otherwise.
     pub classes: Option<String>,
@@ -85,10 +101,21 @@ impl Taken {
         };
         let beside = match self.beside {
             0 => String::new(),
-            n => format!(" · {n} others in the file left out"),
+            n => {
+                let classifier = self.classifier.iter();
+                let classifier = classifier.map(|m| format!(", the classifier `{m}` among them"));
+                let classifier: String = classifier.collect();
+                format!(" · {n} others in the file left out{classifier}")
+            }
         };
+        let by_order = self.by_order.iter().map(|(theirs, ours)| {
+            format!(
+                " · by order and shape, for names are another library's: `{theirs}` as `{ours}`, …"
+            )
+        });
+        let by_order: String = by_order.collect();
         format!(
-            "{} from {}{key}{}{}{}{beside}{others}",
+            "{} from {}{key}{by_order}{}{}{}{beside}{others}",
             count(self.taken, "entry"),
             file.display(),
             begin(&self.misshapen, "have another shape there"),
@@ -131,7 +158,18 @@ pub(super) fn take(
     let search = Search::new()
         .key(wanted.key.map(Into::into))
         .by_order(wanted.matching == Matching::ByOrder);
-    let (here, mut found) = locate(&dict, &expected, &search)?;
+    let (mut here, mut found) = locate(&dict, &expected, &search)?;
+    // Other libraries make the same encoders' layers in the same order, under names of their own.
+    if !wanted.part.is_empty()
+        && here.compare(&expected).0 * LEAST < expected.len()
+        && let Some(first) = dict.first_in_order(&expected)
+    {
+        here = first.weights;
+        found = Taken {
+            by_order: first.taken.by_order.into_iter().next(),
+            ..Taken::default()
+        };
+    }
     for (at, expected) in at {
         let name = expected.names().find(|name| here.get(name).is_some());
         let own = &graph.parameters()[at];
@@ -166,10 +204,23 @@ pub(super) fn take(
             remedy: "look at it with `segmenta weights`, and name the network that it is of (model.arch, model.encoder)",
         });
     }
+    found.classifier = classifier(&dict, &found.prefix, wanted);
     found.beside = dict
         .len()
         .saturating_sub(found.taken + found.misshapen.len());
     Ok(found)
+}
+
+/// The module of a file that gives classes of whole pictures, where an encoder alone is wanted.
+fn classifier(dict: &StateDict, prefix: &str, wanted: &Wanted<'_>) -> Option<String> {
+    if wanted.part.is_empty() {
+        return None;
+    }
+    let mut modules = dict.names().filter_map(|name| {
+        let name = name.strip_prefix(prefix)?;
+        name.split('.').next()
+    });
+    modules.find(|m| CLASSIFIERS.contains(m)).map(Into::into)
 }
 
 /// The entries to fill, under the names that they have in a file of that part, with their places in the graph.
@@ -374,6 +425,39 @@ mod tests {
         });
         let found = taken("encoder.", None, Matching::ByName).unwrap();
         assert_eq!((found.taken, &*found.prefix), (of_encoder, "backbone."));
+        // A network of ImageNet's classes.
+        write(&path, &graph, |name| {
+            let head = name.replace("segmentation_head.0", "fc");
+            vec![head.replace("encoder.", "")]
+        });
+        let found = taken("encoder.", None, Matching::ByName).unwrap();
+        assert_eq!(found.taken, of_encoder);
+        let said = found.summary(&path);
+        assert!(said.contains("the classifier `fc` among them"), "{said}");
+        // The same layers in the same order, under another library's names, and others behind them.
+        write(&path, &graph, |name| {
+            vec![format!("zoo_{}", name.replace("encoder.", "features_"))]
+        });
+        let found = taken("encoder.", None, Matching::ByName).unwrap();
+        let layers = graph
+            .parameters()
+            .iter()
+            .filter(|p| p.name.starts_with("encoder.") && p.role != Role::Counter);
+        assert_eq!((found.taken, found.missing.len()), (layers.count(), 0));
+        let said = found.summary(&path);
+        assert!(
+            said.contains("`zoo_features_conv1.weight` as `conv1.weight`"),
+            "{said}"
+        );
+        // One layer less.
+        write(&path, &graph, |name| {
+            let other = name.contains("layer1.0.conv1");
+            vec![format!("zoo_{}", name.replace("encoder.", "features_"))]
+                .into_iter()
+                .filter(|_| !other)
+                .collect()
+        });
+        assert!(taken("encoder.", None, Matching::ByName).is_err());
         // An author's own names.
         write(&path, &graph, |name| {
             vec![format!(

@@ -153,8 +153,16 @@ impl DataConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelConfig {
-    /// The architecture, as `segmenta models` lists them.
+    /// The architecture, as `segmenta models` lists them; or, for whoever begins the run to look up, a repository of
+    /// the hub or a folder like one, which say architecture, settings and weights ([`Self::hub`]).
     pub arch: String,
+    /// The repository or the folder that `arch`, `settings` and the weights come from, where one was named as `arch`:
+    /// what a run's own configuration says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hub: Option<String>,
+    /// The file of weights that was found there; not part of what a configuration says.
+    #[serde(skip)]
+    pub hub_file: Option<Found>,
     /// The encoder, as `segmenta models encoders` lists them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encoder: Option<String>,
@@ -170,9 +178,13 @@ pub struct ModelConfig {
     /// How entries of these files find their place.
     #[serde(skip_serializing_if = "Matching::is_default")]
     pub names: Matching,
-    /// A file that the encoder begins with.
+    /// What the encoder begins with: a file, or a word that whoever begins the run looks up ([`Self::encoder_file`]):
+    /// the name of published weights, a repository of the hub. [`FRESH`] for nothing, as if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub encoder_weights: Option<PathBuf>,
+    pub encoder_weights: Option<String>,
+    /// What `encoder_weights` was found to be, where it is no file; not part of what a configuration says.
+    #[serde(skip)]
+    pub encoder_file: Option<Found>,
     /// What the auxiliary head's loss counts; 0 leaves the head out.
     pub aux_weight: f64,
     /// The architecture's own settings by name, as `segmenta models show` lists them.
@@ -180,16 +192,63 @@ pub struct ModelConfig {
     pub settings: BTreeMap<String, toml::Value>,
 }
 
+/// The word for an encoder that begins with fresh weights.
+pub const FRESH: &str = "none";
+
+/// A file of weights that was found by another name than its path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The file.
+    pub path: PathBuf,
+    /// Where it comes from, in words: `smp-hub/resnet34.imagenet`.
+    pub source: String,
+    /// The licence that the weights are under, where it is known.
+    pub licence: Option<String>,
+}
+
+impl ModelConfig {
+    /// Sets a setting of the architecture, unless it is given.
+    pub fn suggest(&mut self, name: String, value: String) {
+        let value = || toml::Value::String(value);
+        self.settings.entry(name).or_insert_with(value);
+    }
+
+    /// The file that the whole network begins with: one that is given, before what the hub has.
+    pub(super) fn begins_with(&self) -> Option<Found> {
+        let file = |path: &PathBuf| Found {
+            path: path.clone(),
+            source: path.display().to_string(),
+            licence: None,
+        };
+        let given = self.weights.as_ref().map(file);
+        given.or_else(|| self.hub_file.clone())
+    }
+
+    /// The file that the encoder begins with; `None` if it begins fresh.
+    pub(super) fn encoder_begins_with(&self) -> Option<Found> {
+        let word = self.encoder_weights.as_deref()?;
+        let file = || Found {
+            path: word.into(),
+            source: word.into(),
+            licence: None,
+        };
+        (word != FRESH).then(|| self.encoder_file.clone().unwrap_or_else(file))
+    }
+}
+
 impl Default for ModelConfig {
     fn default() -> Self {
         Self {
             arch: "unet".into(),
+            hub: None,
+            hub_file: None,
             encoder: None,
             classes: None,
             weights: None,
             weights_key: None,
             names: Matching::ByName,
             encoder_weights: None,
+            encoder_file: None,
             aux_weight: 0.0,
             settings: BTreeMap::new(),
         }
@@ -197,25 +256,28 @@ impl Default for ModelConfig {
 }
 
 /// `[input]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct InputConfig {
     /// Width and height that pictures are resized to before all else; as they are if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<[usize; 2]>,
-    /// Subtracted from values in 0 to 1.
-    pub mean: [f32; 3],
+    /// Subtracted from values in 0 to 1; ImageNet's if not given, unless the encoder's weights say another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mean: Option<[f32; 3]>,
     /// What divides the rest.
-    pub std: [f32; 3],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub std: Option<[f32; 3]>,
 }
 
-impl Default for InputConfig {
-    fn default() -> Self {
-        Self {
-            size: None,
-            mean: segmenta_image::Preprocess::IMAGENET_MEAN,
-            std: segmenta_image::Preprocess::IMAGENET_STD,
-        }
+impl InputConfig {
+    /// Mean and deviation: what is given, and ImageNet's otherwise.
+    pub fn normalisation(&self) -> [[f32; 3]; 2] {
+        [
+            self.mean
+                .unwrap_or(segmenta_image::Preprocess::IMAGENET_MEAN),
+            self.std.unwrap_or(segmenta_image::Preprocess::IMAGENET_STD),
+        ]
     }
 }
 
@@ -436,7 +498,7 @@ impl Config {
                 &format!("{}; {}", error.what(), error.remedy()),
             );
         }
-        let InputConfig { mean, std, .. } = self.input;
+        let [mean, std] = self.input.normalisation();
         if let Some(mean) = mean.iter().find(|mean| !mean.is_finite()) {
             return wrong("input.mean", &format!("{mean} is no number to subtract"));
         }

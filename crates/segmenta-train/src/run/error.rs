@@ -104,6 +104,9 @@ pub enum RunError {
         /// Where the data lay that the run began with.
         begun: PathBuf,
     },
+    /// Weights that a run is to begin with and that cannot be had, or followed.
+    #[error("{0}")]
+    Unavailable(String),
     /// A checkpoint that is not this run's.
     #[error("{problem} · {path} · {remedy}")]
     Checkpoint {

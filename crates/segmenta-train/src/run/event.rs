@@ -9,7 +9,7 @@ use segmenta_data::Split;
 use segmenta_data::check::Finding;
 use segmenta_report::Epoch;
 
-use super::config::Difference;
+use super::config::{Difference, FRESH, Found};
 use super::measure::StrangeLoss;
 use super::{Outcome, Taken};
 
@@ -24,6 +24,8 @@ pub enum Event<'a> {
         /// Pictures of the data set.
         of: usize,
     },
+    /// Weights that the run begins with are being downloaded.
+    Download(segmenta_weights::Progress),
     /// Something worth knowing that is no error.
     Note(&'a Note),
     /// Everything is ready.
@@ -178,6 +180,35 @@ pub enum Note {
         /// The first batch that has such a loss.
         strange: StrangeLoss,
     },
+    /// Published weights that the encoder begins with.
+    Encoder {
+        /// The encoder.
+        encoder: String,
+        /// What they are called.
+        weights: String,
+        /// Where they come from and under which licence they are, as far as it is known.
+        source: Found,
+        /// Whether they were asked for; otherwise they are the default.
+        asked: bool,
+        /// What else is worth knowing of them.
+        more: Vec<String>,
+    },
+    /// A network of the hub, or of a folder like one, is trained on.
+    Hub {
+        /// Its architecture.
+        architecture: String,
+        /// Where it comes from, and under which licence it is, as far as that is known.
+        source: Found,
+        /// What else is worth knowing of it.
+        more: Vec<String>,
+    },
+    /// An encoder begins fresh for which only weights of other names are published.
+    FreshEncoder {
+        /// The encoder.
+        encoder: String,
+        /// The names.
+        others: Vec<String>,
+    },
     /// What the network begins with was taken from a file.
     Taken {
         /// The file.
@@ -234,6 +265,43 @@ impl fmt::Display for Note {
                  (optimizer.lr)",
                 strange.value,
                 strange.pictures.join(", ")
+            ),
+            Self::Encoder {
+                encoder,
+                weights,
+                source,
+                asked,
+                more,
+            } => {
+                let licence = source.licence.as_deref().unwrap_or("not known here");
+                write!(
+                    f,
+                    "{encoder} begins with the weights `{weights}` · {} · licence: {licence}",
+                    source.source
+                )?;
+                more.iter().try_for_each(|more| write!(f, " · {more}"))?;
+                if *asked {
+                    return Ok(());
+                }
+                write!(f, " · to begin fresh: model.encoder_weights = \"{FRESH}\"")
+            }
+            Self::Hub {
+                architecture,
+                source,
+                more,
+            } => {
+                let licence = source.licence.as_deref().unwrap_or("not known here");
+                write!(
+                    f,
+                    "{architecture} begins with {} · licence: {licence}",
+                    source.source
+                )?;
+                more.iter().try_for_each(|more| write!(f, " · {more}"))
+            }
+            Self::FreshEncoder { encoder, others } => write!(
+                f,
+                "{encoder} begins fresh: it has no weights `imagenet`, but {} (model.encoder_weights)",
+                others.join(", ")
             ),
             Self::Taken { file, taken } => f.write_str(&taken.summary(file)),
             Self::GoesOn { epochs, batches: 0 } => write!(f, "going on after epoch {epochs}"),

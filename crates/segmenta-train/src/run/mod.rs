@@ -17,13 +17,14 @@ mod event;
 mod finite;
 mod heads;
 mod measure;
+mod origin;
 mod resume;
 mod session;
 
 pub use begin::{Matching, Taken};
 pub use config::{
-    Config, DataConfig, Difference, Draw, EXPLAINED, InputConfig, ModelConfig, OptimizerConfig,
-    Per, ScheduleConfig, ScoreName, TrainConfig,
+    Config, DataConfig, Difference, Draw, EXPLAINED, FRESH, Found, InputConfig, ModelConfig,
+    OptimizerConfig, Per, ScheduleConfig, ScoreName, TrainConfig,
 };
 pub use error::RunError;
 pub use event::{EpochDone, Event, Note, Stage};

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::checkpoint::Progress;
 use super::config::{Config, Difference, key_of};
+use super::origin::Origin;
 use super::{Note, RunError};
 
 /// The settings that a run may go on with another value of: how long, and what changes no result.
@@ -21,6 +22,14 @@ const FREE: [&str; 6] = [
     "data.workers",
 ];
 
+/// The settings that a recipe may leave open, beside those of the data: a run's configuration says what was found.
+const FOUND: [&str; 4] = [
+    "model.hub",
+    "model.encoder_weights",
+    "input.mean",
+    "input.std",
+];
+
 /// `begun.json`: what the configuration does not say.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Begun {
@@ -28,6 +37,9 @@ pub(super) struct Begun {
     pub(super) settings: Vec<String>,
     /// What it learns from.
     pub(super) data: DataFacts,
+    /// The weights that it began with; there are none in files of earlier versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) weights: Vec<Origin>,
 }
 
 /// A data set as a run sees it. Where it lies may change; what is in it may not.
@@ -174,18 +186,31 @@ impl Resumed {
         let begun = Begun::read(folder)?;
         // A mistake in what is given now is told as such.
         Config::parse(&text, settings, &origin)?;
-        let wanted = match recipe {
+        let mut wanted = match recipe {
             Some((text, origin)) => {
                 let all = begun.as_ref().map(|begun| begun.with_settings(settings));
                 Config::parse(text, all.as_deref().unwrap_or(settings), origin)?
             }
             None => Config::parse(&text, settings, &origin)?,
         };
+        // A recipe that names the model that the run began with, names its network.
+        if was.model.hub.as_ref() == Some(&wanted.model.arch) {
+            wanted.model.arch.clone_from(&was.model.arch);
+            let encoder = wanted.model.encoder.take();
+            wanted.model.encoder = encoder.or_else(|| was.model.encoder.clone());
+            for (name, value) in &was.model.settings {
+                let settings = &mut wanted.model.settings;
+                settings
+                    .entry(name.clone())
+                    .or_insert_with(|| value.clone());
+            }
+        }
         let differences = was.differences(&wanted)?;
-        // What a recipe leaves open of the data was found when the run began.
+        // What a recipe leaves open was found when the run began.
+        let is_found = |key: &str| key.starts_with("data.") || FOUND.contains(&key);
         let differences = differences
             .into_iter()
-            .filter(|d| !(d.key.starts_with("data.") && d.now == Difference::NOTHING));
+            .filter(|d| !(is_found(&d.key) && d.now == Difference::NOTHING));
         let (free, other): (Vec<_>, Vec<_>) = differences.partition(|d| FREE.contains(&&*d.key));
         if !other.is_empty() {
             return Err(RunError::Differs {

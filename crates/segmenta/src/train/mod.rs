@@ -21,6 +21,8 @@
 //! Nothing is printed: what happens is told as [`Event`]s, and the answer `Break` ends the run after the step that is
 //! being taken. [`Run::resume`] goes on from there, to the same bits as if it had not stopped.
 
+mod encoder;
+mod network;
 mod recipe;
 
 use std::fmt;
@@ -38,8 +40,8 @@ pub use recipe::Recipe;
 pub use segmenta_report::{Epoch, Existing, ReportError, RunFolder};
 pub use segmenta_train::engine::DeviceSpec;
 pub use segmenta_train::run::{
-    Config, Difference, EXPLAINED, Ended, EpochDone, Event, Note, Outcome, RunError, Stage,
-    StrangeLoss, Taken,
+    Config, Difference, EXPLAINED, Ended, EpochDone, Event, FRESH, Found, Note, Outcome, RunError,
+    Stage, StrangeLoss, Taken,
 };
 
 /// What a run learns from.
@@ -221,6 +223,20 @@ impl Run {
         };
         // A run that goes on reads masks by the rule that it began with.
         config.data.settle(&dataset);
+        let mut stopped = false;
+        let mut progress = |step| stopped |= observe(Event::Download(step)).is_break();
+        let of_network = network::settle(&mut config, &mut progress)?;
+        let of_encoder = encoder::settle(&mut config, &mut progress)?;
+        if stopped {
+            return Err(RunError::Cancelled);
+        }
+        for note in of_network.iter().chain(&of_encoder) {
+            tell(observe, Event::Note(note))?;
+        }
+        // All defaults are spelled out in what the run keeps.
+        let [mean, std] = config.input.normalisation();
+        config.input.mean = Some(mean);
+        config.input.std = Some(std);
         verify(&config, &dataset)?;
         let folder = RunFolder::create(self.folder, &config.to_toml()?, self.existing)?;
         Session::new(config, &dataset, folder, self.settings)

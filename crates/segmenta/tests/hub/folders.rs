@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use segmenta::weights::{TensorView, save};
+use segmenta::weights::{StateDict, TensorView, save};
 use segmenta::zoo::{Options, find};
 use segmenta::{Model, ModelOptions};
 use serde_json::{Value, json};
@@ -178,6 +178,49 @@ fn a_folder_of_smp_is_a_model() {
     other["in_channels"] = json!(1_u64 << 60);
     write(folder.path(), &other);
     assert!(said(folder.path()).contains("channels"));
+    // Written again it is the same network.
+    let out = tempfile::tempdir().unwrap();
+    let out = out.path().join("new/unet");
+    let options = ModelOptions::new().weights(folder.path());
+    let saved = segmenta::save_pretrained(&options, &out, &mut |_| {}).unwrap();
+    assert_eq!(saved.library, "segmentation_models_pytorch");
+    assert!(saved.notes[0].contains("class 0, class 1, class 2"));
+    let text = fs::read_to_string(out.join("config.json")).unwrap();
+    let written: Value = serde_json::from_str(&text).unwrap();
+    for field in [
+        "_model_class",
+        "encoder_name",
+        "encoder_weights",
+        "classes",
+        "decoder_attention_type",
+    ] {
+        assert_eq!(written[field], config[field], "{field}");
+    }
+    let [ours, theirs] = [&out, folder.path()]
+        .map(|folder| StateDict::open(&folder.join("model.safetensors")).unwrap());
+    assert!(ours.names().eq(theirs.names()));
+    assert_eq!(ours.metadata()["format"], "pt");
+    for name in ours.names() {
+        assert_eq!(
+            ours.read_f32(name).unwrap(),
+            theirs.read_f32(name).unwrap(),
+            "{name}"
+        );
+    }
+    open(&out).unwrap();
+
+    let mut largest = config.clone();
+    largest["activation"] = json!("argmax2d");
+    write(folder.path(), &largest);
+    let model = open(folder.path()).unwrap();
+    assert!(
+        model.notes()[1].contains("`argmax2d`"),
+        "{:?}",
+        model.notes()
+    );
+    largest["activation"] = json!("argmax");
+    write(folder.path(), &largest);
+    assert!(said(folder.path()).contains("`argmax`"));
     let mut other = config.clone();
     other["_model_class"] = json!("SAM");
     write(folder.path(), &other);

@@ -10,6 +10,7 @@ use crate::run::RunError;
 use crate::run::config::ScoreName;
 use crate::run::event::{Event, Observer};
 use crate::run::measure::Measured;
+use crate::run::origin::Origin;
 
 impl Session {
     /// Writes `model.safetensors`.
@@ -31,6 +32,7 @@ impl Session {
         });
         let scores: std::collections::BTreeMap<_, _> = scores.collect();
         let input = &self.config.input;
+        let [mean, std] = input.normalisation();
         let card = ModelCard {
             format_version: card::CARD_VERSION,
             architecture: self.config.model.arch.clone(),
@@ -53,8 +55,8 @@ impl Session {
                 },
                 filter: card::Filter::default(),
                 center_crop: None,
-                mean: input.mean.to_vec(),
-                std: input.std.to_vec(),
+                mean: mean.to_vec(),
+                std: std.to_vec(),
                 pad: None,
                 channel_order: card::ChannelOrder::default(),
                 middle: card::Middle::default(),
@@ -63,10 +65,10 @@ impl Session {
             int8: None,
             training: Some(serde_json::json!({
                 "epoch": epoch, "steps": self.progress.steps, "scores": scores,
-                "config": &self.config,
+                "config": &self.config, "begun_from": &self.origins,
             })),
             source: None,
-            licence: None,
+            licence: Origin::licence(&self.origins),
         };
         let metadata = card.to_metadata().map_err(|e| RunError::Checkpoint {
             problem: e.to_string(),

@@ -25,6 +25,7 @@ use super::checkpoint::{Kept, Progress};
 use super::config::{Config, Per, ScoreName};
 use super::event::{Event, Note, Observer, Stage};
 use super::finite::check_parameters;
+use super::origin::Origin;
 use super::resume::{Begun, DataFacts};
 use crate::engine::{Engine, EngineOptions, Parameters};
 use crate::loss::LossSpec;
@@ -87,6 +88,8 @@ pub struct Session {
     begun_at: u64,
     /// What there is to tell before the first step.
     notes: Vec<Note>,
+    /// The weights that it began with, and whose they are.
+    origins: Vec<Origin>,
 }
 
 impl Session {
@@ -105,8 +108,8 @@ impl Session {
         let graph = graph(&config, classes)?;
         settings.device.check()?;
         let mut parameters = Parameters::initial(&graph, config.train.seed);
-        let mut notes = if settings.resume {
-            Vec::new()
+        let (mut notes, origins) = if settings.resume {
+            (Vec::new(), Vec::new())
         } else {
             taken(&config, &names, &graph, &mut parameters)?
         };
@@ -154,6 +157,9 @@ impl Session {
         if let Some(begun) = &begun {
             begun.check_data(&facts)?;
         }
+        let origins = begun
+            .as_ref()
+            .map_or(origins, |begun| begun.weights.clone());
         let checkpoint = Some(folder.last()).filter(|path| settings.resume && path.exists());
         let record = if settings.resume {
             let steps = checkpoint.as_deref().map(Progress::read).transpose()?;
@@ -186,6 +192,7 @@ impl Session {
             schedule,
             ema,
             notes,
+            origins,
         };
         if let Some(path) = checkpoint {
             session.progress = session.kept().restore(&path)?;
@@ -210,10 +217,12 @@ impl Session {
             Some(begun) => Begun {
                 settings: begun.with_settings(given),
                 data: begun.data.clone(),
+                weights: begun.weights.clone(),
             },
             None => Begun {
                 settings: given.clone(),
                 data,
+                weights: self.origins.clone(),
             },
         };
         if begun != Some(&now) {

@@ -15,6 +15,7 @@ use crate::run::begin::{Wanted, take};
 use crate::run::config::{Config, Draw};
 use crate::run::finite::check_parameters;
 use crate::run::heads::Heads;
+use crate::run::origin::Origin;
 use crate::run::{Note, RunError};
 
 /// Whether a run can be what a configuration says, as far as is known before a folder is made.
@@ -36,8 +37,7 @@ pub fn verify(config: &Config, dataset: &Dataset) -> Result<(), RunError> {
     if let Some(schedule) = &config.schedule {
         schedule.spec.check()?;
     }
-    let files = [&config.model.encoder_weights, &config.model.weights];
-    if files.into_iter().any(Option::is_some) {
+    if config.model.encoder_begins_with().is_some() || config.model.begins_with().is_some() {
         let mut parameters = Parameters::initial(&graph, config.train.seed);
         taken(config, &names(classes, dataset), &graph, &mut parameters)?;
     }
@@ -62,21 +62,22 @@ pub(super) fn names(classes: usize, dataset: &Dataset) -> Classes {
     }
 }
 
-/// Fills parameters from the files that a configuration names, which must hold numbers; what came of each. Rows that
-/// belong to classes go by the classes' names.
+/// Fills parameters from the files that a configuration names, which must hold numbers; what came of each, and whose
+/// they are. Rows that belong to classes go by the classes' names.
 pub(super) fn taken(
     config: &Config,
     names: &Classes,
     graph: &Graph,
     parameters: &mut Parameters,
-) -> Result<Vec<Note>, RunError> {
+) -> Result<(Vec<Note>, Vec<Origin>), RunError> {
     let files = [
-        (&config.model.encoder_weights, "encoder."),
-        (&config.model.weights, ""),
+        (config.model.encoder_begins_with(), "encoder."),
+        (config.model.begins_with(), ""),
     ];
-    let mut notes = Vec::new();
-    for (file, part) in files {
-        let Some(file) = file else { continue };
+    let (mut notes, mut origins) = (Vec::new(), Vec::new());
+    for (found, part) in files {
+        let Some(found) = found else { continue };
+        let file = &found.path;
         let wanted = Wanted {
             architecture: find(&config.model.arch)?,
             part,
@@ -96,10 +97,11 @@ pub(super) fn taken(
             &file.display().to_string(),
             "take weights that were saved before they became so",
         )?;
+        origins.push(Origin::of(&found, part)?);
         let file = file.clone();
         notes.push(Note::Taken { file, taken });
     }
-    Ok(notes)
+    Ok((notes, origins))
 }
 
 /// Settings that were given, for they are not the defaults, and change nothing for this data set.
@@ -129,7 +131,8 @@ pub(super) fn idle(config: &Config, dataset: &Dataset) -> Vec<Note> {
         idle(data.seed != default.seed, "data.seed", why());
         idle(data.draw != default.draw, "data.draw", why());
     }
-    if let (Some(weights), Some(_)) = (&config.model.weights, &config.model.encoder_weights) {
+    let encoder = config.model.encoder_begins_with();
+    if let (Some(weights), Some(_)) = (&config.model.weights, encoder) {
         let why = format!(
             "model.weights ({}) gives the encoder, too",
             weights.display()
@@ -323,6 +326,7 @@ pub(super) fn loaders(
         .into_iter()
         .chain(config.augment.transforms().iter().cloned());
     let changed = Augmentation::new(changed.collect())?;
+    let [mean, std] = config.input.normalisation();
     let options = LoaderOptions {
         batch: config.train.batch,
         shuffle: true,
@@ -330,8 +334,8 @@ pub(super) fn loaders(
         drop_last: config.train.drop_last,
         workers: config.data.workers,
         cache_bytes: config.data.cache_mb << 20,
-        mean: config.input.mean,
-        std: config.input.std,
+        mean,
+        std,
         ..LoaderOptions::default()
     };
     // Pictures of many sizes cannot lie in one batch.

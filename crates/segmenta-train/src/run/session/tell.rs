@@ -80,12 +80,13 @@ impl Session {
     ) -> Result<(), RunError> {
         let dataset = self.validation.dataset();
         let count = self.config.train.previews.min(dataset.len());
+        let [mean, std] = self.config.input.normalisation();
         let normalise = Preprocess {
             pixels: segmenta_image::Pixels::default(),
             resize: Resize::None,
             center_crop: None,
-            mean: self.config.input.mean,
-            std: self.config.input.std,
+            mean,
+            std,
             pad: None,
         };
         let mut examples = Vec::new();
