@@ -179,6 +179,7 @@ fn a_folder_of_smp_is_a_model() {
     write(folder.path(), &other);
     assert!(said(folder.path()).contains("channels"));
     // Written again it is the same network.
+    write(folder.path(), &config);
     let out = tempfile::tempdir().unwrap();
     let out = out.path().join("new/unet");
     let options = ModelOptions::new().weights(folder.path());
