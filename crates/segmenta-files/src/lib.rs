@@ -41,12 +41,12 @@ pub fn write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -
     Ok(())
 }
 
-/// Whether [`write`] could write `path` now: found out with a temporary file beside it, before long work rather than
+/// Whether [`write()`] could write `path` now: found out with a temporary file beside it, before long work rather than
 /// after it. Nothing stays.
 ///
 /// # Errors
 ///
-/// What [`write`] would say: no folder to write to, one that takes no files, or one of this very name.
+/// What [`write()`] would say: no folder to write to, one that takes no files, or one of this very name.
 pub fn check_file(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());

@@ -423,9 +423,10 @@ fn computed_in(
 }
 
 impl Lowering<'_> {
-    /// Whether what is no good in bytes goes into bf16: where that is much faster than f32, not for a few per cent.
+    /// Whether what is no good in bytes goes into bf16: where that is much faster than f32, not for a few per cent. A
+    /// network of which no range is known is being calibrated, in f32 on every processor.
     fn falls_to_bf16(&self) -> bool {
-        self.multiplies_bf16_fast()
+        self.int8.is_some() && self.multiplies_bf16_fast()
     }
 
     /// Whether the first layer goes into bf16, too: where that is much faster. Its rounding is one more among those of

@@ -33,6 +33,8 @@ const ONE_MAP: &[&str] = &[
     "bias_gradient",
     "embeddings_gradient",
     "fit_to_planar",
+    "table",
+    "table_gradient",
     "to_blocked",
     "to_planar",
 ];

@@ -201,15 +201,18 @@ proptest! {
                         &mut vec![f32::NAN; scratch],
                     );
                 });
-                let planar = |(buffer, shape): (&Buffer, MapShape)| {
+                let planar = |(index, (buffer, shape)): (usize, (&Buffer, MapShape))| {
                     // Without a token its gradient is nobody's.
-                    let nobodys = !case.token && shape == case.tokens();
-                    assert!(nobodys || buffer.iter().all(|x| x.is_finite()), "{isa}");
+                    if !case.token && index == 5 {
+                        return Vec::new();
+                    }
+                    assert!(buffer.iter().all(|x| x.is_finite()), "{isa}");
                     let mut planar = vec![0.0; shape.batch_len()];
                     to_planar(Map::whole(isa, shape, buffer), &mut planar);
                     planar
                 };
-                buffers.iter().zip(outputs).map(planar).collect::<Vec<_>>()
+                let all = buffers.iter().zip(outputs).enumerate();
+                all.map(planar).collect::<Vec<_>>()
             };
             let got = run(1);
             prop_assert!(got == run(3), "{isa}");
