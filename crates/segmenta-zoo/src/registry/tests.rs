@@ -166,7 +166,7 @@ fn a_decoder_that_does_not_fit_is_refused() {
     assert!(other.contains("it has encoder_depth, "), "{other}");
     assert!(refused("unet", set("encoder_depth", "2")).contains("3 to 5 stages, not 2"));
     assert!(refused("unet", set("decoder_channels", "[64, 32]")).contains("deep: 5, not 2"));
-    assert!(refused("unet", set("decoder_channels", "64")).contains("deep: 5"));
+    assert!(refused("unet", set("decoder_channels", "64")).contains("5 in all"));
     assert!(refused("upernet", set("decoder_channels", "[64]")).contains("one number"));
     let empty = refused("unet", set("decoder_channels", "[64, 32, 16, 8, 0]"));
     assert!(
