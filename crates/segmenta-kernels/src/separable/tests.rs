@@ -148,9 +148,12 @@ fn bicubic_as_pytorch_has_it() {
     for isa in Isa::available() {
         for (new, expected) in [(3, &BICUBIC_3[..]), (8, &BICUBIC_8[..])] {
             for lies in [true, false] {
-                let shape = |length| match lies {
-                    true => MapShape::new(1, 1, 1, length),
-                    false => MapShape::new(1, 1, length, 1),
+                let shape = |length| {
+                    if lies {
+                        MapShape::new(1, 1, 1, length)
+                    } else {
+                        MapShape::new(1, 1, length, 1)
+                    }
                 };
                 let (from, to) = (shape(5), shape(new));
                 let got = run(isa, 1, &squares, from, to, super::resize_bicubic);

@@ -33,6 +33,9 @@ const ONE_MAP: &[&str] = &[
     "bias_gradient",
     "embeddings_gradient",
     "fit_to_planar",
+    "sine_positions",
+    "table",
+    "table_gradient",
     "to_blocked",
     "to_planar",
 ];
