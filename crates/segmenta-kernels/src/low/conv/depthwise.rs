@@ -2,8 +2,9 @@
 //!
 //! Contract: numbers are widened to f32 where they are read; products are of f32 weights (whole ones for an 8-bit
 //! input, bf16 ones for a bf16 input), sums f32. Pixels of 64 bytes of bf16 are taken whole, their weights stored as
-//! they are: even and odd channels part by one instruction each, half of what widening in order takes. Sums of whole numbers stay below 2²⁴ and so are exact. The halo is
-//! the padding, so no window asks whether it is on the map; sums begin with what the input's zero point comes to.
+//! they are: even and odd channels part by one instruction each, half of what widening in order takes. Sums of whole
+//! numbers stay below 2²⁴ and so are exact. The halo is the padding, so no window asks whether it is on the map; sums
+//! begin with what the input's zero point comes to.
 
 use std::ops::Range;
 

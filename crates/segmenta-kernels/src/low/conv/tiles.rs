@@ -217,16 +217,14 @@ impl Task<'_> {
                             done: 0,
                         };
                         self.block::<T, BF16>(&grid, &block, steps, index > 0, &mut pending);
-                        while let Some(block) = pending {
-                            pending = self.finish::<T, BF16>(&grid, block, usize::MAX);
-                        }
+                        debug_assert!(pending.is_none(), "an epilogue that was not done");
                         pending = ends.then_some(block);
                         turn = (turn + 1) % rooms;
                     }
                 }
             }
-            while let Some(block) = pending {
-                pending = self.finish::<T, BF16>(&grid, block, usize::MAX);
+            if let Some(block) = pending {
+                self.finish(&grid, block, usize::MAX);
             }
             T::release();
         }
@@ -252,8 +250,10 @@ impl Task<'_> {
             let strips = block.panel.groups.div_ceil(2);
             let pixels = grid.rows;
             let distance = self.layout.pixel() * self.convolution.spec.stride[1];
-            let slices = SLICES.div_ceil(strips).min(steps.len());
-            let slice = pending.map_or(0, |block| block.pixels.div_ceil(strips * slices));
+            // A slice of the pending epilogue after each run of steps, all of it by the last.
+            let run = steps.len().div_ceil(SLICES.div_ceil(strips));
+            let slices = strips * steps.len().div_ceil(run);
+            let slice = pending.map_or(0, |block| block.pixels.div_ceil(slices));
             for (before, groups, weights) in self.weights.strips(block.panel) {
                 let wide = groups * ROW;
                 let step_bytes = self.steps[0].runs * wide;
@@ -284,11 +284,11 @@ impl Task<'_> {
                     T::zero::<3>();
                 }
                 let mut weights = weights.add(steps.start * step_bytes);
-                for some in self.steps[steps.clone()].chunks(steps.len().div_ceil(slices)) {
+                for some in self.steps[steps.clone()].chunks(run) {
                     tiles!(add(some, weights));
                     weights = weights.add(some.len() * step_bytes);
                     if let Some(block) = pending.take() {
-                        *pending = self.finish::<T, BF16>(grid, block, slice);
+                        *pending = self.finish(grid, block, slice);
                     }
                 }
                 tiles!(store());
@@ -297,23 +297,14 @@ impl Task<'_> {
     }
 
     /// The epilogue of the next pixels of a block, at most `count`; what is left of the block.
-    ///
-    /// # Safety
-    /// As for [`TileKernel::run`]; the sums are there.
-    #[inline(always)]
-    unsafe fn finish<'a, T: Tiles, const BF16: bool>(
-        &self,
-        grid: &'a Grid,
-        mut block: Block<'a>,
-        count: usize,
-    ) -> Option<Block<'a>> {
+    fn finish<'a>(&self, grid: &'a Grid, mut block: Block<'a>, count: usize) -> Option<Block<'a>> {
         let count = count.min(block.pixels - block.done);
         self.convolution.engine.vectors(Finish {
             epilogue: &self.convolution.epilogue,
             sums: grid.sums(&block, count),
             target: &self.target,
             residual: self.residual.as_ref(),
-            whole: !BF16,
+            whole: self.convolution.elements.input != Element::Bf16,
         });
         block.done += count;
         (block.done < block.pixels).then_some(block)

@@ -34,6 +34,19 @@ pub(crate) fn former(name: &str, prefix: &str) -> Option<String> {
     Some(format!("{prefix}{}", undone(rest, &swin::RULES)))
 }
 
+/// The maps that a head reads, 0 the stem's, each behind a norm of its own.
+fn normed(g: &mut Builder, maps: &[Node], wanted: &[usize], name: &Scope, eps: f32) -> Vec<Node> {
+    let norms = name / "hidden_states_norms";
+    let norm = |&stage: &usize| {
+        let name = match stage {
+            0 => &norms / "stem",
+            _ => &norms / format!("stage{stage}"),
+        };
+        g.layer_norm(maps[stage], &name, eps)
+    };
+    wanted.iter().map(norm).collect()
+}
+
 /// What all blocks of a backbone have in common.
 #[derive(Clone, Copy)]
 struct Blocks {

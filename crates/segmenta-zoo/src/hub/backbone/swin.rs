@@ -4,7 +4,7 @@
 
 use segmenta_graph::{Builder, Conv2d, InitRule, Node, Scope};
 
-use super::Blocks;
+use super::{Blocks, normed};
 use crate::config::Config;
 use crate::smp::Refusal;
 
@@ -113,15 +113,7 @@ pub(super) fn build(
     }
     // The classifier's, which no head reads; files of version 4 may lack it.
     g.layer_norm(x, &(&swin / "layernorm"), eps);
-    let norms = name / "hidden_states_norms";
-    let normed = |&stage: &usize| {
-        let name = match stage {
-            0 => &norms / "stem",
-            _ => &norms / format!("stage{stage}"),
-        };
-        g.layer_norm(maps[stage], &name, EPS)
-    };
-    let read = wanted.iter().map(normed).collect();
+    let read = normed(g, &maps, &wanted, name, EPS);
     g.set_init(rule);
     Ok(read)
 }
