@@ -482,7 +482,8 @@ pub(crate) struct Forward {
     /// The .npy file to write: f32, NCHW
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) output: PathBuf,
-    /// Which of the network's results: out, aux, label
+    /// Which of the network's results: out, aux, label; of networks of queries class_queries_logits and
+    /// masks_queries_logits, too
     #[arg(long, default_value = "out")]
     pub(crate) name: String,
     /// Write the result even if NaN or infinities are among its numbers or the tensor's

@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::anyhow;
 
-use segmenta::Failure;
+use segmenta::{Answer, Failure, PerQuery};
 use segmenta_runtime::{RuntimeError, check_input};
 
 use super::args::Forward;
@@ -42,7 +42,12 @@ pub(crate) fn run(args: &Forward, quiet: bool) -> anyhow::Result<()> {
         anyhow!("{text}{remedy}")
     })?;
     let result = &results[0];
-    segmenta_image::write_atomic(&args.output, &npy::write(result))?;
+    let bytes = match model.description().answer {
+        // As transformers has them: picture, query, class.
+        Answer::PerQuery(PerQuery::Classes) => npy::write_rows(result),
+        _ => npy::write(result),
+    };
+    segmenta_image::write_atomic(&args.output, &bytes)?;
     if !quiet {
         let (from, to) = (input.shape, result.shape);
         let output = shown(&args.output);

@@ -87,7 +87,7 @@ fn numbers<const N: usize>(
     )
 }
 
-/// The bytes of a file of f32 in C order.
+/// The bytes of a file of f32 in C order, of four axes.
 pub(crate) fn write(tensor: &Tensor) -> Vec<u8> {
     let Shape {
         batch,
@@ -95,10 +95,24 @@ pub(crate) fn write(tensor: &Tensor) -> Vec<u8> {
         height,
         width,
     } = tensor.shape;
-    let mut header = format!(
-        "{{'descr': '<f4', 'fortran_order': False, \
-         'shape': ({batch}, {channels}, {height}, {width}), }}"
-    );
+    write_axes(tensor, &[batch, channels, height, width])
+}
+
+/// The same of three axes: a map of one row without its rows.
+pub(crate) fn write_rows(tensor: &Tensor) -> Vec<u8> {
+    let Shape {
+        batch,
+        channels,
+        height,
+        width,
+    } = tensor.shape;
+    write_axes(tensor, &[batch, channels, height * width])
+}
+
+fn write_axes(tensor: &Tensor, axes: &[usize]) -> Vec<u8> {
+    let axes: Vec<String> = axes.iter().map(usize::to_string).collect();
+    let axes = axes.join(", ");
+    let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({axes}), }}");
     // The data begins at a multiple of 64 bytes: ten before the header, its newline at the end.
     let len = (10 + header.len() + 1).next_multiple_of(64) - 10;
     header = format!("{header:<width$}\n", width = len - 1);
@@ -121,6 +135,17 @@ mod tests {
             shape: Shape::new(1, 2, 3, 4),
             data,
         }
+    }
+
+    #[test]
+    fn rows_have_three_axes() {
+        let row = Tensor {
+            shape: Shape::new(1, 4, 1, 6),
+            ..tensor()
+        };
+        let bytes = write_rows(&row);
+        let header = String::from_utf8_lossy(&bytes[..100]).into_owned();
+        assert!(header.contains("'shape': (1, 4, 6), }"), "{header}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod parted;
 mod rows;
 mod windows;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt::Display;
 
 use crate::error::GraphError;
@@ -31,7 +31,9 @@ type Extent = (usize, Side, Side);
 #[derive(Debug)]
 pub struct Builder {
     graph: Graph,
-    names: HashSet<String>,
+    names: HashMap<String, ParameterId>,
+    /// Whether entries that there are may be taken once more.
+    shares: bool,
     batch_norm: BatchNorm,
     init: InitRule,
     order: ModuleOrder,
@@ -48,7 +50,8 @@ impl Builder {
                 outputs: Vec::new(),
                 sides: Sides::default(),
             },
-            names: HashSet::new(),
+            names: HashMap::new(),
+            shares: false,
             batch_norm: BatchNorm::default(),
             init: InitRule::default(),
             order: ModuleOrder::default(),
@@ -67,6 +70,15 @@ impl Builder {
     /// How the kernels and biases that follow are drawn; gives the rule before.
     pub fn set_init(&mut self, init: InitRule) -> InitRule {
         std::mem::replace(&mut self.init, init)
+    }
+
+    /// Builds layers that share their entries with layers of the same names: a module that is called more than once.
+    /// Entries that there are not yet are made as ever.
+    pub fn sharing<T>(&mut self, build: impl FnOnce(&mut Self) -> T) -> T {
+        let before = std::mem::replace(&mut self.shares, true);
+        let built = build(self);
+        self.shares = before;
+        built
     }
 
     /// Says in which order a state dict lists the modules directly under `name`, where it is not the order
@@ -154,9 +166,18 @@ impl Builder {
         kernel: &[usize],
     ) -> ParameterId {
         let name = name.to_string();
-        if !self.names.insert(name.clone()) {
-            self.error
-                .get_or_insert(GraphError::DuplicateParameter(name.clone()));
+        let id = ParameterId(self.graph.parameters.len() as u32);
+        match self.names.get(&name) {
+            Some(&shared) if self.shares && self.graph.parameter(shared).shape == shape => {
+                return shared;
+            }
+            Some(_) => {
+                self.error
+                    .get_or_insert(GraphError::DuplicateParameter(name.clone()));
+            }
+            None => {
+                self.names.insert(name.clone(), id);
+            }
         }
         let init = self.init.of(role, kernel);
         self.graph.parameters.push(Parameter {
@@ -165,7 +186,7 @@ impl Builder {
             role,
             init,
         });
-        ParameterId(self.graph.parameters.len() as u32 - 1)
+        id
     }
 
     fn fail(&mut self, node: impl Display, op: &Op, problem: impl FnOnce() -> String) {

@@ -155,6 +155,14 @@ impl Graph {
         is_one(data.height) && is_one(data.width)
     }
 
+    /// Whether a node has one size, whatever the input's.
+    pub fn has_fixed_size(&self, node: Node) -> bool {
+        let data = self.node(node);
+        [data.height, data.width]
+            .iter()
+            .all(|&side| self.sides.fixed_pixels(side).is_some())
+    }
+
     /// The symbolic height and width of a node, such as `⌈H/8⌉×⌈W/8⌉`.
     pub fn symbolic_size(&self, node: Node) -> String {
         let data = self.node(node);

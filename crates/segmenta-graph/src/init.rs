@@ -54,7 +54,9 @@ impl InitRule {
             Role::Bias if self == Self::PyTorch => self.of_kernel(kernel),
             Role::Embedding => Init::Normal { std: 0.02 },
             Role::Scale | Role::RunningVar => Init::Constant(1.0),
-            Role::Bias | Role::Shift | Role::RunningMean | Role::Counter => Init::Constant(0.0),
+            Role::Bias | Role::Shift | Role::RunningMean | Role::Buffer | Role::Counter => {
+                Init::Constant(0.0)
+            }
         }
     }
 

@@ -170,6 +170,42 @@ pub enum Op {
         /// Runs of channels that attend by themselves.
         heads: usize,
     },
+    /// As [`Op::Attention`], with a fourth input that hides keys (Cheng et al. 2022, arXiv:2112.01527): its channel
+    /// `q` belongs to query `q`, its pixels to the last keys, and where it is below zero the query does not see the
+    /// key. Queries beyond its channels and keys before its pixels are seen as ever; a query that would see nothing
+    /// sees everything. The mask is a decision: no gradient goes back through it.
+    MaskedAttention {
+        /// Runs of channels that attend by themselves.
+        heads: usize,
+    },
+    /// Deformable attention (Zhu et al. 2021, arXiv:2010.04159). The first input holds the pixels of several maps in one
+    /// row; the maps themselves come last, and only their sizes are read. Each pixel takes of each map `points` values a
+    /// head, weighed by a softmax over all maps' points of the third input, `[heads][maps][points]` channels. A point is
+    /// the pixel's own place, as a share of its map, in pixels of the other map, plus an offset across and down there,
+    /// of the second input: `[heads][maps][points][2]` channels. Between pixels values are interpolated linearly;
+    /// outside the map they are 0.
+    DeformableAttention {
+        /// Runs of channels that attend by themselves.
+        heads: usize,
+        /// Points of each map, head and pixel.
+        points: usize,
+    },
+    /// The first input's last pixels, as many as the second has, turned by their places in that map, whose values are
+    /// not read: pairs of channels `i` and `i + d/2` of each head's `d` by `2π · theta^(−4j/d)` times the pixel's
+    /// centre, in −1 to 1, of its row for the first `d/4` pairs and of its column for the others (DINOv3's form of Su et
+    /// al. 2021, arXiv:2104.09864).
+    Rotary {
+        /// Runs of channels that are turned by themselves.
+        heads: usize,
+        /// How much slower each pair turns than the one before.
+        theta: f32,
+    },
+    /// Waves that say where the pixels of a map are, whose values are not read: DETR's sine positions (Carion et al.
+    /// 2020, arXiv:2005.12872), normalised, a half of the channels of rows, a half of columns.
+    SinePositions {
+        /// The node whose size is taken.
+        like: Node,
+    },
     /// What SMP's MA-Net does in its middle (after Fan et al. 2020): as [`Op::Attention`] with one head,
     /// without `√d`, the softmax over all pairs of a query and a key together, and the result, `[pixel][channel]`,
     /// taken for `[channel][pixel]`.
@@ -201,6 +237,11 @@ pub enum Op {
         /// The node whose size is taken, if not that of a row of so many pixels.
         like: Option<Node>,
     },
+    /// A row of pixels whose number is fixed, with pixels and channels exchanged.
+    Transpose,
+    /// Each pixel's channels times a matrix that a row of pixels is: the output's channel `n` is the sum of the first
+    /// input's channels, each times the same channel of the second input's pixel `n`.
+    Product,
     /// A map parted into windows of `side`×`side` pixels (Liu et al. 2021, arXiv:2103.14030): window by window, row
     /// by row within each, so that a row of the result holds a row of windows. The map is filled up with zeros below
     /// and right to whole windows, and then rolled up and to the left.
@@ -293,6 +334,13 @@ pub enum Op {
         /// How.
         filter: Filter,
     },
+    /// Resize to a fixed height and width.
+    ResizeTo {
+        /// Rows and columns.
+        size: [usize; 2],
+        /// How.
+        filter: Filter,
+    },
     /// Every side `factor` times as long.
     Upsample {
         /// How many times.
@@ -355,12 +403,18 @@ impl Op {
             Self::Softmax { log: false, .. } => "softmax",
             Self::Softmax { log: true, .. } => "log softmax",
             Self::Attention { .. } => "attention",
+            Self::MaskedAttention { .. } => "masked attention",
+            Self::DeformableAttention { .. } => "deformable attention",
+            Self::Rotary { .. } => "rotary positions",
+            Self::SinePositions { .. } => "sine positions",
             Self::PositionAttention => "position attention",
             Self::Tokens { .. } => "tokens",
             Self::Patches { .. } => "patches",
             Self::Table => "table",
             Self::Join => "join",
             Self::Part { .. } => "part",
+            Self::Transpose => "transpose",
+            Self::Product => "product",
             Self::Windows { .. } => "windows",
             Self::FromWindows { .. } => "from windows",
             Self::WindowAttention { .. } => "window attention",
@@ -377,7 +431,9 @@ impl Op {
             Self::AdaptiveAvgPool2d { .. } => "adaptive average pool",
             Self::GlobalAvgPool => "global average pool",
             Self::GlobalMaxPool => "global max pool",
-            Self::ResizeLike { filter, .. } | Self::Upsample { filter, .. } => match filter {
+            Self::ResizeLike { filter, .. }
+            | Self::ResizeTo { filter, .. }
+            | Self::Upsample { filter, .. } => match filter {
                 Filter::Nearest => "nearest resize",
                 Filter::Bilinear { .. } => "bilinear resize",
                 Filter::Bicubic => "bicubic resize",

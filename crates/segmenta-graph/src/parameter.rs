@@ -34,6 +34,8 @@ pub enum Role {
     RunningMean,
     /// Batch norm's running variance, `[channels]`; kept, not learned.
     RunningVar,
+    /// What a library keeps in a state dict and no result needs; it stays as it is.
+    Buffer,
     /// Batch norm's step counter (`num_batches_tracked`), a scalar that inference never reads.
     Counter,
 }
@@ -66,7 +68,7 @@ impl Parameter {
     pub fn is_trainable(&self) -> bool {
         !matches!(
             self.role,
-            Role::RunningMean | Role::RunningVar | Role::Counter
+            Role::RunningMean | Role::RunningVar | Role::Buffer | Role::Counter
         )
     }
 }

@@ -110,13 +110,21 @@ fn multiply_adds(
         | Op::GroupNorm { .. }
         | Op::LayerNorm { .. }
         | Op::Scale { .. }
+        | Op::Rotary { .. }
         | Op::Mul => output.len(),
-        Op::Attention { .. } | Op::PositionAttention => {
+        // A point has four corners, which each channel of its head weighs.
+        Op::DeformableAttention { heads, .. } => {
+            4 * output.len() * keys.map_or(0, |offsets| offsets.channels / 2 / heads)
+        }
+        Op::Product => output.len() * input.channels,
+        Op::Attention { .. } | Op::MaskedAttention { .. } | Op::PositionAttention => {
             (input.len() + output.len()) * keys.map_or(0, |k| k.pixels())
         }
         // Of a window there are as many keys as pixels; the table says how many.
         Op::WindowAttention { .. } => (input.len() + output.len()) * window,
-        Op::ResizeLike { filter, .. } | Op::Upsample { filter, .. } => match filter {
+        Op::ResizeLike { filter, .. }
+        | Op::ResizeTo { filter, .. }
+        | Op::Upsample { filter, .. } => match filter {
             Filter::Nearest => 0,
             Filter::Bilinear { .. } => 3 * output.len(),
             // Four taps over columns, and four over rows.
@@ -128,8 +136,10 @@ fn multiply_adds(
         | Op::Tokens { .. }
         | Op::Patches { .. }
         | Op::Table
+        | Op::SinePositions { .. }
         | Op::Join
         | Op::Part { .. }
+        | Op::Transpose
         | Op::Windows { .. }
         | Op::FromWindows { .. }
         | Op::SpaceToDepth { .. }
@@ -177,7 +187,7 @@ fn describe(op: &Op) -> String {
         Op::GroupNorm { groups, .. } => {
             let _ = write!(text, " groups {groups}");
         }
-        Op::Attention { heads } => {
+        Op::Attention { heads } | Op::MaskedAttention { heads } => {
             let _ = write!(text, " heads {heads}");
         }
         _ => {}

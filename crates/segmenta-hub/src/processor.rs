@@ -104,10 +104,8 @@ static KINDS: [Kind; 9] = [
 /// How a picture becomes the input, and how it is cut into windows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Processor {
-    /// The recipe, but for windows.
+    /// The recipe.
     pub preprocessing: Preprocessing,
-    /// Whether the resized picture is cut into square windows along its long side (EoMT), as long as the short one.
-    pub windows: bool,
 }
 
 impl Processor {
@@ -211,8 +209,8 @@ impl Fields<'_> {
                 pad,
                 channel_order: self.order(kind)?,
                 middle: Middle::Transformers,
+                windows,
             },
-            windows,
         })
     }
 

@@ -9,6 +9,7 @@
 //! the output's last block up become 0.
 
 mod gradient;
+mod mask;
 mod windowed;
 
 pub use windowed::{
@@ -16,10 +17,12 @@ pub use windowed::{
 };
 
 pub use gradient::{
-    attention_gradient, attention_gradient_scratch, position_attention_gradient,
+    attention_gradient, attention_gradient_scratch, masked_attention_gradient,
+    masked_attention_gradient_scratch, position_attention_gradient,
     position_attention_gradient_scratch,
 };
 
+use self::mask::Hidden;
 use crate::exp::exp;
 use crate::isa::{Isa, Kernel};
 use crate::map::{Map, MapMut, MapShape, one_isa};
@@ -89,6 +92,47 @@ pub fn attention_scratch(isa: Isa, shapes: [MapShape; 3], heads: usize) -> usize
 /// # Panics
 /// If the shapes do not fit, or the scratch memory is too small.
 pub fn attention(maps: [Map<'_>; 3], heads: usize, output: &mut MapMut<'_>, scratch: &mut [f32]) {
+    attend(maps, None, heads, output, scratch);
+}
+
+/// Values of scratch memory that [`masked_attention`] needs for maps of these shapes and a mask of that one.
+///
+/// # Panics
+/// If the shapes do not fit.
+pub fn masked_attention_scratch(
+    isa: Isa,
+    shapes: [MapShape; 3],
+    mask: MapShape,
+    heads: usize,
+) -> usize {
+    let extents = Extents::new(isa, shapes, heads);
+    attention_scratch(isa, shapes, heads) + Hidden::len(extents, mask)
+}
+
+/// As [`attention`], where queries do not see all keys. The mask has a channel for each of the first queries and a
+/// pixel for each of the last keys; where it is below zero the query does not see the key. A query that would see
+/// nothing sees everything.
+///
+/// # Panics
+/// If the shapes do not fit, or the scratch memory is too small.
+pub fn masked_attention(
+    maps: [Map<'_>; 3],
+    mask: Map<'_>,
+    heads: usize,
+    output: &mut MapMut<'_>,
+    scratch: &mut [f32],
+) {
+    one_isa([maps[0].isa(), mask.isa()]);
+    attend(maps, Some(mask), heads, output, scratch);
+}
+
+fn attend(
+    maps: [Map<'_>; 3],
+    mask: Option<Map<'_>>,
+    heads: usize,
+    output: &mut MapMut<'_>,
+    scratch: &mut [f32],
+) {
     let [queries, keys, values] = maps.map(|m| m.isa());
     let isa = one_isa([queries, keys, values, output.isa()]);
     let extents = Extents::new(isa, maps.map(|m| m.shape()), heads);
@@ -98,7 +142,9 @@ pub fn attention(maps: [Map<'_>; 3], heads: usize, output: &mut MapMut<'_>, scra
         ..maps[0].shape()
     };
     assert_eq!(shape, expected, "output of an attention");
+    let (scratch, rest) = scratch.split_at_mut(shape.batch * heads * extents.packed());
     pack(maps, heads, extents, scratch);
+    let hidden = mask.map(|mask| Hidden::pack(mask, extents, shape.batch, rest));
 
     let scale = 1.0 / (extents.depth as f32).sqrt();
     let cuts = parts(extents.queries.div_ceil(TILE), 4);
@@ -111,7 +157,8 @@ pub fn attention(maps: [Map<'_>; 3], heads: usize, output: &mut MapMut<'_>, scra
         let mut rows = Rows::new(extents);
         for query in tiles.map(|tile| tile * TILE) {
             let count = TILE.min(extents.queries - query);
-            rows.compute(maps[0], image, head, query, scale, packed);
+            let hidden = hidden.map_or(&[][..], |hidden| hidden.from(image, query));
+            rows.compute(maps[0], [image, head], query, scale, packed, hidden);
             for m in 0..count {
                 let share = 1.0 / rows.sums[m];
                 let row = &rows.values[m * extents.padded_width..][..extents.width];
@@ -160,7 +207,7 @@ pub fn position_attention(maps: [Map<'_>; 3], output: &mut MapMut<'_>, scratch: 
         let packed = &packed[image * extents.packed()..][..extents.packed()];
         let mut rows = Rows::new(extents);
         for query in part(extents.queries.div_ceil(TILE), cuts, task % cuts).map(|t| t * TILE) {
-            rows.compute(maps[0], image, 0, query, 1.0, packed);
+            rows.compute(maps[0], [image, 0], query, 1.0, packed, &[]);
             for m in 0..TILE.min(extents.queries - query) {
                 let at = (image * extents.queries + query + m) * each;
                 // SAFETY: a query's place is written by the one task whose part it is in.
@@ -337,15 +384,15 @@ impl Rows {
         }
     }
 
-    /// The queries from `first` on.
+    /// The queries from `first` on; `hidden` are their rows of a mask, for those that have one.
     fn compute(
         &mut self,
         queries: Map<'_>,
-        image: usize,
-        head: usize,
+        [image, head]: [usize; 2],
         first: usize,
         scale: f32,
         packed: &[f32],
+        hidden: &[f32],
     ) {
         let (lanes, depth) = (queries.isa().lanes(), self.extents.depth);
         for (i, row) in self.queries.chunks_exact_mut(TILE).enumerate() {
@@ -358,7 +405,11 @@ impl Rows {
             }
         }
         let isa = queries.isa();
-        isa.run(Tile { rows: self, packed });
+        isa.run(Tile {
+            rows: self,
+            packed,
+            hidden,
+        });
     }
 }
 
@@ -366,6 +417,8 @@ impl Rows {
 struct Tile<'a> {
     rows: &'a mut Rows,
     packed: &'a [f32],
+    /// Rows of a mask, for as many queries as there are.
+    hidden: &'a [f32],
 }
 
 impl Kernel for Tile<'_> {
@@ -392,6 +445,7 @@ impl Kernel for Tile<'_> {
                 weights,
                 false,
             );
+            mask::hide::<S>(weights, padded_keys, TILE, self.hidden);
             for m in 0..TILE {
                 let row = weights.add(m * padded_keys);
                 if !self.rows.biases.is_empty() {

@@ -27,6 +27,7 @@ mod attention;
 mod batch_norm;
 mod buffer;
 mod conv;
+mod deformable;
 mod depth;
 mod derivative;
 mod dropout;
@@ -46,6 +47,8 @@ pub mod peak;
 mod pointwise;
 mod pointwise_gradient;
 mod pool;
+mod positions;
+mod product;
 pub mod reference;
 mod resize;
 mod rows;
@@ -60,7 +63,8 @@ mod windows;
 
 pub use activation::Activation;
 pub use attention::{
-    attention, attention_gradient, attention_gradient_scratch, attention_scratch,
+    attention, attention_gradient, attention_gradient_scratch, attention_scratch, masked_attention,
+    masked_attention_gradient, masked_attention_gradient_scratch, masked_attention_scratch,
     position_attention, position_attention_gradient, position_attention_gradient_scratch,
     position_attention_scratch, window_attention, window_attention_gradient,
     window_attention_gradient_scratch,
@@ -73,6 +77,7 @@ pub use conv::{
     ConvPlan, ConvSpec, Convolution, InputGradient, Kernel2d, TransposedConvolution,
     TransposedSpec, WeightGradient, WeightMemory, bias_gradient,
 };
+pub use deformable::{Deformable, deformable_attention, deformable_attention_gradient};
 pub use depth::{depth_to_space, space_to_depth};
 pub use derivative::activation_gradient;
 pub use dropout::{drop_channels, drop_factors, drop_pictures, dropout};
@@ -96,8 +101,10 @@ pub use pool::{
     PoolSpec, PoolWindow, adaptive_avg_pool, as_indices, as_indices_mut, avg_pool, global_avg_pool,
     max_pool, max_pool_gradient, max_pool_with_indices, max_unpool, max_unpool_gradient,
 };
+pub use positions::{rotary, rotary_angles, sine_positions, sine_table};
+pub use product::{product, product_gradient, product_row_gradient, product_scratch};
 pub use resize::{resize_bilinear, resize_bilinear_planar};
-pub use rows::{join, part, part_gradient, table, table_gradient};
+pub use rows::{join, part, part_gradient, table, table_gradient, transpose};
 pub use separable::{
     SideMap, adaptive_avg_pool_gradient, avg_pool_gradient, resize_bicubic,
     resize_bicubic_gradient, resize_bilinear_gradient, resize_bilinear_planar_gradient,

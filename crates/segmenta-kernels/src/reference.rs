@@ -329,6 +329,19 @@ impl Standard {
     }
 }
 
+/// The channels of a map, `[channels][pixels]`, times the pixels of a row, `[channels][rows]`: `[rows][pixels]`.
+pub fn product(x: &[f32], row: &[f32], channels: usize) -> Vec<Measured> {
+    let (to, rows) = (x.len() / channels, row.len() / channels);
+    let of = |map: &[f32], at: usize| Measured::from(map[at]);
+    pixels(rows, to)
+        .map(|(n, p)| {
+            (0..channels)
+                .map(|k| of(row, k * rows + n) * of(x, k * to + p))
+                .sum()
+        })
+        .collect()
+}
+
 /// Scaled dot products of each query with all keys, as weights of the values: maps are
 /// `[channels][pixels]` of one picture and one head. `over_all` takes the softmax over all pairs instead of
 /// each query's.

@@ -1,8 +1,9 @@
-//! Maps as rows of pixels: joined, cut, made of a parameter.
+//! Maps as rows of pixels: joined, cut, exchanged with channels, made of a parameter.
 //!
 //! Contract: pixels are counted row by row, and only their number matters, not the height and width that they lie in.
 //! `join` writes the pixels of two maps one after the other; `part` reads a run of them, and `part_gradient` writes such
-//! a run into zeros; `table` writes `[pixels][channels]` to each picture. Lanes that fill the last block up hold what the source holds there, or 0.
+//! a run into zeros; `transpose` writes channel `c` of pixel `p` to channel `p` of pixel `c`; `table` writes
+//! `[pixels][channels]` to each picture. Lanes that fill the last block up hold what the source holds there, or 0.
 
 use crate::map::{Map, MapMut, one_isa};
 use crate::shared::in_parallel;
@@ -67,6 +68,30 @@ pub fn part_gradient(dy: Map<'_>, first: usize, output: &mut MapMut<'_>) {
         let from = dy.block_slice(image, block);
         to.fill(0.0);
         to[first * lanes..][..from.len()].copy_from_slice(from);
+    });
+}
+
+/// Channels and pixels exchanged.
+///
+/// # Panics
+/// If the output has not as many channels as `x` has pixels, and as many pixels as that has channels.
+pub fn transpose(x: Map<'_>, output: &mut MapMut<'_>) {
+    let lanes = one_isa([x.isa(), output.isa()]).lanes();
+    let (from, to) = (x.shape(), output.shape());
+    assert_eq!(
+        [from.pixels(), from.channels],
+        [to.channels, to.pixels()],
+        "exchanged"
+    );
+    assert_eq!(from.batch, to.batch, "one batch");
+    each_block(output, |image, block, to| {
+        for (channel, pixel) in to.chunks_exact_mut(lanes).enumerate() {
+            let source = x.block_slice(image, channel / lanes);
+            for (lane, value) in pixel.iter_mut().enumerate() {
+                let at = (block * lanes + lane) * lanes + channel % lanes;
+                *value = source.get(at).copied().unwrap_or(0.0);
+            }
+        }
     });
 }
 
@@ -159,6 +184,21 @@ mod tests {
                     row[..12].iter().all(|&v| v == 0.0) && row[12..] == *y,
                     "{isa}"
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn channels_and_pixels_are_exchanged() {
+        for isa in Isa::available() {
+            let (from, to) = (MapShape::new(2, 21, 1, 35), MapShape::new(2, 35, 1, 21));
+            let x = numbers(from.batch_len());
+            let source = blocked(isa, from, &x);
+            let got = made(isa, to, |to| transpose(Map::whole(isa, from, &source), to));
+            for (index, value) in got.into_iter().enumerate() {
+                let (image, place) = (index / 735, index % 735);
+                let (channel, pixel) = (place / 21, place % 21);
+                assert_eq!(value, x[image * 735 + pixel * 35 + channel], "{isa}");
             }
         }
     }

@@ -5,10 +5,11 @@ use segmenta_kernels::low::{self, Quantisation};
 use segmenta_kernels::{Activation, Isa};
 
 use crate::ops::{
-    Add, Apply, Attention, AvgPool, BatchNorm, Concat, Conv, DepthToSpace, Drop, Dropped, Fit,
-    FitBelow, FromWindows, GroupNorm, Join, LayerNorm, MaxPool, MaxUnpool, Mul, Numbers, Part,
-    Patches, Resize, Scale, Slice, Softmax, SpaceToDepth, Table, Tokens, TokensOf, Transposed,
-    WindowAttention, Windows,
+    Add, Apply, Attention, AvgPool, BatchNorm, Concat, Conv, DeformableAttention, DepthToSpace,
+    Drop, Dropped, Fit, FitBelow, FromWindows, GroupNorm, Join, LayerNorm, MaskedAttention,
+    MaxPool, MaxUnpool, Mul, Numbers, Part, Patches, Product, Resize, Rotary, Scale, SinePositions,
+    Slice, Softmax, SpaceToDepth, Table, Tokens, TokensOf, Transpose, Transposed, WindowAttention,
+    Windows,
 };
 use crate::terms::{as_convolution, kernel_activation, pool_window, undone_pools};
 use crate::value::{Element, Storage};
@@ -206,6 +207,12 @@ impl<'g> Draft<'g> {
             Op::Activation(activation) => Apply(kernel_activation(activation)).into(),
             Op::Softmax { parts, log } => Softmax { parts, log }.into(),
             Op::Attention { heads } => Attention::Heads(heads).into(),
+            Op::MaskedAttention { heads } => MaskedAttention { heads }.into(),
+            Op::DeformableAttention { heads, points } => {
+                DeformableAttention { heads, points }.into()
+            }
+            Op::Rotary { heads, theta } => Rotary { heads, theta }.into(),
+            Op::SinePositions { .. } => SinePositions.into(),
             Op::PositionAttention => Attention::Positions.into(),
             Op::Tokens { grid } => {
                 let entries = [parameter(0), parameter(1)];
@@ -221,6 +228,8 @@ impl<'g> Draft<'g> {
             Op::SpaceToDepth { side } => SpaceToDepth { side }.into(),
             Op::DepthToSpace { side, .. } => DepthToSpace { side }.into(),
             Op::WindowAttention { heads, shift } => WindowAttention { heads, shift }.into(),
+            Op::Transpose => Transpose.into(),
+            Op::Product => Product.into(),
             Op::Scale { by } => Scale { by }.into(),
             Op::Slice { first, .. } => Slice {
                 first,
@@ -254,7 +263,9 @@ impl<'g> Draft<'g> {
             .into(),
             Op::AdaptiveAvgPool2d { .. } => AvgPool::Grid.into(),
             Op::GlobalAvgPool => AvgPool::Global.into(),
-            Op::ResizeLike { filter, .. } | Op::Upsample { filter, .. } => Resize(filter).into(),
+            Op::ResizeLike { filter, .. }
+            | Op::ResizeTo { filter, .. }
+            | Op::Upsample { filter, .. } => Resize(filter).into(),
             Op::FitLike { .. } => Fit.into(),
             Op::PadToEven => FitBelow.into(),
             Op::Dropout { p } => Drop::new(Dropped::Values, p, node).into(),

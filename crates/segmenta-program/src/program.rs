@@ -76,8 +76,12 @@ impl Program {
     /// The parameters whose gradients the backward pass writes.
     pub fn learned(&self, layers: &Layers) -> Vec<usize> {
         let steps = self.backward.iter();
-        steps
+        let mut learned: Vec<usize> = steps
             .flat_map(|step| step.work.parameters(layers))
-            .collect()
+            .collect();
+        // Layers may share an entry.
+        learned.sort_unstable();
+        learned.dedup();
+        learned
     }
 }

@@ -1,5 +1,6 @@
 //! Runs the steps of a plan in its arena.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::time::Instant;
 
@@ -108,11 +109,13 @@ pub fn run<'p>(
         Pass::Forward { .. } => (&program.forward, 0),
         Pass::Backward { .. } => (&program.backward, program.forward.len()),
     };
+    let mut written = HashSet::new();
     for (index, step) in (first..).zip(steps) {
         if plan.skips(step) {
             continue;
         }
         let start = Instant::now();
+        let before = pass.shared_gradients(step.work.parameters(layers.get()), &mut written);
         let mut run = Run {
             io: Io {
                 plan,
@@ -127,6 +130,7 @@ pub fn run<'p>(
             pass: &mut pass,
         };
         step.work.run(&mut run);
+        run.pass.add_gradients(before);
         match &mut watch {
             Watch::Nothing => {}
             Watch::NotFinite => {
@@ -189,6 +193,32 @@ impl Pass<'_> {
         match self {
             Self::Backward { gradients, .. } => gradients[parameter].as_deref_mut(),
             Self::Forward { .. } => unreachable!("gradients are written by the backward pass"),
+        }
+    }
+
+    /// The gradients that are there of entries which another step wrote already, since several layers share them: what
+    /// this step writes is to be added to them.
+    fn shared_gradients(
+        &mut self,
+        parameters: Vec<usize>,
+        written: &mut HashSet<usize>,
+    ) -> Vec<(usize, Vec<f32>)> {
+        let mut before = Vec::new();
+        for parameter in parameters {
+            if !written.insert(parameter)
+                && let Some(gradient) = self.gradient(parameter)
+            {
+                before.push((parameter, gradient.to_vec()));
+            }
+        }
+        before
+    }
+
+    /// Adds those to what was written since.
+    fn add_gradients(&mut self, before: Vec<(usize, Vec<f32>)>) {
+        for (parameter, values) in before {
+            let sums = self.gradient(parameter).into_iter().flatten();
+            sums.zip(values).for_each(|(sum, value)| *sum += value);
         }
     }
 

@@ -172,7 +172,9 @@ works! {
         Block, Emit,
         Conv, Transposed,
         BatchNorm, GroupNorm, LayerNorm, Softmax,
-        Attention, WindowAttention, Windows, FromWindows, SpaceToDepth, DepthToSpace, Tokens, Patches, Table, Join, Part,
+        Attention, MaskedAttention, WindowAttention, Windows, FromWindows, SpaceToDepth, DepthToSpace, Tokens, Patches,
+        Table, Join, Part, Transpose, Product,
+        DeformableAttention, Rotary, SinePositions,
         Apply, Add, Mul, Scale, Drop,
         Copy, Concat, Slice, Convert,
         MaxPool, MaxUnpool, AvgPool,
@@ -181,13 +183,16 @@ works! {
     gradients_of_maps {
         Take,
         ConvInput, TransposedInput,
-        Renorm, SoftmaxGradient, AttentionGradient, WindowAttentionGradient, PatchesGradient, PartGradient,
+        Renorm, SoftmaxGradient, AttentionGradient, MaskedAttentionGradient, WindowAttentionGradient, PatchesGradient,
+        PartGradient, ProductGradient, ProductRowGradient,
+        DeformableAttentionGradient, RotaryGradient,
         ApplyGradient, FactorGradient, Accumulate, Place,
         MaxPoolGradient, MaxUnpoolGradient, AvgPoolGradient, ResizeGradient,
     }
     gradients_of_parameters {
         ConvWeights, TransposedWeights, BiasGradient,
-        BatchNormGradient, GroupNormGradient, LayerNormGradient, EmbeddingsGradient, TableGradient,
+        BatchNormGradient, GroupNormGradient, LayerNormGradient, EmbeddingsGradient,
+        TableGradient,
     }
 }
 

@@ -617,3 +617,87 @@ fn a_step_that_is_timed_gives_the_same() {
         }
     }
 }
+
+#[test]
+fn rows_are_joined_cut_and_exchanged() {
+    between("joined and cut", [2, 3, 4, 5], |g, x| {
+        let small = g.conv(x, &name("small"), Conv2d::square(3, 6).stride(2));
+        let table = g.table(&name("table"), &[3, 6], [1, 3]);
+        let row = g.join(table, x, &name("row"));
+        let row = g.join(row, small, &name("longer"));
+        let y = g.part_like(row, 3, &[], x, &name("first"));
+        let z = g.part_like(row, 3, &[x], small, &name("second"));
+        let z = g.resize_like(z, x, Filter::BILINEAR, &name("large"));
+        g.add(y, z, &name("sum"))
+    });
+    between("a factor a channel", [2, 3, 4, 5], |g, x| {
+        g.layer_scale(x, &name("lambda1"), 0.5)
+    });
+    between("masks of queries", [2, 3, 6, 7], |g, x| {
+        let queries = g.table(&name("queries"), &[5, 6], [1, 5]);
+        let mixed = g.attention([queries, x, x], 2, &name("attention"));
+        let masks = g.product(x, mixed, &name("masks"));
+        let classes = g.linear(mixed, &name("classes"), 4);
+        let shares = g.softmax(classes, 4, false, &name("shares"));
+        let by_query = g.transpose(shares, &name("by_query"));
+        g.product(masks, by_query, &name("scores"))
+    });
+    between("to a fixed size", [2, 3, 6, 7], |g, x| {
+        g.resize_to(x, [4, 9], Filter::BILINEAR, &name("fixed"))
+    });
+}
+
+#[test]
+fn attention_of_those_who_do_not_see_everything() {
+    for (queries, pixels) in [(7, 20), (3, 9)] {
+        between("masked", [2, 3, 4, 5], |g, x| {
+            let table = g.table(&name("queries"), &[7, 6], [1, 7]);
+            let row = g.join(table, x, &name("row"));
+            let small = g.resize_to(x, [pixels / 3, 3], Filter::BILINEAR, &name("small"));
+            let masked = if pixels == 20 { x } else { small };
+            let chosen = g.part(table, 0, queries, &name("chosen"));
+            let mask = g.product(masked, chosen, &name("mask"));
+            let y = g.masked_attention([row, row, row], mask, 2, &name("attention"));
+            g.part_like(y, 7, &[], x, &name("map"))
+        });
+    }
+}
+
+#[test]
+fn attention_by_places() {
+    between("turned", [2, 3, 4, 5], |g, x| {
+        let wide = g.linear(x, &name("wide"), 16);
+        let table = g.table(&name("queries"), &[3, 16], [1, 3]);
+        let row = g.join(table, wide, &name("row"));
+        let turned = g.rotary(row, wide, 2, 100.0, &name("turned"));
+        g.part_like(turned, 3, &[], wide, &name("map"))
+    });
+    between("waves", [2, 3, 4, 5], |g, x| {
+        let wide = g.linear(x, &name("wide"), 16);
+        let waves = g.sine_positions(wide, 16, &name("waves"));
+        g.add(wide, waves, &name("sum"))
+    });
+    between("points of two maps", [2, 3, 6, 5], |g, x| {
+        let small = g.conv(x, &name("small"), Conv2d::square(3, 6).stride(2));
+        let row = g.join(small, x, &name("row"));
+        let offsets = g.linear(row, &name("offsets"), 2 * 2 * 2 * 2);
+        let logits = g.linear(row, &name("logits"), 2 * 2 * 2);
+        let maps = [row, offsets, logits];
+        let y = g.deformable_attention(maps, &[small, x], 2, 2, &name("attention"));
+        g.part_like(y, 0, &[small], x, &name("map"))
+    });
+}
+
+#[test]
+fn a_module_that_is_called_twice_has_one_gradient() {
+    between("twice", [2, 3, 4, 5], |g, x| {
+        let once = |g: &mut Builder, x| {
+            g.sharing(|g| {
+                let y = g.linear(x, &name("shared"), 6);
+                g.layer_norm(y, &name("norm"), 1e-5)
+            })
+        };
+        let y = once(g, x);
+        once(g, y)
+    });
+}

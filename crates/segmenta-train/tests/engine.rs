@@ -3,7 +3,7 @@
 #[path = "../../../conformance/formula.rs"]
 mod formula;
 
-use segmenta_graph::{Graph, Role, Shape};
+use segmenta_graph::{Builder, Conv2d, Graph, Role, Scope, Shape};
 use segmenta_kernels::Isa;
 use segmenta_runtime::EngineOptions as EvaluatorOptions;
 use segmenta_train::Numbers;
@@ -202,6 +202,65 @@ fn gradients_of_the_hubs_backbones_are_derivatives() {
         for isa in Isa::available() {
             check_derivative(&graph, [2, 3, 45, 62].into(), isa);
         }
+    }
+}
+
+/// Queries beside patches, modules that are called several times, masks, places that turn what attends.
+#[test]
+fn gradients_of_networks_of_queries_are_derivatives() {
+    let common = [
+        ("hidden_size", "24"),
+        ("num_attention_heads", "2"),
+        ("num_hidden_layers", "3"),
+        ("num_blocks", "2"),
+        ("num_queries", "5"),
+        ("num_register_tokens", "2"),
+        ("image_size", "48"),
+    ];
+    for (name, own) in [
+        (
+            "EomtForUniversalSegmentation",
+            [("attn_mask_probs", "[1, 0]"), ("use_swiglu_ffn", "true")],
+        ),
+        (
+            "EomtDinov3ForUniversalSegmentation",
+            [("attn_mask_probs", "[0, 0]"), ("intermediate_size", "40")],
+        ),
+    ] {
+        let mut options = Options::new(3);
+        for (key, value) in common.iter().chain(&own) {
+            options.set(key, value).unwrap();
+        }
+        let graph = graph(name, &options);
+        for isa in Isa::available() {
+            check_derivative(&graph, [2, 3, 48, 48].into(), isa);
+        }
+    }
+}
+
+/// Points of two maps whose pixels lie in one row.
+#[test]
+fn gradients_of_deformable_attention_are_derivatives() {
+    let name = |leaf: &str| &Scope::root() / leaf;
+    let (mut g, input) = Builder::new(3);
+    let large = Conv2d::square(3, 24).stride(4).with_bias();
+    let x = g.conv(input, &name("large"), large);
+    let small = Conv2d::square(3, 24).stride(2).with_bias();
+    let small = g.conv(x, &name("small"), small);
+    let waves = g.sine_positions(x, 24, &name("waves"));
+    let x = g.add(x, waves, &name("placed"));
+    let row = g.join(small, x, &name("row"));
+    let offsets = g.linear(row, &name("offsets"), 2 * 2 * 3 * 2);
+    let logits = g.linear(row, &name("logits"), 2 * 2 * 3);
+    let values = g.linear(row, &name("values"), 24);
+    let maps = [values, offsets, logits];
+    let y = g.deformable_attention(maps, &[small, x], 2, 3, &name("attention"));
+    let y = g.layer_norm(y, &name("norm"), 1e-5);
+    let out = g.part_like(y, 0, &[small], x, &name("out"));
+    g.output("out", out);
+    let graph = g.finish().unwrap();
+    for isa in Isa::available() {
+        check_derivative(&graph, [2, 3, 21, 30].into(), isa);
     }
 }
 

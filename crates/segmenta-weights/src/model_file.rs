@@ -102,6 +102,8 @@ pub enum CardValues {
     LogProbabilities,
     /// Hyperbolic tangents of logits, −1 to 1.
     Tangents,
+    /// Sums over queries of the probability of a class times that of a mask, from 0 on.
+    Scores,
 }
 
 /// How a picture becomes a network's input: resized, cropped, normalised, padded, in this order.
@@ -129,6 +131,10 @@ pub struct Preprocessing {
     /// Where the middle is, of what leaves half a pixel over.
     #[serde(default, skip_serializing_if = "Middle::is_default")]
     pub middle: Middle,
+    /// Whether the network sees square windows along the long side, as long as the short one, whose answers are
+    /// averaged where they overlap.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub windows: bool,
 }
 
 /// Where the middle of a picture is that has an odd number of pixels more, or less, than are kept.

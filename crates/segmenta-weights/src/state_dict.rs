@@ -100,6 +100,47 @@ impl Entry {
             source,
         }
     }
+
+    /// The first or second half along the first axis, which is even; of a pickle's tensor the values are given.
+    fn half(&self, half: usize, name: String, values: Option<&[f32]>) -> Entry {
+        let part = |range: &Range<u64>| {
+            let len = (range.end - range.start) / 2;
+            let start = range.start + half as u64 * len;
+            start..start + len
+        };
+        let of_slice = |values: &[f32]| {
+            let len = values.len() / 2;
+            Source::Memory(Arc::from(&values[half * len..][..len]))
+        };
+        let source = match (&self.source, values) {
+            (Source::Pytorch(_), Some(values)) => of_slice(values),
+            (Source::Memory(values), _) => of_slice(values),
+            (
+                Source::Stored {
+                    file,
+                    bytes,
+                    scales,
+                },
+                _,
+            ) => Source::Stored {
+                file: file.clone(),
+                bytes: part(bytes),
+                scales: scales.as_ref().map(part),
+            },
+            (Source::Pytorch(tensor), None) => Source::Pytorch(tensor.clone()),
+        };
+        let mut info = self.info.clone();
+        info.name = name;
+        info.shape[0] /= 2;
+        if matches!(source, Source::Memory(_)) {
+            info.dtype = DType::F32;
+        }
+        Entry {
+            info,
+            source,
+            ..self.clone()
+        }
+    }
 }
 
 /// Where a tensor's numbers lie.
@@ -220,6 +261,35 @@ impl StateDict {
             temporary: self.temporary.clone(),
         };
         part.indexed()
+    }
+
+    /// The same with some tensors cut into halves along their first axis, for which `names_of` gives the names of both:
+    /// an earlier version of a library may have kept two in one.
+    ///
+    /// # Errors
+    ///
+    /// As [`StateDict::read_f32`], of tensors that lie in a pickle.
+    pub fn with_halves(
+        &self,
+        names_of: impl Fn(&str) -> Option<[String; 2]>,
+    ) -> Result<StateDict, WeightsError> {
+        let mut entries = Vec::with_capacity(self.entries.len());
+        for entry in &self.entries {
+            let even = entry.info.shape.first().is_some_and(|n| n % 2 == 0);
+            match names_of(&entry.info.name) {
+                Some(names) if even => {
+                    let values = match entry.source {
+                        Source::Pytorch(_) => Some(self.read_f32(&entry.info.name)?),
+                        Source::Stored { .. } | Source::Memory(_) => None,
+                    };
+                    for (half, name) in names.into_iter().enumerate() {
+                        entries.push(entry.half(half, name, values.as_deref()));
+                    }
+                }
+                _ => entries.push(entry.clone()),
+            }
+        }
+        Ok(self.part(entries))
     }
 
     pub(crate) fn entries(&self) -> &[Entry] {

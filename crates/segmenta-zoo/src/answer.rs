@@ -2,14 +2,26 @@
 
 use segmenta_graph::{Activation, Graph, GraphError, Node, Op, Shape};
 
-/// What one result of a network is. More kinds will come: logits of masks with a class for each, for one.
+/// What one result of a network is.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Answer {
     /// Every pixel of a map has a number for each class.
     PerPixel(PerPixel),
+    /// Every query has its numbers, which say nothing without the others that it has; the network's main result brings
+    /// both together.
+    PerQuery(PerQuery),
     /// The whole picture has one row of numbers: SMP's `label`. It is no map, and makes no mask.
     PerImage,
+}
+
+/// What a query has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PerQuery {
+    /// A row of logits of its class, of which the last says that it has none: 1 × queries × 1 × (classes + 1).
+    Classes,
+    /// A map of logits of its mask: 1 × queries × rows × columns.
+    Masks,
 }
 
 /// Numbers for each class at each pixel of a map, which shows the whole input whatever its size.
@@ -21,7 +33,7 @@ pub struct PerPixel {
     /// How many there are for a pixel, 1 to 256. One tells a class from the background.
     pub classes: usize,
     /// The input's pixels to one of the map, down and across: 1 where it is as large, 4 where it is a quarter.
-    /// Of a side that it does not divide the map has a pixel for the rest.
+    /// Of a side that it does not divide the map has a pixel for the rest. 1, too, of a map of one size, whatever the input's.
     pub stride: [f64; 2],
     /// With one class, the probability above which a pixel is of it, between 0 and 1.
     pub threshold: f32,
@@ -38,6 +50,9 @@ pub enum Values {
     LogProbabilities,
     /// Hyperbolic tangents of logits, −1 to 1.
     Tangents,
+    /// Sums over queries of the probability of a class times that of the query's mask, from 0 on. Of all classes at a
+    /// pixel, each has its share as its probability.
+    Scores,
 }
 
 impl Values {
@@ -48,7 +63,7 @@ impl Values {
         let logit = (p / (1.0 - p)).ln();
         let value = match self {
             Self::Logits => logit,
-            Self::Probabilities => p,
+            Self::Probabilities | Self::Scores => p,
             Self::LogProbabilities => p.ln(),
             Self::Tangents => logit.tanh(),
         };
@@ -126,6 +141,9 @@ impl Answer {
         if graph.is_one_pixel(node) {
             return Self::PerImage;
         }
+        if let Some(queries) = of_queries(graph, node) {
+            return Self::PerQuery(queries);
+        }
         Self::PerPixel(PerPixel {
             stride: stride(graph, node),
             ..PerPixel::new(values(graph, node), graph.node(node).channels)
@@ -136,8 +154,22 @@ impl Answer {
     pub fn per_pixel(&self) -> Option<&PerPixel> {
         match self {
             Self::PerPixel(answer) => Some(answer),
-            Self::PerImage => None,
+            Self::PerImage | Self::PerQuery(_) => None,
         }
+    }
+}
+
+/// What a result with a channel for each query is: a product of a map and what queries became, or a row of them with
+/// queries as its channels. Scores of classes are a product, too, of masks as probabilities.
+fn of_queries(graph: &Graph, node: Node) -> Option<PerQuery> {
+    let data = graph.node(node);
+    match data.op {
+        Op::Transpose => Some(PerQuery::Classes),
+        Op::Product => {
+            let masks = graph.node(data.inputs[0]).op;
+            (masks != Op::Activation(Activation::Sigmoid)).then_some(PerQuery::Masks)
+        }
+        _ => None,
     }
 }
 
@@ -146,9 +178,14 @@ fn values(graph: &Graph, mut node: Node) -> Values {
     loop {
         let data = graph.node(node);
         match data.op {
-            Op::ResizeLike { .. } | Op::Upsample { .. } | Op::FitLike { .. } | Op::PadToEven => {
+            Op::ResizeLike { .. }
+            | Op::ResizeTo { .. }
+            | Op::Upsample { .. }
+            | Op::FitLike { .. }
+            | Op::PadToEven => {
                 node = data.inputs[0];
             }
+            Op::Product => return Values::Scores,
             op if op.is_training_only() => node = data.inputs[0],
             Op::Activation(Activation::Sigmoid) => return Values::Probabilities,
             Op::Activation(Activation::Tanh) => return Values::Tangents,
@@ -167,6 +204,10 @@ fn values(graph: &Graph, mut node: Node) -> Values {
 fn stride(graph: &Graph, node: Node) -> [f64; 2] {
     // Large beside every stride, and all of them divide it.
     const SIDE: usize = 1 << 14;
+    // No input's pixels have to do with one of a map that is always as large.
+    if graph.has_fixed_size(node) {
+        return [1.0; 2];
+    }
     let input = Shape::new(1, graph.in_channels(), SIDE, SIDE);
     let Ok(shapes) = graph.shapes(input) else {
         return [1.0; 2];
@@ -177,6 +218,8 @@ fn stride(graph: &Graph, node: Node) -> [f64; 2] {
 
 #[cfg(test)]
 mod tests {
+    use segmenta_graph::{Builder, Filter, Scope};
+
     use super::*;
     use crate::{Options, find};
 
@@ -229,6 +272,17 @@ mod tests {
     }
 
     #[test]
+    fn a_map_of_one_size_has_no_stride() {
+        let (mut g, input) = Builder::new(3);
+        let name = |leaf: &str| &Scope::root() / leaf;
+        let fixed = g.resize_to(input, [40, 60], Filter::BILINEAR, &name("fixed"));
+        g.output("out", fixed);
+        let answer = Answer::of_main(&g.finish().unwrap());
+        let same = PerPixel::new(Values::Logits, 3);
+        assert_eq!(answer, Answer::PerPixel(same));
+    }
+
+    #[test]
     fn a_label_of_the_whole_picture_is_no_map() {
         let mut options = Options::new(2);
         options.set("aux_params", "{\"classes\": 4}").unwrap();
@@ -242,6 +296,25 @@ mod tests {
         let graph = find("fcn_resnet50").unwrap().build(&aux).unwrap();
         let same = PerPixel::new(Values::Logits, 21);
         assert_eq!(Answer::of(&graph, "aux").unwrap(), Answer::PerPixel(same));
+    }
+
+    #[test]
+    fn queries_are_told_from_scores() {
+        let mut options = Options::new(3);
+        for (name, value) in [("hidden_size", "32"), ("num_attention_heads", "2")] {
+            options.set(name, value).unwrap();
+        }
+        let eomt = find("EomtForUniversalSegmentation").unwrap();
+        let graph = eomt.build(&options).unwrap();
+        let scores = PerPixel::new(Values::Scores, 3);
+        assert_eq!(Answer::of_main(&graph), Answer::PerPixel(scores));
+        for (result, queries) in [
+            ("class_queries_logits", PerQuery::Classes),
+            ("masks_queries_logits", PerQuery::Masks),
+        ] {
+            let answer = Answer::of(&graph, result).unwrap();
+            assert_eq!(answer, Answer::PerQuery(queries), "{result}");
+        }
     }
 
     #[test]

@@ -260,6 +260,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn pairs_are_two_numbers_or_one() {
+        let mut config = Config::default();
+        assert_eq!(config.pair("size", 7), Ok([7, 7]));
+        config.set("size", json!(5));
+        assert_eq!(config.pair("size", 7), Ok([5, 5]));
+        config.set("size", json!([4, 6]));
+        assert_eq!(config.pair("size", 7), Ok([4, 6]));
+        config.set("size", json!([4, 6, 8]));
+        assert!(config.pair("size", 7).unwrap_err().contains("`size`"));
+        config.set("size", json!(0));
+        assert!(config.pair("size", 7).is_err());
+        assert_eq!(config.whole("size", 7), Ok(0));
+    }
+
+    #[test]
     fn fields_are_read_or_named() {
         let mut config = Config::default();
         assert_eq!(config.count("depth", 3), Ok(3));

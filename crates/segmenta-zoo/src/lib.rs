@@ -27,7 +27,7 @@ mod settings;
 mod smp;
 mod unet_plain;
 
-pub use answer::{Answer, PerPixel, ThresholdError, Values};
+pub use answer::{Answer, PerPixel, PerQuery, ThresholdError, Values};
 pub use config::Config;
 pub use encoders::{Encoder, Family, Stage, encoder_of, encoders, families, find_encoder};
 pub use options::Options;

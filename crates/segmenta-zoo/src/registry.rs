@@ -74,6 +74,8 @@ pub struct Architecture {
     pub has_encoder: bool,
     /// The entry of the state dict whose first extent is the number of classes.
     pub classes_entry: &'static str,
+    /// How many rows that entry has beside the classes: one where a query can be of none.
+    pub beside_classes: usize,
     /// The preprocessing that its weights expect unless a model file says otherwise.
     pub recipe: Recipe,
     build: Build,
@@ -235,6 +237,21 @@ impl Architecture {
         }
     }
 
+    /// The names of the two entries that an earlier version of its library kept as halves of this one, if it did.
+    pub fn halves(&self, entry: &str) -> Option<[String; 2]> {
+        match self.build {
+            Build::Whole(_) | Build::On(_) => None,
+            Build::By(_) => hub::halves(entry),
+        }
+    }
+
+    /// Puts into `options` what only the values of a state dict say: `values_of` gives an entry's.
+    pub fn read_values(&self, options: &mut Options, values_of: &dyn Fn(&str) -> Option<Vec<f32>>) {
+        if let Build::By(class) = self.build {
+            (class.values)(options, values_of);
+        }
+    }
+
     /// The name that an entry of its state dict had in earlier versions of its library, if there was another.
     pub fn former_name(&self, entry: &str) -> Option<String> {
         let of_decoder = match self.build {
@@ -264,6 +281,7 @@ const fn torchvision(
         has_width: false,
         has_encoder: false,
         classes_entry: "classifier.4.weight",
+        beside_classes: 0,
         recipe: Recipe::TORCHVISION,
         build: Build::Whole(build),
     }
@@ -297,6 +315,7 @@ const fn smp(
         has_width: false,
         has_encoder: true,
         classes_entry: "segmentation_head.0.weight",
+        beside_classes: 0,
         recipe: Recipe::IMAGENET,
         build: Build::On(decoder),
     }
@@ -316,12 +335,25 @@ const fn transformers(
         has_width: false,
         has_encoder: false,
         classes_entry,
+        beside_classes: 0,
         recipe: Recipe::IMAGENET,
         build: Build::By(class),
     }
 }
 
-static ARCHITECTURES: [Architecture; 33] = [
+/// A class of transformers whose queries have a class, or none, and a mask.
+const fn queries(
+    name: &'static str,
+    description: &'static str,
+    class: &'static Class,
+) -> Architecture {
+    Architecture {
+        beside_classes: 1,
+        ..transformers(name, description, "class_predictor.weight", class)
+    }
+}
+
+static ARCHITECTURES: [Architecture; 35] = [
     torchvision(
         "fcn_resnet50",
         "FCN on a dilated ResNet-50, output stride 8",
@@ -524,6 +556,16 @@ static ARCHITECTURES: [Architecture; 33] = [
         "DeepLabV3 on MobileViTV2 of the Hugging Face hub",
         "segmentation_head.classifier.convolution.weight",
         &hub::mobilevit_v2::MOBILEVIT_V2,
+    ),
+    queries(
+        "EomtForUniversalSegmentation",
+        "EoMT on DINOv2 of the Hugging Face hub: queries with masks",
+        &hub::eomt::EOMT,
+    ),
+    queries(
+        "EomtDinov3ForUniversalSegmentation",
+        "EoMT on DINOv3 of the Hugging Face hub: queries with masks",
+        &hub::eomt::EOMT_DINOV3,
     ),
 ];
 

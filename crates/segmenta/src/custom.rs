@@ -42,6 +42,7 @@ impl Description {
                 pad: None,
                 pixels: Pixels::default(),
             },
+            windows: false,
             source: "a network of one's own".into(),
             licence: None,
         }
@@ -142,7 +143,7 @@ fn expected(graph: &Graph) -> Vec<Expected> {
     let entry = |parameter: &Parameter| Expected {
         name: parameter.name.clone(),
         shape: parameter.shape.clone(),
-        required: parameter.role != Role::Counter,
+        required: !matches!(parameter.role, Role::Counter | Role::Buffer),
         former: None,
     };
     parameters.map(entry).collect()

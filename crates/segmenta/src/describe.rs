@@ -32,6 +32,9 @@ pub struct Description {
     pub palette: Palette,
     /// How a picture becomes the network's input.
     pub preprocess: Preprocess,
+    /// Whether the network sees square windows along a picture's long side, as long as the short one, whose answers are
+    /// averaged where they overlap.
+    pub windows: bool,
     /// Where the weights come from, in words.
     pub source: String,
     /// The licence that they are under, where it is known.
@@ -76,6 +79,7 @@ impl Description {
                 CardValues::Probabilities => Values::Probabilities,
                 CardValues::LogProbabilities => Values::LogProbabilities,
                 CardValues::Tangents => Values::Tangents,
+                CardValues::Scores => Values::Scores,
             };
         }
         match threshold.or(of_card) {
@@ -145,6 +149,7 @@ impl Description {
                 .collect(),
             palette,
             preprocess: preprocess_of(&card.preprocessing)?,
+            windows: card.preprocessing.windows,
             source,
             licence: card.licence.clone(),
         })
@@ -208,6 +213,7 @@ impl Description {
                     Middle::Torchvision => CardMiddle::Torchvision,
                     Middle::Transformers => CardMiddle::Transformers,
                 },
+                windows: self.windows,
                 center_crop: center_crop.map(|[width, height]| (width, height)),
                 mean: mean.to_vec(),
                 std: std.to_vec(),
@@ -267,6 +273,7 @@ impl Description {
             classes: names,
             palette: default_palette(classes),
             preprocess: preprocess_of_recipe(&architecture.recipe),
+            windows: false,
             source,
             licence: published.map(|row| row.licence.into()),
         }
@@ -415,6 +422,7 @@ mod tests {
             pad: None,
             channel_order: CardOrder::Rgb,
             middle: CardMiddle::Torchvision,
+            windows: false,
         };
         preprocess_of(&plain()).unwrap();
         let (width, height) = (60_000, 60_000);

@@ -75,7 +75,7 @@ pub enum Error {
     },
     /// A result that is no map, of which a mask was wanted.
     #[error(
-        "the result `{result}` is one row of numbers for the whole picture, not a map · no mask can be made of it · \
+        "the result `{result}` is not a map of classes · no mask can be made of it · \
          ask for the network's result `out`"
     )]
     NoMap {

@@ -145,18 +145,6 @@ fn of_transformers(folder: &ModelFolder, class: &str) -> Result<Read, Error> {
         ));
         Some(usual)
     });
-    if processor
-        .as_ref()
-        .is_some_and(|processor| processor.windows)
-    {
-        return Err(Error::Folder(FolderError {
-            what:
-                "its pictures are cut into windows (do_split_image), which this class does not read"
-                    .into(),
-            path: folder.path().into(),
-            remedy: "set do_split_image in preprocessor_config.json to false".into(),
-        }));
-    }
     let preprocessing = processor.map_or_else(own_size, |processor| processor.preprocessing);
     let card = ModelCard {
         options: config.options(architecture.fields().iter().copied()),
@@ -236,6 +224,7 @@ fn own_size() -> Preprocessing {
         pad: None,
         channel_order: segmenta_weights::ChannelOrder::default(),
         middle: segmenta_weights::Middle::Transformers,
+        windows: false,
     }
 }
 

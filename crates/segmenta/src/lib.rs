@@ -44,6 +44,7 @@ mod segmentation;
 mod tiles;
 #[cfg(feature = "train")]
 pub mod train;
+mod windows;
 
 pub use builder::ModelBuilder;
 pub use cancel::Cancel;
@@ -97,4 +98,4 @@ pub use segmenta_image::{
 };
 pub use segmenta_metrics::{Confusion, Protocol, Score};
 pub use segmenta_runtime::{Engine, Isa, LowEngine, Precision, RuntimeError, Tensor, WeightMemory};
-pub use segmenta_zoo::{Answer, PerPixel, ThresholdError, Values};
+pub use segmenta_zoo::{Answer, PerPixel, PerQuery, ThresholdError, Values};

@@ -104,6 +104,13 @@ pub(crate) fn resolve(
 ) -> Result<Resolved, Error> {
     let search = search(options);
     weights.check_key(&search)?;
+    let halved;
+    let mut weights = weights;
+    if let Some(card) = &card {
+        let architecture = find(&card.architecture)?;
+        halved = weights.with_halves(|name| architecture.halves(name))?;
+        weights = &halved;
+    }
     let asked = Asked {
         weights,
         card,
@@ -377,6 +384,7 @@ impl Asked<'_> {
                 Description::from_state_dict(here, architecture, self.row, classes, source)
             }
         };
+        architecture.read_values(&mut description.options, &|name| here.read_f32(name).ok());
         overridden(&mut description, options)?;
         let graph = architecture.build(&description.options)?;
         let expected = expected(architecture, &graph, &options.outputs);
@@ -399,7 +407,8 @@ impl Asked<'_> {
         let mut attempt = self.attempt(architecture, &none, self.options)?;
         let names: Vec<&str> = attempt.expected.iter().map(|e| e.name.as_str()).collect();
         let shape = |name: &str| self.weights.shape_in_order(&names, name, &self.search);
-        let classes = shape(architecture.classes_entry).and_then(|shape| shape.first().copied());
+        let rows = shape(architecture.classes_entry).and_then(|shape| shape.first().copied());
+        let classes = rows.and_then(|rows| rows.checked_sub(architecture.beside_classes));
         let inputs = attempt.graph.input_parameters();
         let channels = inputs.first().and_then(|name| shape(name)?.get(1).copied());
         if let (Some(classes), None, None) = (classes, self.options.classes, &self.card) {

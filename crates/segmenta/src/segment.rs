@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use segmenta_graph::{Node, Shape};
 use segmenta_image::{Geometry, LabelMap, Picture, Prepared};
-use segmenta_runtime::{Engine, Tensor};
+use segmenta_runtime::{Engine, Logits, Tensor};
 use segmenta_zoo::{Answer, PerPixel};
 
 use crate::error::Error;
@@ -14,6 +14,7 @@ use crate::options::{Progress, SegmentOptions, Watched, unwatched};
 use crate::part::average_mirrored;
 use crate::scores::{Resolution, Scores, View};
 use crate::segmentation::{Segmentation, Stages};
+use crate::windows::windowed;
 
 /// A picture as the network reads it: what [`Model::prepare`] makes of one.
 #[derive(Clone, Debug)]
@@ -316,8 +317,38 @@ impl Model {
 
     /// The main result for a batch of prepared pictures, whose values are numbers.
     pub(crate) fn forward(&self, batch: &Tensor) -> Result<Tensor, Error> {
+        if self.description().windows {
+            return windowed(batch, |window| self.forward_window(window));
+        }
+        self.forward_whole(batch)
+    }
+
+    fn forward_whole(&self, batch: &Tensor) -> Result<Tensor, Error> {
         let mut results = self.engine().forward_finite(&batch.data, batch.shape)?;
         Ok(results.swap_remove(0))
+    }
+
+    /// As large as what it shows, so that windows can be laid side by side.
+    fn forward_window(&self, window: &Tensor) -> Result<Tensor, Error> {
+        let map = self.forward_whole(window)?;
+        let shape = map.shape;
+        let (from, to) = (
+            [shape.height, shape.width],
+            [window.shape.height, window.shape.width],
+        );
+        if from == to {
+            return Ok(map);
+        }
+        let pictures = map.data.chunks_exact(shape.len() / shape.batch);
+        let mut data = Vec::new();
+        for values in pictures {
+            let logits = Logits::whole(values, shape.channels, from);
+            data.extend(self.engine().class_scores(logits, to)?);
+        }
+        Ok(Tensor {
+            shape: Shape::new(shape.batch, shape.channels, to[0], to[1]),
+            data,
+        })
     }
 }
 

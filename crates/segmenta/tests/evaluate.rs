@@ -32,6 +32,7 @@ fn model(folder: &Path, classes: &[&str], crop: Option<(usize, usize)>) -> Model
         in_channels: 3,
         preprocessing: Preprocessing {
             channel_order: segmenta_weights::ChannelOrder::default(),
+            windows: false,
             middle: segmenta_weights::Middle::default(),
             resize: Resize::None,
             filter: Filter::default(),

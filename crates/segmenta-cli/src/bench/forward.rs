@@ -132,9 +132,12 @@ fn random_weights(parameter: &Parameter) -> Vec<f32> {
     let constant = |value: f32| vec![value; parameter.len()];
     match parameter.role {
         Role::Scale | Role::RunningVar => constant(1.0),
-        Role::Shift | Role::Bias | Role::RunningMean | Role::Counter | Role::Embedding => {
-            constant(0.0)
-        }
+        Role::Shift
+        | Role::Bias
+        | Role::RunningMean
+        | Role::Counter
+        | Role::Buffer
+        | Role::Embedding => constant(0.0),
         Role::Kernel | Role::Matrix | Role::TransposedKernel => {
             // Of a transposed convolution the first extent goes in.
             let inputs = usize::from(parameter.role != Role::TransposedKernel);

@@ -229,6 +229,7 @@ fn tiny_card() -> ModelCard {
         in_channels: 3,
         preprocessing: Preprocessing {
             channel_order: segmenta_weights::ChannelOrder::default(),
+            windows: false,
             middle: segmenta_weights::Middle::default(),
             resize: Resize::None,
             filter: Filter::default(),

@@ -11,7 +11,7 @@ use segmenta_program::terms::{as_convolution, pool_window, undone_pools};
 
 use super::engine::Engine;
 use super::sides::Sides;
-use super::{Numbers, attention, norms, rows, windows};
+use super::{Numbers, attention, norms, positions, rows, windows};
 
 /// Computes the nodes of one forward pass.
 pub(super) struct Layers<'a> {
@@ -106,6 +106,9 @@ impl<'a> Layers<'a> {
         if data.op == Op::Table {
             return rows::table(&own[0], to);
         }
+        if let Op::SinePositions { .. } = data.op {
+            return positions::sine(to, &self.device);
+        }
         let mut inputs = inputs.into_iter();
         let mut next = || inputs.next().expect("as many inputs as the operation has");
         let x = next();
@@ -134,7 +137,9 @@ impl<'a> Layers<'a> {
             }
             Op::AdaptiveAvgPool2d { .. } => self.sides.apply(x, [SideMap::AdaptiveMeans; 2], size),
             Op::GlobalAvgPool => x.mean_dim(3).mean_dim(2),
-            Op::ResizeLike { filter, .. } | Op::Upsample { filter, .. } => {
+            Op::ResizeLike { filter, .. }
+            | Op::ResizeTo { filter, .. }
+            | Op::Upsample { filter, .. } => {
                 if x.dims()[2..] == size {
                     return x;
                 }
@@ -157,6 +162,29 @@ impl<'a> Layers<'a> {
             Op::LayerNorm { eps } => norms::layer_norm(x, eps, own),
             Op::Softmax { parts, log } => norms::softmax(x, parts, log),
             Op::Attention { heads } => attention::attention([x, next(), next()], heads),
+            Op::MaskedAttention { heads } => {
+                attention::masked_attention([x, next(), next()], next(), heads)
+            }
+            Op::DeformableAttention { heads, points } => {
+                let maps = data.inputs[3..].iter().map(|map| {
+                    let shape = self.shapes[map.index()];
+                    [shape.height, shape.width]
+                });
+                let maps: Vec<[usize; 2]> = maps.collect();
+                attention::deformable([x, next(), next()], heads, points, &maps)
+            }
+            Op::Rotary { heads, theta } => {
+                let map = self.shapes[data.inputs[1].index()];
+                positions::rotary(x, [map.height, map.width], heads, theta)
+            }
+            Op::Join => Tensor::cat(vec![rows::row(x), rows::row(next())], 3),
+            Op::Part { first, .. } => {
+                let others = data.inputs[1..].iter();
+                let before: usize = others.map(|node| self.shapes[node.index()].pixels()).sum();
+                rows::part(x, before + first, size)
+            }
+            Op::Transpose => rows::row(x).swap_dims(1, 3),
+            Op::Product => rows::product(x, next()),
             Op::PositionAttention => attention::position_attention([x, next(), next()]),
             Op::Tokens { grid } => attention::tokens(x, [&own[0], &own[1]], grid, self.sides),
             Op::Patches { .. } => attention::patches(x, size),
@@ -169,12 +197,6 @@ impl<'a> Layers<'a> {
                 let token = (data.inputs.len() > 4).then(next);
                 windows::attention(maps, table, token, [heads, shift])
             }
-            Op::Join => Tensor::cat(vec![rows::row(x), rows::row(next())], 3),
-            Op::Part { first, .. } => {
-                let others = data.inputs[1..].iter();
-                let before: usize = others.map(|node| self.shapes[node.index()].pixels()).sum();
-                rows::part(x, before + first, size)
-            }
             Op::Scale { by } => x * by,
             Op::Slice { first, channels } => x.narrow(1, first, channels),
             Op::GlobalMaxPool => {
@@ -182,7 +204,7 @@ impl<'a> Layers<'a> {
                 let largest = x.reshape([n, c, height * width]).max_dim(2);
                 largest.reshape([n, c, 1, 1])
             }
-            Op::Input | Op::Concat | Op::Table => {
+            Op::Input | Op::Concat | Op::Table | Op::SinePositions { .. } => {
                 unreachable!("no operation on one value")
             }
         }

@@ -8,6 +8,7 @@ mod losses;
 mod norms;
 mod numbers;
 mod place;
+mod positions;
 mod rows;
 mod rules;
 mod sides;

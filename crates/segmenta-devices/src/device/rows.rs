@@ -24,3 +24,12 @@ pub(super) fn part(x: Tensor<4>, first: usize, [height, width]: [usize; 2]) -> T
     let run = row(x).narrow(3, first, height * width);
     run.reshape([n, c, height, width])
 }
+
+/// Each pixel's channels times the pixels of a row.
+pub(super) fn product(x: Tensor<4>, matrix: Tensor<4>) -> Tensor<4> {
+    let [n, _, height, width] = x.dims();
+    let by_pixel = row(matrix).swap_dims(1, 2).swap_dims(2, 3);
+    let rows = by_pixel.dims()[2];
+    let y = by_pixel.matmul(row(x).swap_dims(1, 2));
+    y.reshape([n, rows, height, width])
+}

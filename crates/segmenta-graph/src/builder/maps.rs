@@ -91,6 +91,19 @@ impl Builder {
         self.push(name, op, &[x], Vec::new(), extent)
     }
 
+    /// Resize of `x` to `size` rows and columns.
+    pub fn resize_to(&mut self, x: Node, size: [usize; 2], filter: Filter, name: &Scope) -> Node {
+        let op = Op::ResizeTo { size, filter };
+        if size.contains(&0) {
+            self.fail(name, &op, || {
+                format!("to {size:?} pixels; give at least one each way")
+            });
+        }
+        let [height, width] = size.map(|side| self.graph.sides.fixed(side));
+        let extent = (self.channels(x), height, width);
+        self.push(name, op, &[x], Vec::new(), extent)
+    }
+
     /// Every side of `x` `factor` times as long.
     pub fn upsample(&mut self, x: Node, factor: usize, filter: Filter, name: &Scope) -> Node {
         let (channels, height, width) = self.extent(x);

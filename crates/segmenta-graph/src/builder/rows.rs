@@ -2,6 +2,7 @@
 
 use super::Builder;
 use crate::graph::Node;
+use crate::init::Init;
 use crate::op::Op;
 use crate::parameter::Role;
 use crate::scope::Scope;
@@ -27,6 +28,12 @@ impl Builder {
         let [height, width] = size.map(|side| self.graph.sides.fixed(side));
         let extent = (channels, height, width);
         self.push(name, Op::Table, &[], vec![parameter], extent)
+    }
+
+    /// An entry of the state dict that no result needs, with the value that it has everywhere in a fresh network.
+    pub fn buffer(&mut self, name: &Scope, shape: &[usize], value: f32) {
+        let id = self.parameter(name, shape.to_vec(), Role::Buffer, &[]);
+        self.graph.parameters[id.index()].init = Init::Constant(value);
     }
 
     /// The pixels of `first`, then those of `second`, in one row.
@@ -99,6 +106,51 @@ impl Builder {
         let data = &mut self.graph.nodes[row.index()];
         (data.height, data.width) = (height, width);
         row
+    }
+
+    /// The row `x`, of a fixed number of pixels, with pixels and channels exchanged.
+    pub fn transpose(&mut self, x: Node, name: &Scope) -> Node {
+        let (channels, _, width) = self.extent(x);
+        let one = self.graph.sides.fixed(1);
+        let pixels = self.row_of(x, name, &Op::Transpose);
+        let width = if pixels > 0 {
+            self.graph.sides.fixed(channels)
+        } else {
+            width
+        };
+        self.push(name, Op::Transpose, &[x], Vec::new(), (pixels, one, width))
+    }
+
+    /// Each pixel's channels of `x` times the matrix that `row` is: a channel comes out for each of its pixels. See
+    /// [`Op::Product`].
+    pub fn product(&mut self, x: Node, row: Node, name: &Scope) -> Node {
+        let (channels, height, width) = self.extent(x);
+        let pixels = self.row_of(row, name, &Op::Product);
+        if self.channels(row) != channels {
+            let shapes = [x, row].map(|n| self.describe(n));
+            self.fail(name, &Op::Product, || {
+                let [x, row] = &shapes;
+                format!("{x} and the pixels of {row} differ in channels")
+            });
+        }
+        let extent = (pixels, height, width);
+        self.push(name, Op::Product, &[x, row], Vec::new(), extent)
+    }
+
+    /// The pixels of a row whose number is fixed.
+    fn row_of(&mut self, x: Node, name: &Scope, op: &Op) -> usize {
+        let (_, height, width) = self.extent(x);
+        let [height, width] = [height, width].map(|side| self.graph.sides.fixed_pixels(side));
+        match (height, width) {
+            (Some(1), Some(pixels)) => pixels,
+            _ => {
+                let shape = self.describe(x);
+                self.fail(name, op, || {
+                    format!("{shape} is no row of a fixed number of pixels")
+                });
+                0
+            }
+        }
     }
 
     /// How many pixels a map has.

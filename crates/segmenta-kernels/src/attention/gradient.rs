@@ -13,6 +13,7 @@ mod strip;
 pub(super) mod windowed;
 
 use self::strip::{Gradients, Measure, Softmax, Strip};
+use super::mask::Hidden;
 use super::{Extents, TILE, Target, channel_of};
 use crate::isa::Isa;
 use crate::map::{Map, MapMut, MapShape, assert_same, one_isa};
@@ -135,9 +136,43 @@ pub fn attention_gradient(
     gradients: [&mut MapMut<'_>; 3],
     scratch: &mut [f32],
 ) {
-    let depth = maps[0].shape().channels / heads;
-    let pass = Pass::new(maps, dy, heads, 1.0 / (depth as f32).sqrt(), false);
-    pass.run(gradients, scratch);
+    Pass::of_heads(maps, dy, heads).run(gradients, scratch);
+}
+
+/// Values of scratch memory that [`masked_attention_gradient`] needs.
+///
+/// # Panics
+/// If the shapes do not fit.
+pub fn masked_attention_gradient_scratch(
+    isa: Isa,
+    shapes: [MapShape; 3],
+    mask: MapShape,
+    heads: usize,
+) -> usize {
+    let extents = Extents::new(isa, shapes, heads);
+    attention_gradient_scratch(isa, shapes, heads) + Hidden::len(extents, mask)
+}
+
+/// The gradients of the queries, keys and values of [`masked_attention`](super::masked_attention), whose output has the
+/// gradient `dy`; the mask has none.
+///
+/// # Panics
+/// If the shapes do not fit, or the scratch memory is too small.
+pub fn masked_attention_gradient(
+    maps: [Map<'_>; 3],
+    mask: Map<'_>,
+    dy: Map<'_>,
+    heads: usize,
+    gradients: [&mut MapMut<'_>; 3],
+    scratch: &mut [f32],
+) {
+    one_isa([maps[0].isa(), mask.isa()]);
+    let mut pass = Pass::of_heads(maps, dy, heads);
+    let own = attention_gradient_scratch(pass.isa, maps.map(|map| map.shape()), heads);
+    let (own, rest) = scratch.split_at_mut(own);
+    let batch = maps[0].shape().batch;
+    pass.hidden = Some(Hidden::pack(mask, pass.rooms.extents, batch, rest));
+    pass.run(gradients, own);
 }
 
 /// The gradients of the queries, keys and values of [`position_attention`](super::position_attention), whose
@@ -163,10 +198,17 @@ struct Pass<'a> {
     scale: f32,
     /// Whether one softmax goes over all pairs of a picture, and the output is read transposed: MA-Net's.
     over_all: bool,
+    /// The keys that queries do not see.
+    hidden: Option<Hidden<'a>>,
     rooms: Rooms,
 }
 
 impl<'a> Pass<'a> {
+    fn of_heads(maps: [Map<'a>; 3], dy: Map<'a>, heads: usize) -> Self {
+        let depth = maps[0].shape().channels / heads;
+        Self::new(maps, dy, heads, 1.0 / (depth as f32).sqrt(), false)
+    }
+
     fn new(maps: [Map<'a>; 3], dy: Map<'a>, heads: usize, scale: f32, over_all: bool) -> Self {
         let [queries, keys, values] = maps.map(|m| m.isa());
         let isa = one_isa([queries, keys, values, dy.isa()]);
@@ -183,6 +225,7 @@ impl<'a> Pass<'a> {
             heads,
             scale,
             over_all,
+            hidden: None,
             rooms,
         }
     }
@@ -221,6 +264,9 @@ impl<'a> Pass<'a> {
                     packed: packed[at],
                     strip,
                     count,
+                    hidden: self
+                        .hidden
+                        .map_or(&[][..], |hidden| hidden.from(image, query)),
                     softmax,
                     sums,
                 });

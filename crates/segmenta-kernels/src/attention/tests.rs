@@ -279,3 +279,110 @@ fn a_key_that_fits_wins_and_a_nan_reaches_what_comes_out() {
         assert!(output[7 * isa.lanes()].is_nan(), "{isa}");
     }
 }
+
+/// The keys that each of a picture's queries sees, by what the documentation says of a mask `[channels][pixels]`.
+fn seen(mask: &[f32], shape: MapShape, queries: usize, keys: usize) -> Vec<Vec<usize>> {
+    let before = keys - shape.pixels();
+    let sees = |query: usize, key: usize| {
+        query >= shape.channels
+            || key < before
+            || mask[query * shape.pixels() + key - before] >= 0.0
+    };
+    let of = |query| {
+        let some: Vec<usize> = (0..keys).filter(|&key| sees(query, key)).collect();
+        if some.is_empty() {
+            (0..keys).collect()
+        } else {
+            some
+        }
+    };
+    (0..queries).map(of).collect()
+}
+
+/// Some pixels of a map `[channels][pixels]`.
+fn chosen(map: &[f32], pixels: usize, which: &[usize]) -> Vec<f32> {
+    let rows = map.chunks_exact(pixels);
+    rows.flat_map(|row| which.iter().map(|&pixel| row[pixel]))
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(segmenta_properties::cases(48))]
+
+    /// A query that does not see a key computes what it would if the key were not there.
+    #[test]
+    fn masked_heads_of_any_shape(
+        batch in 1_usize..3,
+        heads in 1_usize..3,
+        [depth, width] in [1_usize..20, 1_usize..20],
+        queries in [1_usize..9, 1_usize..9],
+        keys in [1_usize..7, 1_usize..7],
+        [masked, hidden] in [1_usize..65, 1_usize..37],
+        shift in prop::sample::select(vec![-0.4_f32, 0.0, 0.6]),
+    ) {
+        let shapes = [
+            MapShape::new(batch, heads * depth, queries[0], queries[1]),
+            MapShape::new(batch, heads * depth, keys[0], keys[1]),
+            MapShape::new(batch, heads * width, keys[0], keys[1]),
+        ];
+        let [count, others] = [queries, keys].map(|side| side[0] * side[1]);
+        let of_mask = MapShape::new(batch, masked.min(count), 1, hidden.min(others));
+        let output = MapShape { channels: heads * width, ..shapes[0] };
+        let maps = [0, 1, 2].map(|i| values(shapes[i].batch_len(), i as u32 * 77, 4.0));
+        let mask = values(of_mask.batch_len(), 9, 1.0).into_iter().map(|v| v + shift).collect::<Vec<_>>();
+        let dy = values(output.batch_len(), 5, 1.0);
+        let mut expected: [Vec<_>; 4] = [vec![], vec![], vec![], vec![]];
+        for (image, head) in (0..batch).flat_map(|n| (0..heads).map(move |h| (n, h))) {
+            let of = |map: &[f32]| {
+                let len = map.len() / batch / heads;
+                map[(image * heads + head) * len..][..len].to_vec()
+            };
+            let [q, k, v, dy] = [&maps[0], &maps[1], &maps[2], &dy].map(|map| of(map));
+            let mask = &mask[image * of_mask.planar_len()..][..of_mask.planar_len()];
+            let each = 1.0 / (depth as f64).sqrt();
+            let lens = [width * count, depth * count, depth * others, width * others];
+            let mut own = lens.map(|len| vec![reference::Measured::default(); len]);
+            for (query, seen) in seen(mask, of_mask, count, others).iter().enumerate() {
+                let q = chosen(&q, count, &[query]);
+                let [k, v] = [&k, &v].map(|map| chosen(map, others, seen));
+                let dy = chosen(&dy, count, &[query]);
+                let y = reference::attention([&q, &k, &v], depth, each, false);
+                let [dq, dk, dv] = reference::backward::attention([&q, &k, &v], depth, each, false, &dy);
+                for (to, y) in own[0].iter_mut().skip(query).step_by(count).zip(y) {
+                    *to += y;
+                }
+                for (to, d) in own[1].iter_mut().skip(query).step_by(count).zip(dq) {
+                    *to += d;
+                }
+                for (to, from) in own[2..].iter_mut().zip([dk, dv]) {
+                    for (i, d) in from.into_iter().enumerate() {
+                        to[i / seen.len() * others + seen[i % seen.len()]] += d;
+                    }
+                }
+            }
+            for (all, own) in expected.iter_mut().zip(own) {
+                all.extend(own);
+            }
+        }
+        for isa in Isa::available() {
+            let blocked_mask = blocked(isa, of_mask, &mask);
+            let mask = Map::whole(isa, of_mask, &blocked_mask);
+            let scratch = masked_attention_scratch(isa, shapes, of_mask, heads);
+            let forward = |threads| run(isa, threads, shapes, &maps, scratch, |maps, to, scratch| {
+                masked_attention(maps, mask, heads, to, scratch);
+            });
+            let got = forward(1);
+            prop_assert!(got == forward(3), "{isa}");
+            assert_close(&isa.to_string(), &got, &expected[0], SHARE);
+            let scratch = masked_attention_gradient_scratch(isa, shapes, of_mask, heads);
+            let back = |threads| gradients(isa, threads, shapes, &maps, &dy, scratch, |maps, dy, to, scratch| {
+                masked_attention_gradient(maps, mask, dy, heads, to, scratch);
+            });
+            let got = back(1);
+            prop_assert!(got == back(3), "{isa}");
+            for (i, (got, expected)) in got.iter().zip(&expected[1..]).enumerate() {
+                assert_close(&format!("{isa}, map {i}"), got, expected, SHARE);
+            }
+        }
+    }
+}

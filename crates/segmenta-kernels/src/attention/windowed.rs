@@ -215,7 +215,7 @@ pub fn window_attention(
                     let query = (query + m).min(extents.queries - 1);
                     windows.biases(head, [grid_row, column], query, to);
                 }
-                rows.compute(maps[0], image, head, query, scale, &packed);
+                rows.compute(maps[0], [image, head], query, scale, &packed, &[]);
                 for m in 0..count {
                     let share = 1.0 / rows.sums[m];
                     let row = &rows.values[m * extents.padded_width..][..extents.width];

@@ -24,6 +24,8 @@ pub enum ToProbability {
     SigmoidOfArtanh,
     /// The values are hyperbolic tangents of logits, over the classes.
     SoftmaxOfArtanh,
+    /// The values are parts of a whole, from 0 on: `v / Σ v`; equal ones where all are 0.
+    Share,
 }
 
 impl ToProbability {
@@ -32,7 +34,7 @@ impl ToProbability {
     fn alone(self, value: f32) -> [f32; 2] {
         let sigmoid = |x: f32| 1.0 / (1.0 + (-x).exp());
         match self {
-            Self::Identity => [value, 1.0 - value],
+            Self::Identity | Self::Share => [value, 1.0 - value],
             Self::Exp => [value.exp(), -value.exp_m1()],
             // Of one class, the softmax over a class and a background whose logit is 0.
             Self::Sigmoid | Self::Softmax => [sigmoid(value), sigmoid(-value)],
@@ -45,7 +47,19 @@ impl ToProbability {
 
     /// Whether it looks at all classes of a pixel.
     fn is_over_classes(self) -> bool {
-        matches!(self, Self::Softmax | Self::SoftmaxOfArtanh)
+        self.logit().is_some() || self == Self::Softmax
+    }
+
+    /// What makes logits of the values whose softmax is wanted, if they are none.
+    fn logit(self) -> Option<fn(f32) -> f32> {
+        match self {
+            Self::SoftmaxOfArtanh => Some(artanh),
+            // The softmax of logarithms is the share.
+            Self::Share => Some(|value| value.max(f32::MIN_POSITIVE).ln()),
+            Self::Identity | Self::Sigmoid | Self::Exp | Self::Softmax | Self::SigmoidOfArtanh => {
+                None
+            }
+        }
     }
 }
 
@@ -78,7 +92,7 @@ pub fn winning_probability(
     bands.for_each(|(row, output)| {
         let best = isa.run(Winners {
             logits,
-            tangents: how == ToProbability::SoftmaxOfArtanh,
+            logit: how.logit().filter(|_| logits.classes > 1),
             y: ys.at(row),
             xs,
         });
@@ -110,8 +124,8 @@ struct Best {
 /// The winners of one row.
 struct Winners<'a> {
     logits: Logits<'a>,
-    /// Whether the values are hyperbolic tangents of logits.
-    tangents: bool,
+    /// What makes logits of the values, if they are none.
+    logit: Option<fn(f32) -> f32>,
     y: (usize, usize, f32),
     xs: &'a Samples,
 }
@@ -132,8 +146,8 @@ impl Kernel for Winners<'_> {
         for class in 0..classes {
             mix_rows(self.logits.plane(class), width, self.y, &mut mixed);
             stretch(&mixed, self.xs, &mut row);
-            if self.tangents && classes > 1 {
-                row.iter_mut().for_each(|value| *value = artanh(*value));
+            if let Some(logit) = self.logit {
+                row.iter_mut().for_each(|value| *value = logit(*value));
             }
             for (best, &value) in best.iter_mut().zip(&row) {
                 if value > best.value {
@@ -227,10 +241,10 @@ pub fn label_probabilities(
         });
         return both;
     }
-    if how == ToProbability::SoftmaxOfArtanh {
+    if let Some(logit) = how.logit() {
         scores
             .par_iter_mut()
-            .for_each(|value| *value = artanh(*value));
+            .for_each(|value| *value = logit(*value));
     }
     if how.is_over_classes() {
         let mut shares = vec![0.0; scores.len()];

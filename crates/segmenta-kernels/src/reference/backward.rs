@@ -239,6 +239,25 @@ pub fn normalise(
     all
 }
 
+/// Gradients of the map and the row of [`product`](super::product), whose output has the gradient `dy`.
+pub fn product(x: &[f32], row: &[f32], channels: usize, dy: &[f32]) -> [Vec<Measured>; 2] {
+    let (pixels, rows) = (x.len() / channels, row.len() / channels);
+    let of = |map: &[f32], at: usize| Measured::from(map[at]);
+    let dx = (0..channels * pixels).map(|i| {
+        let (k, p) = (i / pixels, i % pixels);
+        (0..rows)
+            .map(|n| of(row, k * rows + n) * of(dy, n * pixels + p))
+            .sum()
+    });
+    let drow = (0..channels * rows).map(|i| {
+        let (k, n) = (i / rows, i % rows);
+        (0..pixels)
+            .map(|p| of(dy, n * pixels + p) * of(x, k * pixels + p))
+            .sum()
+    });
+    [dx.collect(), drow.collect()]
+}
+
 /// Gradients of the queries, keys and values of [`attention`](super::attention), `[channels][pixels]`
 /// each, whose output has the gradient `dy`.
 pub fn attention(

@@ -74,6 +74,36 @@ pub(super) const SQUARES: MapShape = MapShape {
     channels: 4 * CHANNELS,
     ..HALF
 };
+/// Of two heads and one point of one map, which [`SHAPE`] is.
+pub(super) const LOGITS: MapShape = MapShape {
+    channels: 2,
+    ..SHAPE
+};
+pub(super) const OFFSETS: MapShape = MapShape {
+    channels: 4,
+    ..SHAPE
+};
+
+pub(super) fn deformable() -> Deformable {
+    Deformable {
+        heads: 2,
+        points: 1,
+        sizes: vec![[4, 6]],
+    }
+}
+
+/// [`TOKENS`] with channels and pixels exchanged.
+pub(super) const EXCHANGED: MapShape = MapShape {
+    channels: 25,
+    height: 1,
+    width: CHANNELS,
+    ..SHAPE
+};
+/// [`SHAPE`] with a channel for each of [`TOKENS`].
+pub(super) const OF_TOKENS: MapShape = MapShape {
+    channels: 25,
+    ..SHAPE
+};
 pub(super) const PER_CHANNEL: [f32; CHANNELS] = [1.0; CHANNELS];
 
 pub(super) const SPEC: ConvSpec = ConvSpec {
@@ -388,6 +418,81 @@ pub(super) const ENTRIES: &[Entry] = &[
         let scratch = &mut vec![0.0; attention_scratch(i[0], [SHAPE; 3], 2)];
         attention(three(i), 2, &mut map_mut(i[3], SHAPE), scratch);
     }),
+    ("masked_attention", 5, |i| {
+        let scratch = &mut vec![0.0; masked_attention_scratch(i[0], [SHAPE; 3], SHAPE, 2)];
+        masked_attention(
+            three(i),
+            map(i[3], SHAPE),
+            2,
+            &mut map_mut(i[4], SHAPE),
+            scratch,
+        );
+    }),
+    ("masked_attention_gradient", 8, |i| {
+        let scratch = &mut vec![0.0; masked_attention_gradient_scratch(i[0], [SHAPE; 3], SHAPE, 2)];
+        let [a, b, c] = &mut [i[5], i[6], i[7]].map(|isa| map_mut(isa, SHAPE));
+        let (mask, dy) = (map(i[3], SHAPE), map(i[4], SHAPE));
+        masked_attention_gradient(three(i), mask, dy, 2, [a, b, c], scratch);
+    }),
+    ("deformable_attention", 4, |i| {
+        let maps = [map(i[0], SHAPE), map(i[1], OFFSETS), map(i[2], LOGITS)];
+        deformable_attention(maps, &deformable(), &mut map_mut(i[3], SHAPE));
+    }),
+    ("deformable_attention_gradient", 7, |i| {
+        let maps = [map(i[0], SHAPE), map(i[1], OFFSETS), map(i[2], LOGITS)];
+        let [a, b, c] = &mut [(i[4], SHAPE), (i[5], OFFSETS), (i[6], LOGITS)]
+            .map(|(isa, shape)| map_mut(isa, shape));
+        deformable_attention_gradient(maps, &deformable(), map(i[3], SHAPE), [a, b, c]);
+    }),
+    ("rotary", 2, |i| {
+        rotary(
+            map(i[0], SHAPE),
+            [4, 6],
+            1,
+            100.0,
+            false,
+            &mut map_mut(i[1], SHAPE),
+        );
+    }),
+    ("join", 3, |i| {
+        join(
+            map(i[0], SHAPE),
+            map(i[1], ONE_PIXEL),
+            &mut map_mut(i[2], TOKENS),
+        );
+    }),
+    ("part", 2, |i| {
+        part(map(i[0], TOKENS), 1, &mut map_mut(i[1], SHAPE));
+    }),
+    ("part_gradient", 2, |i| {
+        part_gradient(map(i[0], SHAPE), 1, &mut map_mut(i[1], TOKENS));
+    }),
+    ("transpose", 2, |i| {
+        transpose(map(i[0], TOKENS), &mut map_mut(i[1], EXCHANGED));
+    }),
+    ("product", 3, |i| {
+        let scratch = &mut vec![0.0; product_scratch(i[0], TOKENS)];
+        product(
+            map(i[0], SHAPE),
+            map(i[1], TOKENS),
+            &mut map_mut(i[2], OF_TOKENS),
+            scratch,
+        );
+    }),
+    ("product_gradient", 3, |i| {
+        product_gradient(
+            map(i[0], TOKENS),
+            map(i[1], OF_TOKENS),
+            &mut map_mut(i[2], SHAPE),
+        );
+    }),
+    ("product_row_gradient", 3, |i| {
+        product_row_gradient(
+            map(i[0], SHAPE),
+            map(i[1], OF_TOKENS),
+            &mut map_mut(i[2], TOKENS),
+        );
+    }),
     ("position_attention", 4, |i| {
         let scratch = &mut vec![0.0; position_attention_scratch(i[0], [SHAPE; 3])];
         position_attention(three(i), &mut map_mut(i[3], SHAPE), scratch);
@@ -427,16 +532,6 @@ pub(super) const ENTRIES: &[Entry] = &[
         let (biases, dy) = ((map(i[3], BIASES), None), map(i[4], WINDOWS));
         let to = [a, b, c];
         window_attention_gradient(maps, biases, dy, [2, 1], to, of_biases, scratch);
-    }),
-    ("join", 3, |i| {
-        let second = map(i[1], ONE_PIXEL);
-        join(map(i[0], SHAPE), second, &mut map_mut(i[2], TOKENS));
-    }),
-    ("part", 2, |i| {
-        part(map(i[0], TOKENS), 1, &mut map_mut(i[1], SHAPE));
-    }),
-    ("part_gradient", 2, |i| {
-        part_gradient(map(i[0], SHAPE), 1, &mut map_mut(i[1], TOKENS));
     }),
     // Of convolutions, the first layout is the packed weights'; by tiles, by windows, dense, depthwise.
     ("run", 4, |i| run_convolution(SPEC, i)),

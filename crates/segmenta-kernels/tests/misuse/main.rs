@@ -33,6 +33,7 @@ const ONE_MAP: &[&str] = &[
     "bias_gradient",
     "embeddings_gradient",
     "fit_to_planar",
+    "sine_positions",
     "table",
     "table_gradient",
     "to_blocked",

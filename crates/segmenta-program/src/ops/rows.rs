@@ -1,4 +1,4 @@
-//! Maps as rows of pixels: joined and cut; and a parameter as a map.
+//! Maps as rows of pixels: joined, cut, exchanged with channels; and a parameter as a map.
 
 use segmenta_kernels as kernels;
 
@@ -33,6 +33,10 @@ pub struct Part {
 pub struct PartGradient {
     first: usize,
 }
+
+/// A row → one with pixels and channels exchanged; and its own gradient.
+#[derive(Clone, Copy, Debug)]
+pub struct Transpose;
 
 impl Operation for Table {
     const LABEL: &'static str = "table";
@@ -123,5 +127,19 @@ impl Operation for PartGradient {
 
     fn run(&self, run: &mut Run<'_, '_>) {
         run.unary(|dy, to| kernels::part_gradient(dy, self.first, to));
+    }
+}
+
+impl Operation for Transpose {
+    const LABEL: &'static str = "transpose";
+
+    fn run(&self, run: &mut Run<'_, '_>) {
+        run.unary(kernels::transpose);
+    }
+}
+
+impl Forward for Transpose {
+    fn backward(&self, step: &Step, dy: Value, to: &mut Backward<'_>) {
+        to.give(step.inputs[0], Self, vec![dy]);
     }
 }

@@ -232,7 +232,7 @@ fn expected(graph: &Graph, wanted: &Wanted<'_>) -> Vec<(usize, Expected)> {
             former: wanted.architecture.former_name(&name),
             name,
             shape: entry.shape.clone(),
-            required: entry.role != Role::Counter,
+            required: !matches!(entry.role, Role::Counter | Role::Buffer),
         };
         Some((at, expected))
     });

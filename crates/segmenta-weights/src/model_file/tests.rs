@@ -21,6 +21,7 @@ fn card() -> ModelCard {
                 value: vec![127.5; 3],
             }),
             channel_order: ChannelOrder::default(),
+            windows: false,
             middle: Middle::default(),
         },
         answer: None,

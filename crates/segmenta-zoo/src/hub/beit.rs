@@ -46,6 +46,7 @@ pub(crate) static BEIT: Class = Class {
     former: |name| former(name).or_else(|| former_head(name)),
     // The names say nothing of heads and of the maps that are read: only a `config.json` does.
     read: |_, _| {},
+    values: super::no_values,
 };
 
 pub(crate) static DATA2VEC_VISION: Class = Class {
@@ -53,6 +54,7 @@ pub(crate) static DATA2VEC_VISION: Class = Class {
     build: |options| build(options, &OF_DATA2VEC),
     former: former_head,
     read: |_, _| {},
+    values: super::no_values,
 };
 
 /// How the parts of a network are called.

@@ -42,6 +42,7 @@ pub(crate) static DPT: Class = Class {
     former: |_| None,
     // The names say nothing of heads and of the layers that are read: only a `config.json` does.
     read: |_, _| {},
+    values: super::no_values,
 };
 
 /// What all layers of the transformer have in common.

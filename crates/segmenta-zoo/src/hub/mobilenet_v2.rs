@@ -28,6 +28,7 @@ pub(crate) static MOBILENET_V2: Class = Class {
     former: |_| None,
     // The names say nothing of strides and paddings: only a `config.json` does.
     read: |_, _| {},
+    values: super::no_values,
 };
 
 /// Channels after the stem and after each block, at full width.

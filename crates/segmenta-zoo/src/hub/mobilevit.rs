@@ -36,6 +36,7 @@ pub(crate) static MOBILEVIT: Class = Class {
     former: |_| None,
     // The names say nothing of heads and strides: only a `config.json` does.
     read: |_, _| {},
+    values: super::no_values,
 };
 
 /// Blocks of transformer in the last three stages.

@@ -33,6 +33,7 @@ pub(crate) static MOBILEVIT_V2: Class = Class {
     former: |_| None,
     // The names say nothing of strides: only a `config.json` does.
     read: |_, _| {},
+    values: super::no_values,
 };
 
 /// Channels of the last three stages at full width.

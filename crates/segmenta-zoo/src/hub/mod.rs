@@ -5,9 +5,11 @@
 mod backbone;
 pub(crate) mod beit;
 pub(crate) mod dpt;
+pub(crate) mod eomt;
 pub(crate) mod mobilenet_v2;
 pub(crate) mod mobilevit;
 pub(crate) mod mobilevit_v2;
+mod queries;
 pub(crate) mod segformer;
 pub(crate) mod upernet;
 
@@ -26,6 +28,20 @@ pub(crate) struct Class {
     pub(crate) former: fn(&str) -> Option<String>,
     /// Reads fields off a state dict, for files without a `config.json`.
     pub(crate) read: fn(&mut Options, ShapeOf<'_>),
+    /// Reads off the values of a state dict what neither its shapes nor a `config.json` say.
+    pub(crate) values: fn(&mut Options, ValuesOf<'_>),
+}
+
+/// The values of a state dict's entries, by name.
+pub(crate) type ValuesOf<'a> = &'a dyn Fn(&str) -> Option<Vec<f32>>;
+
+/// [`Class::values`] of networks whose structure does not depend on values.
+pub(crate) fn no_values(_: &mut Options, _: ValuesOf<'_>) {}
+
+/// The names of the two entries that version 4 kept below each other in one: the gate and the values of SwiGLU.
+pub(crate) fn halves(entry: &str) -> Option<[String; 2]> {
+    let (module, leaf) = entry.split_once(".mlp.weights_in.")?;
+    Some(["gate_proj", "up_proj"].map(|half| format!("{module}.mlp.{half}.{leaf}")))
 }
 
 /// The first rule whose second text a name contains, undone: rules say how version 4's names became version 5's.

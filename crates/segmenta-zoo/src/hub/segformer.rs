@@ -29,6 +29,7 @@ pub(crate) static SEGFORMER: Class = Class {
     build,
     former: |name| former(name),
     read,
+    values: super::no_values,
 };
 
 const EPS: f32 = 1e-5;

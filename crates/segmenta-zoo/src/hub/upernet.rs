@@ -23,6 +23,7 @@ pub(crate) static UPERNET: Class = Class {
     former: |name| backbone::former(name, "backbone."),
     // The names say nothing of windows and heads: only a `config.json` does.
     read: |_, _| {},
+    values: super::no_values,
 };
 
 /// How a head calls its layers.

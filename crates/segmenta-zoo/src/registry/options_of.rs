@@ -18,7 +18,9 @@ impl Architecture {
             shape_of(name).or_else(former)
         };
         let extent = |name: &str, axis: usize| shape_of(name)?.get(axis).copied();
-        let mut options = Options::new(extent(self.classes_entry, 0).unwrap_or(1));
+        let rows = extent(self.classes_entry, 0);
+        let classes = rows.and_then(|rows| rows.checked_sub(self.beside_classes));
+        let mut options = Options::new(classes.unwrap_or(1));
         options.aux = self.has_aux && extent("aux_classifier.0.weight", 0).is_some();
         match self.build {
             Build::Whole(_) => {}

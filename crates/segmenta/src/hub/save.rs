@@ -29,11 +29,12 @@ pub struct SavedFolder {
 }
 
 /// What transformers calls the kinds of its classes; of two that fit, the longer.
-const KINDS: [(&str, &str); 12] = [
+const KINDS: [(&str, &str); 13] = [
     ("Beit", "beit"),
     ("DPT", "dpt"),
     ("Data2VecVision", "data2vec-vision"),
     ("Eomt", "eomt"),
+    ("EomtDinov3", "eomt_dinov3"),
     ("Mask2Former", "mask2former"),
     ("MaskFormer", "maskformer"),
     ("MobileNetV2", "mobilenet_v2"),
@@ -229,6 +230,7 @@ fn processor(class: &str, recipe: &Preprocessing) -> Result<Value, String> {
         // They have other networks' processors.
         "UperNet" => "Segformer",
         "Data2VecVision" => "Beit",
+        "EomtDinov3" => "Eomt",
         "MobileViTV2" => "MobileViT",
         other => other,
     };
@@ -264,6 +266,11 @@ fn processor(class: &str, recipe: &Preprocessing) -> Result<Value, String> {
     if let Some((width, height)) = recipe.center_crop {
         fields["do_center_crop"] = json!(true);
         fields["crop_size"] = json!({"height": height, "width": width});
+    }
+    if begin == "Eomt" {
+        fields["do_split_image"] = json!(recipe.windows);
+    } else if recipe.windows {
+        return Err("its pictures are cut into windows".into());
     }
     if begin == "MobileViT" {
         fields["do_flip_channel_order"] = json!(recipe.channel_order == ChannelOrder::Bgr);
@@ -312,11 +319,13 @@ mod tests {
             if class.name.starts_with("MobileViT") {
                 (recipe.mean, recipe.std) = (vec![0.0; 3], vec![1.0; 3]);
             }
+            recipe.windows = class.name.starts_with("Eomt");
             let fields = processor(class.name, &recipe).unwrap();
             let text = fields.to_string();
             let read = segmenta_hub::Processor::of(&text).unwrap();
             assert_eq!(read.preprocessing.mean, recipe.mean, "{}", class.name);
             assert_eq!(read.preprocessing.resize, Resize::None, "{}", class.name);
+            assert_eq!(read.preprocessing.windows, recipe.windows, "{}", class.name);
         }
         // SMP's names are those of our architectures.
         for class in SMP {

@@ -39,6 +39,7 @@ fn model_file(
         in_channels: 3,
         preprocessing: Preprocessing {
             channel_order: segmenta_weights::ChannelOrder::default(),
+            windows: false,
             middle: segmenta_weights::Middle::default(),
             resize: Resize::None,
             filter: Filter::default(),

@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "a skipped test says so")]
 
 #[path = "../../../../conformance/formula.rs"]
+#[expect(dead_code, reason = "inputs have names of their own")]
 mod formula;
 
 mod folders;

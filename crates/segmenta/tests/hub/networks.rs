@@ -5,8 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use segmenta::graph::Shape;
+use segmenta::runtime::Logits;
 use segmenta::weights::{StateDict, TensorView, save};
-use segmenta::{Isa, Model, ModelOptions};
+use segmenta::{Isa, Model, ModelOptions, Tensor as Output};
 use serde_json::Value;
 
 use crate::formula;
@@ -22,11 +23,23 @@ struct Case {
     state_dict: BTreeMap<String, Vec<usize>>,
     /// Names of version 4, and of version 5 what each became.
     former: BTreeMap<String, Vec<String>>,
-    /// Names of the kernels of transposed convolutions.
+    /// Entries whose kernel is a transposed convolution's.
     transposed: Vec<String>,
-    expected: Vec<f32>,
-    shape: Vec<usize>,
+    /// By the name of the result.
+    expected: Vec<(&'static str, Tensor)>,
+    /// Class scores of the whole picture, at the size that was asked for.
+    semantic: Option<Tensor>,
 }
+
+/// Values and their extents.
+type Tensor = (Vec<f32>, Vec<usize>);
+
+/// Names of results in the references, and here.
+const RESULTS: [(&str, &str); 3] = [
+    ("logits", "out"),
+    ("class_queries_logits", "class_queries_logits"),
+    ("masks_queries_logits", "masks_queries_logits"),
+];
 
 impl Case {
     fn open(path: &Path) -> Option<Self> {
@@ -38,6 +51,12 @@ impl Case {
         // Of the families that are not built here yet there are references, too.
         segmenta::zoo::hub_classes().find(|known| known.name == class)?;
         let former = metadata.get("checkpoint_to_state_dict");
+        let read = |name: &str| {
+            let values = file.read_f32(name).ok()?;
+            Some((values, file.get(name)?.shape.clone()))
+        };
+        let results = RESULTS.into_iter();
+        let expected = results.filter_map(|(theirs, ours)| Some((ours, read(theirs)?)));
         Some(Self {
             config: metadata["config"].clone(),
             state_dict: serde_json::from_value(json("state_dict")).unwrap(),
@@ -45,8 +64,8 @@ impl Case {
             transposed: metadata
                 .get("transposed")
                 .map_or_else(Vec::new, |text| serde_json::from_str(text).unwrap()),
-            expected: file.read_f32("logits").unwrap(),
-            shape: file.get("logits").unwrap().shape.clone(),
+            expected: expected.collect(),
+            semantic: read("semantic"),
             spec,
         })
     }
@@ -74,7 +93,13 @@ impl Case {
             .enumerate()
             .map(|(at, (name, shape))| {
                 let made_of = if by_old { self.old(name) } else { name.clone() };
-                let values = formula::weight(&made_of, shape, self.transposed.contains(name));
+                let transposed = self.transposed.contains(name);
+                let values = match &self.spec["attn_mask_probs"] {
+                    Value::Number(p) if name == "attn_mask_probs" => {
+                        vec![p.as_f64().unwrap() as f32; shape[0]]
+                    }
+                    _ => formula::weight(&made_of, shape, transposed),
+                };
                 (named(at, name), shape, values)
             })
             .collect();
@@ -85,26 +110,52 @@ impl Case {
         save(&folder.join("model.safetensors"), &views, &[].into()).unwrap();
     }
 
-    /// The largest error of the folder's network, of the reference's root mean square.
-    fn error(&self, folder: &Path, isa: Isa) -> f32 {
-        let options = ModelOptions::new().weights(folder).isa(isa);
+    /// The network's input.
+    fn input(&self) -> (Vec<f32>, Shape) {
+        let sides: [usize; 4] = serde_json::from_value(self.spec["input"].clone()).unwrap();
+        let name = self.spec["image"].as_str().unwrap();
+        let mut image = formula::unit(name, sides.iter().product());
+        image.iter_mut().for_each(|u| *u = (*u - 0.5) * 3.464_101_6);
+        (image, sides.into())
+    }
+
+    fn open_folder(&self, folder: &Path, isa: Isa, output: &str) -> Model {
+        let options = ModelOptions::new()
+            .weights(folder)
+            .isa(isa)
+            .outputs([output]);
         let model = Model::open(&options, &mut |_| {}).unwrap();
         assert_eq!(model.unused_weights(), [""; 0], "{}", self.name());
-        let sides: Vec<usize> = serde_json::from_value(self.spec["input"].clone()).unwrap();
-        let image = formula::image(self.name(), sides.iter().product());
-        let shape = Shape::new(sides[0], sides[1], sides[2], sides[3]);
-        let got = model.engine().forward(&image, shape).unwrap().remove(0);
-        let s = got.shape;
-        assert_eq!([s.batch, s.channels, s.height, s.width], self.shape[..]);
-        let square: f32 = self.expected.iter().map(|v| v * v).sum();
-        let rms = (square / self.expected.len() as f32).sqrt();
-        let differences = got
-            .data
-            .iter()
-            .zip(&self.expected)
-            .map(|(a, b)| (a - b).abs());
-        differences.fold(0.0, f32::max) / rms
+        model
     }
+
+    /// The largest error of the folder's network, of the reference's root mean square.
+    fn error(&self, folder: &Path, isa: Isa) -> f32 {
+        let (image, shape) = self.input();
+        let error = |(output, (expected, extents)): &(&str, Tensor)| {
+            let model = self.open_folder(folder, isa, output);
+            let got = model.engine().forward(&image, shape).unwrap().remove(0);
+            let s = got.shape;
+            let mut found = vec![s.batch, s.channels, s.height, s.width];
+            // A row of numbers for each query.
+            if extents.len() == 3 {
+                assert_eq!(found.remove(2), 1);
+            }
+            assert_eq!(found, *extents, "{}: {output}", self.name());
+            let error = relative(&got.data, expected);
+            println!("{}: {output} on {isa}: {error:.1e}", self.name());
+            error
+        };
+        self.expected.iter().map(error).fold(0.0, f32::max)
+    }
+}
+
+/// The largest difference, of the root mean square of what is expected.
+fn relative(got: &[f32], expected: &[f32]) -> f32 {
+    let square: f32 = expected.iter().map(|v| v * v).sum();
+    let rms = (square / expected.len() as f32).sqrt();
+    let differences = got.iter().zip(expected).map(|(a, b)| (a - b).abs());
+    differences.fold(0.0, f32::max) / rms
 }
 
 fn cases() -> Vec<Case> {
@@ -129,10 +180,115 @@ fn networks_compute_what_transformers_computes() {
         case.write(folder.path(), |_, name| name.into());
         for isa in Isa::available() {
             let error = case.error(folder.path(), isa);
-            println!("{} on {isa}: {error:.1e}", case.name());
             assert!(error <= TOLERANCE, "{} on {isa}: {error}", case.name());
         }
     }
+}
+
+/// The class scores of the whole picture are those of its windows, averaged and resized.
+#[test]
+fn scores_of_queries_are_those_of_their_librarys_post_processing() {
+    let folder = tempfile::tempdir().unwrap();
+    let cases = cases();
+    let scored: Vec<&Case> = cases
+        .iter()
+        .filter(|case| case.semantic.is_some())
+        .collect();
+    assert!(!scored.is_empty());
+    for case in scored {
+        case.write(folder.path(), |_, name| name.into());
+        let (expected, extents) = case.semantic.as_ref().unwrap();
+        let &[classes, rows, columns] = &extents[..] else {
+            panic!("{}: {extents:?}", case.name())
+        };
+        for isa in Isa::available() {
+            let model = case.open_folder(folder.path(), isa, "out");
+            let (image, shape) = case.input();
+            let got = model.engine().forward(&image, shape).unwrap().remove(0);
+            let whole = merged(&case.spec["windows"], got);
+            let size = [whole.shape.height, whole.shape.width];
+            let logits = Logits::whole(&whole.data, classes, size);
+            let scores = model
+                .engine()
+                .class_scores(logits, [rows, columns])
+                .unwrap();
+            let error = relative(&scores, expected);
+            println!("{}: scores on {isa}: {error:.1e}", case.name());
+            assert!(error <= TOLERANCE, "{} on {isa}: {error}", case.name());
+        }
+    }
+}
+
+/// Maps of windows, `[picture, start, end]` along the long side, as one map of the picture.
+fn merged(windows: &Value, maps: Output) -> Output {
+    let Some(windows) = windows.as_array() else {
+        return maps;
+    };
+    let place = |window: &Value, at: usize| window[at].as_u64().unwrap() as usize;
+    let width = windows.iter().map(|window| place(window, 2)).max().unwrap();
+    let Shape {
+        channels, height, ..
+    } = maps.shape;
+    let shape = Shape::new(1, channels, height, width);
+    let (mut sums, mut counts) = (vec![0.0; shape.len()], vec![0.0_f32; width]);
+    let maps = maps.data.chunks_exact(maps.shape.len() / maps.shape.batch);
+    for (window, map) in windows.iter().zip(maps) {
+        let (start, side) = (place(window, 1), maps_width(map.len(), channels, height));
+        for (index, row) in map.chunks_exact(side).enumerate() {
+            let to = &mut sums[index * width + start..][..side];
+            to.iter_mut()
+                .zip(row)
+                .for_each(|(sum, value)| *sum += value);
+        }
+        counts[start..start + side]
+            .iter_mut()
+            .for_each(|n| *n += 1.0);
+    }
+    for row in sums.chunks_exact_mut(width) {
+        row.iter_mut().zip(&counts).for_each(|(sum, n)| *sum /= n);
+    }
+    Output { shape, data: sums }
+}
+
+fn maps_width(len: usize, channels: usize, height: usize) -> usize {
+    len / channels / height
+}
+
+/// Version 4 has the gate and the values of SwiGLU below each other in one entry.
+#[test]
+fn entries_that_were_halves_of_one_are_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let gated: Vec<Case> = cases()
+        .into_iter()
+        .filter(|case| case.name() == "eomt-swiglu")
+        .collect();
+    assert_eq!(gated.len(), 1);
+    let case = &gated[0];
+    let old = |name: &str| name.replace(".mlp.down_proj.", ".mlp.weights_out.");
+    case.write(folder.path(), |_, name| old(name));
+    let path = folder.path().join("model.safetensors");
+    let file = StateDict::open(&path).unwrap();
+    let mut entries = Vec::new();
+    for info in file.iter() {
+        let values = file.read_f32(&info.name).unwrap();
+        if info.name.contains(".mlp.up_proj.") {
+            continue;
+        }
+        let (mut shape, mut values) = (info.shape.clone(), values);
+        if info.name.contains(".mlp.gate_proj.") {
+            let other = info.name.replace("gate_proj", "up_proj");
+            values.extend(file.read_f32(&other).unwrap());
+            shape[0] *= 2;
+        }
+        let name = info.name.replace(".mlp.gate_proj.", ".mlp.weights_in.");
+        entries.push((name, shape, values));
+    }
+    let views: Vec<TensorView<'_>> = entries
+        .iter()
+        .map(|(name, shape, values)| (&**name, &shape[..], &values[..]))
+        .collect();
+    save(&path, &views, &[].into()).unwrap();
+    assert!(case.error(folder.path(), Isa::fastest()) <= TOLERANCE);
 }
 
 #[test]

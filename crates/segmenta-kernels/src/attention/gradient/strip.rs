@@ -1,6 +1,6 @@
 //! One strip of queries: its softmax, and its five products.
 
-use super::super::{Extents, TILE, across, product};
+use super::super::{Extents, TILE, across, mask, product};
 use super::{Rooms, STRIP};
 use crate::exp::exp;
 use crate::isa::Kernel;
@@ -44,12 +44,12 @@ impl Strip {
         }
     }
 
-    /// `S = QKᵀ` into the weights, `dP = dO Vᵀ` into the slopes.
+    /// `S = QKᵀ` into the weights, `dP = dO Vᵀ` into the slopes; `hidden` are the queries' rows of a mask.
     ///
     /// # Safety
     /// As for [`Simd`]; `packed` is what `Pass::pack` wrote for the same rooms.
     #[inline(always)]
-    unsafe fn products<S: Simd>(&mut self, rooms: Rooms, packed: &[f32]) {
+    unsafe fn products<S: Simd>(&mut self, rooms: Rooms, packed: &[f32], hidden: &[f32]) {
         // SAFETY: `Strip::new` made rows of the same rooms: `STRIP` of them, whole tiles; `packed` has the
         // three parts that `Rooms::packed` says.
         unsafe {
@@ -88,6 +88,7 @@ impl Strip {
             }
             let biases = self.biases.iter().zip(&mut self.weights);
             biases.for_each(|(bias, weight)| *weight += bias);
+            mask::hide::<S>(self.weights.as_mut_ptr(), padded_keys, STRIP, hidden);
             let rows = self.weights.chunks_exact_mut(padded_keys);
             rows.for_each(|row| row[keys..].fill(f32::NEG_INFINITY));
         }
@@ -139,7 +140,7 @@ impl Kernel for Measure<'_> {
         // SAFETY: the caller vouches for the instruction set; strip and packed values are of the same rooms,
         // and there are no more threes of results than rows.
         unsafe {
-            self.strip.products::<S>(self.rooms, self.packed);
+            self.strip.products::<S>(self.rooms, self.packed, &[]);
             for (row, to) in self.to.chunks_exact_mut(3).enumerate() {
                 let padded_keys = self.rooms.extents.padded_keys;
                 to.copy_from_slice(&self.strip.weigh::<S>(row, padded_keys));
@@ -155,6 +156,8 @@ pub(super) struct Gradients<'a> {
     pub(super) strip: &'a mut Strip,
     /// Queries that there are.
     pub(super) count: usize,
+    /// Rows of a mask, for those that have one.
+    pub(super) hidden: &'a [f32],
     pub(super) softmax: Softmax,
     pub(super) sums: &'a mut [f32],
 }
@@ -175,7 +178,7 @@ impl Kernel for Gradients<'_> {
                 padded_width,
                 ..
             } = rooms.extents;
-            strip.products::<S>(rooms, self.packed);
+            strip.products::<S>(rooms, self.packed, self.hidden);
             for row in 0..self.count {
                 let (share, dot, about) = match self.softmax {
                     Softmax::OfQuery => {

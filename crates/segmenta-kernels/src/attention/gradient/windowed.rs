@@ -109,6 +109,7 @@ pub fn window_attention_gradient(
                     packed: &packed,
                     strip: &mut strip,
                     count,
+                    hidden: &[],
                     softmax: Softmax::OfQuery,
                     sums: &mut sums,
                 });

@@ -111,9 +111,11 @@ fn learns(graph: &Graph, trains: &[bool]) -> Vec<bool> {
 fn is_identity(node: Node, data: &NodeData, shapes: &[Shape], drops: bool) -> bool {
     match data.op {
         Op::Dropout { p } | Op::Dropout2d { p } | Op::StochasticDepth { p } => !drops || p == 0.0,
-        Op::ResizeLike { .. } | Op::Upsample { .. } | Op::FitLike { .. } | Op::PadToEven => {
-            shapes[node.index()] == shapes[data.inputs[0].index()]
-        }
+        Op::ResizeLike { .. }
+        | Op::ResizeTo { .. }
+        | Op::Upsample { .. }
+        | Op::FitLike { .. }
+        | Op::PadToEven => shapes[node.index()] == shapes[data.inputs[0].index()],
         Op::Input
         | Op::Conv2d(_)
         | Op::Linear { .. }
@@ -124,12 +126,18 @@ fn is_identity(node: Node, data: &NodeData, shapes: &[Shape], drops: bool) -> bo
         | Op::Activation(_)
         | Op::Softmax { .. }
         | Op::Attention { .. }
+        | Op::MaskedAttention { .. }
+        | Op::DeformableAttention { .. }
+        | Op::Rotary { .. }
+        | Op::SinePositions { .. }
         | Op::PositionAttention
         | Op::Tokens { .. }
         | Op::Patches { .. }
         | Op::Table
         | Op::Join
         | Op::Part { .. }
+        | Op::Transpose
+        | Op::Product
         | Op::Windows { .. }
         | Op::FromWindows { .. }
         | Op::WindowAttention { .. }

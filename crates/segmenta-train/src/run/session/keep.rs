@@ -59,6 +59,7 @@ impl Session {
                 std: std.to_vec(),
                 pad: None,
                 channel_order: card::ChannelOrder::default(),
+                windows: false,
                 middle: card::Middle::default(),
             },
             answer: None,

@@ -178,6 +178,10 @@ pub(in crate::run) fn graph(config: &Config, classes: usize) -> Result<Graph, Ru
         })
     };
     match Answer::of_main(&graph) {
+        Answer::PerPixel(answer) if answer.values == Values::Scores => refuse(
+            "losses are of logits, and this network of queries gives scores of classes; there is no loss of queries with \
+             masks · choose another model.arch",
+        ),
         Answer::PerPixel(answer) if answer.values != Values::Logits => refuse(
             "losses are of logits, and this network ends in an activation · leave `activation` out: masks and \
              probabilities come out the same",
