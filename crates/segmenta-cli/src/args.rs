@@ -116,8 +116,8 @@ how pictures were segmented where that is not in one piece.")]
     /// A model in 8 bits: calibrated on pictures, measured, kept within a bound
     ///
     /// Each value of the network gets a range of 256 numbers, found by watching it on pictures; weights get a scale for
-    /// each output channel. The first and the last layer, and what has no kernel for 8 bits, stay in f32. Where the score
-    /// drops by more than --max-drop, the layers that hurt most stay out of 8 bits, too. The file that is written holds
+    /// each output channel. What has no kernel for 8 bits stays in f32, and so do, where the score drops by more than
+    /// --max-drop, the layers that hurt most. The file that is written holds
     /// weights of 8 bits, is used as any model file, and computes in int8 unless --precision says otherwise.
     #[command(after_help = "\
 Examples:

@@ -213,6 +213,14 @@ impl Preprocess {
         ]
     }
 
+    /// The smallest and the largest value that a tensor has, whatever the picture.
+    pub fn range(&self) -> [f32; 2] {
+        let ends = (0..3).flat_map(|c| [0.0, 255.0].map(|value| self.normalise(c, value)));
+        ends.fold([f32::INFINITY, f32::NEG_INFINITY], |[low, high], x| {
+            [low.min(x), high.max(x)]
+        })
+    }
+
     /// A byte's normalised value, by channel: torchvision's two float32 steps, `v / 255` and `(v − mean) / std`.
     fn tables(&self) -> [[f32; 256]; 3] {
         std::array::from_fn(|c| std::array::from_fn(|v| self.normalise(c, v as f32)))

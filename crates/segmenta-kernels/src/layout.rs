@@ -83,12 +83,12 @@ fn runs(blocks: usize, pixels: usize) -> usize {
 
 /// A transpose: rows and columns that are read, `from_row` and `to_row` values apart. Whoever makes one vouches for the
 /// values behind both pointers.
-struct Turn {
-    from: *const f32,
-    from_row: usize,
-    to: *mut f32,
-    to_row: usize,
-    extents: [usize; 2],
+pub(crate) struct Turn {
+    pub(crate) from: *const f32,
+    pub(crate) from_row: usize,
+    pub(crate) to: *mut f32,
+    pub(crate) to_row: usize,
+    pub(crate) extents: [usize; 2],
 }
 
 impl Kernel for Turn {

@@ -34,6 +34,7 @@ impl Draft<'_> {
             quantisations: self.quantisations.clone(),
             values: vec![None; count],
             converted: Vec::new(),
+            emitted: Vec::new(),
             indices: vec![None; count],
             buffers: Buffers::default(),
             steps: Vec::new(),
@@ -43,7 +44,9 @@ impl Draft<'_> {
             placing.step(step);
         }
         for (output, result) in results.iter().enumerate() {
-            placing.emit(output, *result);
+            if !placing.emitted.contains(&output) {
+                placing.emit(output, *result);
+            }
         }
         Placed {
             buffers: placing.buffers,
@@ -64,6 +67,8 @@ struct Placing {
     values: Vec<Option<Value>>,
     /// Values in another element than the one that they were made in.
     converted: Vec<(Node, Element, Value)>,
+    /// The results that steps write themselves.
+    emitted: Vec<usize>,
     /// Where each max pool leaves its indices.
     indices: Vec<Option<Value>>,
     buffers: Buffers,
@@ -86,6 +91,10 @@ impl Placing {
             .collect();
         if let Work::MaxUnpool(MaxUnpool { pool }) = draft.work {
             reads.push(self.indices[pool.index()].expect("left by the pool before"));
+        }
+        if let Some(output) = draft.work.result() {
+            self.emitted.push(output);
+            return self.push(draft, reads, Vec::new());
         }
         let written = self.element(draft.output, draft.writes);
         let mut writes = vec![self.fresh(draft.output, written)];

@@ -10,8 +10,10 @@ use segmenta_kernels::{
 };
 
 use crate::layers::Layers;
+use crate::ops::Conv;
 use crate::plan::Plan;
 use crate::program::Program;
+use crate::terms::map_shape;
 use crate::value::{Element, Value};
 use crate::work::{Step, Work};
 
@@ -257,6 +259,14 @@ impl Run<'_, '_> {
         if matches!(step.work, Work::Copy(_)) {
             return;
         }
+        if let Work::Conv(Conv {
+            emits: Some(output),
+            ..
+        }) = step.work
+        {
+            let shape = map_shape(plan.results[output]);
+            see(step, shape, self.pass.result(output));
+        }
         for &value in &step.writes {
             let shape = plan.shape(value);
             let mut planar = vec![0.0; shape.batch_len()];
@@ -414,6 +424,17 @@ impl Io<'_> {
             &mut whole,
             to.first,
         );
+    }
+
+    /// All that a step reads that writes no map, of low precision.
+    pub(crate) fn low_reads<const R: usize>(&mut self) -> [LowMap<'_>; R] {
+        let (plan, engine) = (self.plan, self.engine);
+        let low: [_; R] = std::array::from_fn(|i| plan.low(self.step.reads[i]));
+        let places = low.each_ref().map(|(place, _)| numbers(place.clone()));
+        let mut from = self.arena.views(places, []).reads.into_iter();
+        low.map(|(_, layout)| {
+            LowMap::new(engine, layout, as_bytes(from.next().unwrap_or_default()))
+        })
     }
 
     /// All that the step reads, and what it writes, each in its element.

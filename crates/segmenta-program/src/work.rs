@@ -208,7 +208,11 @@ impl Work {
     /// The result that it writes.
     pub fn result(&self) -> Option<usize> {
         match *self {
-            Self::Emit(ops::Emit { output, .. }) => Some(output),
+            Self::Emit(ops::Emit { output, .. })
+            | Self::Conv(ops::Conv {
+                emits: Some(output),
+                ..
+            }) => Some(output),
             _ => None,
         }
     }

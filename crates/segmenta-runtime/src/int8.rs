@@ -13,9 +13,9 @@ use segmenta_kernels::low::Quantisation;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Int8 {
     /// The smallest and the largest number that each value is stored up to, by the value's name ([`value_names`]).
-    /// A value without a range stays in f32.
+    /// A value without a range stays in f32; the network's input has one like all others.
     pub ranges: BTreeMap<String, [f32; 2]>,
-    /// Layers, by their node's name, that are computed in bf16 or f32 all the same.
+    /// Layers, by their node's name, that are computed in f32 all the same.
     pub full: BTreeSet<String>,
 }
 

@@ -2,7 +2,6 @@
 
 use crate::precision::{Lowering, Precision, lower_precision};
 use segmenta_graph::{Conv2d, Graph, Node, Op};
-use segmenta_kernels::low::{Element, LowConvolution};
 use segmenta_kernels::{Activation, Convolution, Isa};
 use segmenta_program::terms::{as_convolution, conv_spec};
 use segmenta_program::{
@@ -21,8 +20,7 @@ pub(crate) fn lower<'g>(
     merge_branches(&mut draft);
     draft.read_pictures(|draft, conv| {
         let spec = conv_spec(&widened(draft.graph, conv), draft.graph.in_channels());
-        let goes_low = lowering.lowers_first() && LowConvolution::supports(&spec, Element::Bf16);
-        Convolution::supports_picture(&spec) && !goes_low
+        Convolution::supports_picture(&spec) && !lowering.lowers_first(draft.graph, conv, &spec)
     });
     fold_scales(&mut draft);
     if lowering.precision == Precision::F32 {

@@ -1,21 +1,27 @@
-//! In what a network is computed: a pass that says it for each step.
+//! In what a network is computed: a pass that says it for each step. What bytes stand for is said in `ranges.rs`.
+
+mod ranges;
 
 use std::fmt;
 use std::str::FromStr;
 
-use segmenta_graph::{Filter, Node};
+use segmenta_graph::{Filter, Graph, Node};
 use segmenta_kernels::low::{LowConvolution, Quantisation};
-use segmenta_kernels::{Activation, Convolution, low};
+use segmenta_kernels::{Activation, ConvSpec, Convolution, low};
 use segmenta_program::terms::{conv_spec, precise_nodes};
-use segmenta_program::{AvgPool, Conv, Draft, DraftStep, Mul, Resize, Storage, Work};
+use segmenta_program::{
+    AvgPool, Conv, ConvDraft, Draft, DraftResult, DraftStep, Emission, Mul, Resize, Storage, Work,
+};
 
-use crate::int8::{Int8, quantisation, value_names};
+use self::ranges::{know_bytes, share_ranges};
+use crate::int8::{Int8, value_names};
 use crate::passes::widened;
 
 /// In what a network is computed.
 ///
 /// In bf16, maps and weights are stored and multiplied in bf16; sums, biases, residuals and non-linearities are f32. The
-/// first and the last layers, norms, softmax and attention stay in f32, as do operations that have no kernel in bf16.
+/// last layer, norms, softmax and attention stay in f32, as do operations that have no kernel in bf16; so does the first
+/// layer, but where tiles multiply bf16 numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Precision {
@@ -25,7 +31,7 @@ pub enum Precision {
     /// The upper half of single precision, with sums in it.
     Bf16,
     /// 8 bits, with exact sums: for networks that were calibrated ([`Int8`]). Layers that 8 bits would hurt, and
-    /// operations that have no kernel for them, stay in bf16 or f32.
+    /// operations that have no kernel for them, stay in f32.
     Int8,
 }
 
@@ -122,9 +128,11 @@ pub(crate) fn lower_precision(draft: &mut Draft<'_>, by: &Lowering<'_>) {
     }
     for at in draft.places() {
         if storages[at] != Storage::F32 {
-            let ends = matches!(role(draft, at, input, by), Role::Ends);
-            // A convolution writes what is read; the rest has one element.
+            // A convolution writes what is read, results in f32; the rest has one element.
             let is_conv = matches!(draft.work(at), Some(Work::Conv(_)));
+            let output = draft.step(at).map(|step| step.output);
+            let is_result = draft.results.iter().any(|r| Some(r.source) == output);
+            let ends = matches!(role(draft, at, input, by), Role::Ends) || is_conv && is_result;
             let readers: Vec<Storage> = low_readers(draft, at, &storages).collect();
             let writes = match readers[..] {
                 [first, ref others @ ..] if !ends => {
@@ -137,16 +145,51 @@ pub(crate) fn lower_precision(draft: &mut Draft<'_>, by: &Lowering<'_>) {
         }
     }
     share_ranges(draft);
+    write_results(draft);
 }
 
-/// In what those steps that read what the one at a place makes, and are not in f32, store it.
+/// Last layers of low precision whose values are the result as they are write it themselves, in planes.
+fn write_results(draft: &mut Draft<'_>) {
+    for output in 0..draft.results.len() {
+        let DraftResult {
+            source, emission, ..
+        } = draft.results[output];
+        let Some(maker) = draft.maker(source) else {
+            continue;
+        };
+        let is_alone = draft.readers(maker).is_empty()
+            && draft.results.iter().filter(|r| r.source == source).count() == 1;
+        let is_low = draft.step(maker).is_some_and(|s| s.reads != Storage::F32);
+        let Some(&Work::Conv(conv)) = draft.work(maker) else {
+            continue;
+        };
+        let groups = widened(draft.graph, &draft.convs[conv.layer]).groups;
+        if emission == Emission::Plain
+            && is_alone
+            && is_low
+            && groups == 1
+            && let Some(Work::Conv(conv)) = draft.work_mut(maker)
+        {
+            conv.emits = Some(output);
+        }
+    }
+}
+
+/// In what those steps that read what the one at a place makes, and are not in f32, store it. Factors of a product are
+/// read in f32 by all.
 fn low_readers(
     draft: &Draft<'_>,
     at: usize,
     storages: &[Storage],
 ) -> impl Iterator<Item = Storage> {
-    let readers = draft.readers(at).iter().map(|&reader| storages[reader]);
-    readers.filter(|&storage| storage != Storage::F32)
+    let output = draft.step(at).map(|step| step.output);
+    let reads_low = move |reader: &usize| {
+        let step = draft.step(*reader);
+        step.is_some_and(|step| carried(step).iter().any(|&node| Some(node) == output))
+    };
+    let readers = draft.readers(at).iter().copied().filter(reads_low);
+    let stored = readers.map(|reader| storages[reader]);
+    stored.filter(|&storage| storage != Storage::F32)
 }
 
 /// In what a step that carries on is stored: as what it reads, where all of that is stored alike. A concatenation takes
@@ -169,161 +212,6 @@ fn carried_in(draft: &Draft<'_>, at: usize, storages: &[Storage]) -> Storage {
     let can =
         first != Storage::Bytes || known(step.output) && carried(step).iter().all(|&i| known(i));
     if agree && can { first } else { Storage::F32 }
-}
-
-/// What 8-bit numbers stand for, for the values that have a range.
-fn know_bytes(draft: &mut Draft<'_>, int8: Option<&Int8>) {
-    let Some(Int8 { ranges, .. }) = int8 else {
-        return;
-    };
-    let names = value_names(draft.graph);
-    let mut known: Vec<Option<[f32; 2]>> =
-        names.iter().map(|name| ranges.get(name).copied()).collect();
-    // What only moves numbers has their range.
-    for at in draft.places() {
-        if let Some(DraftStep {
-            work: Work::Concat(_) | Work::Slice(_) | Work::Fit(_),
-            inputs,
-            output,
-            ..
-        }) = draft.step(at)
-        {
-            let parts: Option<Vec<[f32; 2]>> = inputs.iter().map(|i| known[i.index()]).collect();
-            known[output.index()] = parts.map(|parts| widest(&parts));
-        }
-    }
-    let quantisations = known.into_iter().map(|range| range.map(quantisation));
-    draft.quantisations = quantisations.collect();
-}
-
-fn widest(ranges: &[[f32; 2]]) -> [f32; 2] {
-    let ends = ranges.iter();
-    ends.fold([0.0_f32; 2], |[low, high], range| {
-        [low.min(range[0]), high.max(range[1])]
-    })
-}
-
-/// Values that are the same numbers in other places share what numbers stand for, so that nothing is converted between
-/// them.
-///
-/// The parts of a concatenation take its range where that costs them little: their own is no less than half of it, or
-/// nothing else reads them. Others are converted on their way into it, and stay as fine as they are for their other readers.
-fn share_ranges(draft: &mut Draft<'_>) {
-    let mut shared = Shared::of(draft);
-    let in_bytes = |step: &&DraftStep| step.reads == Storage::Bytes;
-    for step in draft
-        .places()
-        .filter_map(|at| draft.step(at))
-        .filter(in_bytes)
-    {
-        let moves = matches!(
-            step.work,
-            Work::Slice(_)
-                | Work::MaxPool(_)
-                | Work::Resize(_)
-                | Work::AvgPool(AvgPool::Window { .. })
-        );
-        if moves {
-            shared.join(step.inputs[0], step.output);
-        }
-    }
-    for at in draft.places() {
-        let Some(step) = draft.step(at).filter(in_bytes) else {
-            continue;
-        };
-        if !matches!(step.work, Work::Concat(_)) {
-            continue;
-        }
-        let parts: Vec<[f32; 2]> = step.inputs.iter().map(|&i| shared.range(i)).collect();
-        shared.set_range(step.output, widest(&parts));
-        let whole = scale(shared.range(step.output));
-        for &input in &step.inputs {
-            if whole <= 2.0 * shared.finest(input) || shared.is_read_by(draft, input, at) {
-                shared.join(input, step.output);
-            }
-        }
-    }
-    draft.quantisations = shared.quantisations();
-}
-
-fn scale([low, high]: [f32; 2]) -> f32 {
-    high - low
-}
-
-/// Values in groups that share a range.
-struct Shared {
-    /// The group of each node's value.
-    group: Vec<usize>,
-    /// The range of each group; `None` where nothing is known.
-    ranges: Vec<Option<[f32; 2]>>,
-    /// The smallest extent of a range in each group, as values have them by themselves.
-    finest: Vec<f32>,
-}
-
-impl Shared {
-    fn of(draft: &Draft<'_>) -> Self {
-        let known = draft.quantisations.iter().map(|known| {
-            let Quantisation { scale, zero_point } = (*known)?;
-            Some([0, 255].map(|number| scale * (number - zero_point) as f32))
-        });
-        let ranges: Vec<_> = known.collect();
-        Self {
-            group: (0..ranges.len()).collect(),
-            finest: ranges
-                .iter()
-                .map(|range| range.map_or(0.0, scale))
-                .collect(),
-            ranges,
-        }
-    }
-
-    fn range(&self, node: Node) -> [f32; 2] {
-        self.ranges[self.group[node.index()]].unwrap_or_default()
-    }
-
-    fn set_range(&mut self, node: Node, range: [f32; 2]) {
-        let group = self.group[node.index()];
-        (self.ranges[group], self.finest[group]) = (Some(range), scale(range));
-    }
-
-    fn finest(&self, node: Node) -> f32 {
-        self.finest[self.group[node.index()]]
-    }
-
-    fn join(&mut self, one: Node, other: Node) {
-        let [from, to] = [one, other].map(|node| self.group[node.index()]);
-        if from == to {
-            return;
-        }
-        let both: Vec<[f32; 2]> = [from, to].iter().filter_map(|&g| self.ranges[g]).collect();
-        self.ranges[to] = Some(widest(&both));
-        self.finest[to] = self.finest[to].min(self.finest[from]);
-        for group in self.group.iter_mut().filter(|group| **group == from) {
-            *group = to;
-        }
-    }
-
-    /// Whether all that reads a value, or one that shares its range, is the step at a place.
-    fn is_read_by(&self, draft: &Draft<'_>, node: Node, at: usize) -> bool {
-        let own = self.group[node.index()];
-        let is_own = |node: Node| self.group[node.index()] == own;
-        let members = draft.graph.iter().filter(|(node, _)| is_own(*node));
-        let mut makers = members.filter_map(|(node, _)| draft.maker(node));
-        makers.all(|maker| {
-            let mut readers = draft.readers(maker).iter();
-            readers.all(|&reader| {
-                let output = draft.step(reader).map(|step| step.output);
-                reader == at || output.is_some_and(is_own)
-            })
-        })
-    }
-
-    fn quantisations(&self) -> Vec<Option<Quantisation>> {
-        let groups = self.group.iter();
-        groups
-            .map(|&group| self.ranges[group].map(quantisation))
-            .collect()
-    }
 }
 
 /// What a step is to low precision.
@@ -374,9 +262,10 @@ fn carried(step: &DraftStep) -> &[Node] {
 }
 
 /// In what a convolution is computed: low precision where it has a kernel that is not slower than f32's with its fewer
-/// products, and is neither the last layer nor one of a single pixel. The first layer is never in bytes, and in bf16 where
-/// [`Lowering::lowers_first`] says so. In bytes where it is known what
-/// they stand for, unless the layer is to stay out of them.
+/// products; single pixels, too, since squeeze-and-excitation has half of a small network's weights. In bytes where it is
+/// known what they stand for, unless the layer is to stay out of them: then in f32, so that what was measured of the
+/// network holds on every engine. Results are f32: a last layer of bytes writes them so, one of bf16 stays in f32. In
+/// bf16 the first layer goes low where that is much faster ([`Lowering::multiplies_bf16_fast`]).
 fn computed_in(
     draft: &Draft<'_>,
     step: &DraftStep,
@@ -393,47 +282,68 @@ fn computed_in(
         .results
         .iter()
         .any(|result| result.source == step.output);
-    let is_first = Some(reads) == input;
-    let is_full = is_last || is_first && !by.lowers_first() || draft.graph.is_one_pixel(reads);
-    if is_full || conv.on_picture || conv.scaled {
+    if conv.on_picture || conv.scaled {
         return Storage::F32;
     }
-    let pays = |element: low::Element| {
-        let saves = Convolution::saves(&spec);
+    if by.precision == Precision::Bf16 {
+        if is_last {
+            return Storage::F32;
+        }
+        let is_low = Some(reads) != input || by.multiplies_bf16_fast();
+        let pays = is_low && by.pays(&spec, low::Element::Bf16);
+        return if pays { Storage::Bf16 } else { Storage::F32 };
+    }
+    let known = |node: Node| draft.quantisations[node.index()].is_some();
+    // Calibrations from before the picture had a range were measured with these in f32.
+    let is_old = !input.is_some_and(known);
+    if is_old && (is_last || draft.graph.is_one_pixel(reads)) {
+        return Storage::F32;
+    }
+    let all_known = step.inputs.iter().chain([&step.output]).all(|&i| known(i));
+    let keeps = by.keeps_out(&draft.graph.node(step.node).name);
+    if all_known && !keeps && by.pays(&spec, ANY_BYTES) {
+        Storage::Bytes
+    } else {
+        Storage::F32
+    }
+}
+
+impl Lowering<'_> {
+    /// Whether a layer is computed in low precision though it reads the picture, and f32 has a kernel that reads it as it
+    /// came. In bf16 where that is much faster: its rounding is one more among those of some fifty layers; in f32 it and
+    /// the conversion of its large map would be an eighth of a U-Net's time there. In bytes where the picture's range is
+    /// known.
+    pub(crate) fn lowers_first(&self, graph: &Graph, conv: &ConvDraft, spec: &ConvSpec) -> bool {
+        match (self.precision, self.int8) {
+            (Precision::F32, _) | (Precision::Int8, None) => false,
+            (Precision::Bf16, _) => {
+                self.multiplies_bf16_fast() && LowConvolution::supports(spec, low::Element::Bf16)
+            }
+            (Precision::Int8, Some(int8)) => {
+                let names = value_names(graph);
+                let is_known = names.first().is_some_and(|n| int8.ranges.contains_key(n));
+                let name = &graph.node(conv.node).name;
+                is_known && !self.keeps_out(name) && self.pays(spec, ANY_BYTES)
+            }
+        }
+    }
+
+    /// Whether a layer of that name is to stay out of 8 bits.
+    fn keeps_out(&self, name: &str) -> bool {
+        self.int8.is_some_and(|int8| int8.full.contains(name))
+    }
+
+    /// Whether a convolution has a kernel that is not slower than f32's.
+    fn pays(&self, spec: &ConvSpec, element: low::Element) -> bool {
+        let saves = Convolution::saves(spec);
         // Depthwise windows are bound by memory, and by vectors lose more to widening than they gain.
         let least = if spec.groups > 1 {
             saves.max(4.0)
         } else {
             saves
         };
-        LowConvolution::supports(&spec, element)
-            && (by.everywhere || by.engine.gain(element) >= least)
-    };
-    let name = &draft.graph.node(step.node).name;
-    let keeps = is_first || by.int8.is_some_and(|int8| int8.full.contains(name));
-    let known = |node: Node| draft.quantisations[node.index()];
-    let all_known = step.inputs.iter().all(|&node| known(node).is_some());
-    let bytes = known(reads).filter(|_| all_known && known(step.output).is_some() && !keeps);
-    match bytes {
-        Some(bytes) if pays(low::Element::U8(bytes)) => Storage::Bytes,
-        _ if by.precision == Precision::Int8 && !by.falls_to_bf16() => Storage::F32,
-        _ if pays(low::Element::Bf16) => Storage::Bf16,
-        _ => Storage::F32,
-    }
-}
-
-impl Lowering<'_> {
-    /// Whether what is no good in bytes goes into bf16: where that is much faster than f32, not for a few per cent. A
-    /// network of which no range is known is being calibrated, in f32 on every processor.
-    fn falls_to_bf16(&self) -> bool {
-        self.int8.is_some() && self.multiplies_bf16_fast()
-    }
-
-    /// Whether the first layer goes into bf16, too: where that is much faster. Its rounding is one more among those of
-    /// some fifty layers; in f32 it and the conversion of its large map would be an eighth of a U-Net's time there. Beside
-    /// bytes it stays in f32, so that they are the same on every engine.
-    pub(crate) fn lowers_first(&self) -> bool {
-        self.precision == Precision::Bf16 && self.multiplies_bf16_fast()
+        LowConvolution::supports(spec, element)
+            && (self.everywhere || self.engine.gain(element) >= least)
     }
 
     fn multiplies_bf16_fast(&self) -> bool {

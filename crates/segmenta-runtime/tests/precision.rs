@@ -152,7 +152,15 @@ fn int8_gives_nearly_what_f32_gives_and_on_every_engine_the_same() {
     let (expected, full) = run(&EngineOptions::default());
     let ranges = ranges();
     let mut first: Option<Tensor> = None;
+    let mut first_kept: Option<Tensor> = None;
     for kind in LowEngine::available() {
+        // What is kept out of 8 bits is computed in f32, however fast bf16 is.
+        let mut kept = ranges.clone();
+        kept.full
+            .extend(["stem.conv", "wide.conv", "classifier"].map(String::from));
+        let kept = run(&int8(kind, kept)).0;
+        let first_kept = first_kept.get_or_insert_with(|| kept.clone());
+        assert_eq!(kept, *first_kept, "{kind}, layers kept out");
         let options = int8(kind, ranges.clone());
         let (result, memory) = run(&options);
         let noise = noise(&result, &expected);
@@ -175,6 +183,64 @@ fn int8_gives_nearly_what_f32_gives_and_on_every_engine_the_same() {
     }
 }
 
+/// A network whose last layer is its result as it is writes it itself, on every engine the same, and is watched like
+/// all others.
+#[test]
+fn a_last_layer_in_int8_writes_the_result() {
+    let (mut g, input) = Builder::new(3);
+    let x = g.conv_bn(
+        input,
+        &at("first.conv"),
+        &at("first.bn"),
+        Conv2d::square(3, 24),
+    );
+    let x = g.relu(x);
+    let last = g.conv(x, &at("last"), Conv2d::square(3, 21).with_bias());
+    g.output("out", last);
+    let graph = g.finish().unwrap();
+    let engine = |options: &EngineOptions| Engine::new(graph.clone(), options, weights).unwrap();
+    let forward = |engine: &Engine| engine.forward(&picture(), SHAPE.into()).unwrap().remove(0);
+    let names = value_names(&graph);
+    let mut of = BTreeMap::new();
+    let exact = engine(&EngineOptions::default());
+    let see = |node: Node, _: Shape, values: &[f32]| {
+        let ends = [f32::min, f32::max].map(|f| values.iter().copied().fold(0.0, f));
+        of.insert(names[node.index()].clone(), ends);
+    };
+    exact.watch(&picture(), SHAPE.into(), see).unwrap();
+    assert!(of.contains_key(&names[0]), "the input is shown");
+    let ranges = Int8 {
+        ranges: of,
+        ..Int8::default()
+    };
+    let expected = forward(&exact);
+    let mut first: Option<Tensor> = None;
+    for kind in LowEngine::available() {
+        let options = int8(kind, ranges.clone());
+        let low = engine(&options);
+        let layers = low.int8_layers();
+        assert_eq!(layers.len(), 2, "{kind}: {layers:?}");
+        let result = forward(&low);
+        let noise = noise(&result, &expected);
+        assert!((1e-4..0.02).contains(&noise), "{kind}: {noise}");
+        let first = first.get_or_insert_with(|| result.clone());
+        assert_eq!(result, *first, "{kind}");
+        let mut seen = Vec::new();
+        let see = |node: Node, _: Shape, values: &[f32]| {
+            if node == layers[1].output {
+                seen = values.to_vec();
+            }
+        };
+        low.watch(&picture(), SHAPE.into(), see).unwrap();
+        assert_eq!(seen, result.data, "{kind}: what is watched");
+        let [arena, whole] = [&low, &exact].map(|e| e.memory(SHAPE.into()).unwrap().arena_bytes);
+        assert!(arena * 3 < whole, "{kind}: {arena} of {whole} bytes");
+        let steps = low.profile(&picture(), SHAPE.into()).unwrap();
+        let last = steps.last().unwrap();
+        assert_eq!((&*last.name, last.shape), ("last", Some(expected.shape)));
+    }
+}
+
 #[test]
 fn the_layers_in_int8_are_those_that_have_ranges_and_are_not_kept_out() {
     let ranges = ranges();
@@ -188,16 +254,27 @@ fn the_layers_in_int8_are_those_that_have_ranges_and_are_not_kept_out() {
     };
     let all = names(ranges.clone());
     let expected = [
-        "a",
-        "b",
-        "depthwise",
-        "wide",
-        "thin",
-        "mixed",
-        "of_half",
-        "last",
+        "stem.conv",
+        "a.conv",
+        "b.conv",
+        "depthwise.conv",
+        "gate",
+        "wide.conv",
+        "thin.conv",
+        "mixed.conv",
+        "of_half.conv",
+        "last.conv",
+        "classifier",
     ];
-    assert_eq!(all, expected.map(|name| format!("{name}.conv")));
+    assert_eq!(all, expected);
+    // As files have it that were calibrated before the picture had a range.
+    let mut of_old = ranges.clone();
+    of_old.ranges.remove(&value_names(&network())[0]);
+    let of_before: Vec<&str> = expected
+        .into_iter()
+        .filter(|name| !["stem.conv", "gate", "classifier"].contains(name))
+        .collect();
+    assert_eq!(names(of_old), of_before);
     let mut fewer = ranges.clone();
     fewer.full.insert("wide.conv".into());
     let kept: Vec<String> = all

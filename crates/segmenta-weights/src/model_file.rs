@@ -70,7 +70,7 @@ pub struct ModelCard {
 pub struct CardInt8 {
     /// The smallest and the largest number that each value is stored up to.
     pub ranges: BTreeMap<String, [f32; 2]>,
-    /// Layers that are computed in bf16 or f32 all the same.
+    /// Layers that are computed in f32 all the same.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub full: Vec<String>,
     /// How the ranges were found and what they reached, free in form.

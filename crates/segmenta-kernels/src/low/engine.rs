@@ -9,7 +9,9 @@ use super::instructions;
 use super::narrow::Avx512Bf16;
 use super::narrow::{Narrow, Pair};
 #[cfg(target_arch = "x86_64")]
-use super::product::{Bf16Pairs, Vnni};
+use super::product::{AvxVnni, Bf16Pairs, Vnni, Wide};
+#[cfg(target_arch = "aarch64")]
+use super::product::{Dot, MixedDot};
 use super::product::{Plain, Product, Widened};
 #[cfg(target_arch = "x86_64")]
 use super::tile::Amx;
@@ -31,7 +33,13 @@ enum Kind {
     #[cfg(target_arch = "x86_64")]
     Avx512,
     #[cfg(target_arch = "x86_64")]
+    AvxVnni,
+    #[cfg(target_arch = "x86_64")]
     Avx2,
+    #[cfg(target_arch = "aarch64")]
+    NeonI8mm,
+    #[cfg(target_arch = "aarch64")]
+    NeonDotprod,
     #[cfg(target_arch = "aarch64")]
     Neon,
     Portable,
@@ -101,10 +109,16 @@ enter! {
     vectors_avx2("avx2,fma", VectorKernel, Narrow);
     #[cfg(target_arch = "x86_64")]
     products_avx2("avx2,fma", ProductKernel, Product);
+    #[cfg(target_arch = "x86_64")]
+    products_avx_vnni("avx2,fma,avxvnni", ProductKernel, Product);
     #[cfg(target_arch = "aarch64")]
     vectors_neon("neon", VectorKernel, Narrow);
     #[cfg(target_arch = "aarch64")]
     products_neon("neon", ProductKernel, Product);
+    #[cfg(target_arch = "aarch64")]
+    products_i8mm("neon,i8mm", ProductKernel, Product);
+    #[cfg(target_arch = "aarch64")]
+    products_dotprod("neon,dotprod", ProductKernel, Product);
 }
 
 impl Engine {
@@ -125,15 +139,14 @@ impl Engine {
             let vnni = avx512 && is_x86_feature_detected!("avx512vnni");
             let bf16 = vnni && is_x86_feature_detected!("avx512bf16");
             let tiles = instructions::amx();
+            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
             let found = [
                 (Kind::Amx, bf16 && tiles.bf16 && tiles.int8),
                 (Kind::Avx512Bf16, bf16),
                 (Kind::Avx512Vnni, vnni),
                 (Kind::Avx512, avx512),
-                (
-                    Kind::Avx2,
-                    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
-                ),
+                (Kind::AvxVnni, avx2 && is_x86_feature_detected!("avxvnni")),
+                (Kind::Avx2, avx2),
             ];
             all.extend(
                 found
@@ -143,8 +156,19 @@ impl Engine {
             );
         }
         #[cfg(target_arch = "aarch64")]
-        if std::arch::is_aarch64_feature_detected!("neon") {
-            all.push(Self(Kind::Neon));
+        {
+            use std::arch::is_aarch64_feature_detected;
+            let neon = is_aarch64_feature_detected!("neon");
+            let found = [
+                (Kind::NeonI8mm, neon && is_aarch64_feature_detected!("i8mm")),
+                (
+                    Kind::NeonDotprod,
+                    neon && is_aarch64_feature_detected!("dotprod"),
+                ),
+                (Kind::Neon, neon),
+            ];
+            let is_there = found.iter().filter(|(_, is_there)| *is_there);
+            all.extend(is_there.map(|found| Self(found.0)));
         }
         all.extend([Self::PORTABLE, Self::EMULATED]);
         all
@@ -155,9 +179,8 @@ impl Engine {
         Self::available()[0]
     }
 
-    /// The one of that name (`amx`, `avx512-bf16`, `avx512-vnni`, `avx512`, `avx2`, `neon`, `portable`, `emulated`),
-    /// if it can be used here: what a caller's override asks for. `avx-vnni`, `neon-dotprod` and `neon-i8mm` are kept
-    /// for engines to come.
+    /// The one of that name (`amx`, `avx512-bf16`, `avx512-vnni`, `avx512`, `avx-vnni`, `avx2`, `neon-i8mm`,
+    /// `neon-dotprod`, `neon`, `portable`, `emulated`), if it can be used here: what a caller's override asks for.
     pub fn named(name: &str) -> Option<Self> {
         let all = Self::available();
         all.into_iter().find(|engine| engine.to_string() == name)
@@ -173,7 +196,16 @@ impl Engine {
             #[cfg(target_arch = "x86_64")]
             (Kind::Avx512Bf16, Element::Bf16) => "vdpbf16ps",
             #[cfg(target_arch = "x86_64")]
-            (Kind::Avx512Bf16 | Kind::Avx512Vnni, Element::U8(_) | Element::I8(_)) => "vpdpbusd",
+            (
+                Kind::Avx512Bf16 | Kind::Avx512Vnni | Kind::AvxVnni,
+                Element::U8(_) | Element::I8(_),
+            ) => "vpdpbusd",
+            #[cfg(target_arch = "x86_64")]
+            (Kind::Avx2, Element::U8(_) | Element::I8(_)) => "vpmaddwd",
+            #[cfg(target_arch = "aarch64")]
+            (Kind::NeonI8mm, Element::U8(_) | Element::I8(_)) => "usdot",
+            #[cfg(target_arch = "aarch64")]
+            (Kind::NeonDotprod, Element::U8(_) | Element::I8(_)) => "sdot",
             (Kind::Emulated, _) => "emulated tiles",
             (_, Element::Bf16) => "f32 multiply-adds",
             (_, Element::U8(_) | Element::I8(_)) => "i32 multiply-adds",
@@ -190,7 +222,15 @@ impl Engine {
             #[cfg(target_arch = "x86_64")]
             (Kind::Avx512Bf16, Element::Bf16) => 2.0,
             #[cfg(target_arch = "x86_64")]
-            (Kind::Avx512Bf16 | Kind::Avx512Vnni, Element::U8(_) | Element::I8(_)) => 4.0,
+            (
+                Kind::Avx512Bf16 | Kind::Avx512Vnni | Kind::AvxVnni,
+                Element::U8(_) | Element::I8(_),
+            ) => 4.0,
+            #[cfg(target_arch = "aarch64")]
+            (Kind::NeonI8mm, Element::U8(_) | Element::I8(_)) => 4.0,
+            // A sum that is added beside each product.
+            #[cfg(target_arch = "aarch64")]
+            (Kind::NeonDotprod, Element::U8(_) | Element::I8(_)) => 2.0,
             // As what it stands for.
             (Kind::Emulated, Element::Bf16) => 15.0,
             (Kind::Emulated, _) => 30.0,
@@ -218,9 +258,11 @@ impl Engine {
                 #[cfg(target_arch = "x86_64")]
                 Kind::Avx512Vnni | Kind::Avx512 => vectors_avx512::<Avx512, K>(kernel),
                 #[cfg(target_arch = "x86_64")]
-                Kind::Avx2 => vectors_avx2::<Pair<Avx2>, K>(kernel),
+                Kind::AvxVnni | Kind::Avx2 => vectors_avx2::<Pair<Avx2>, K>(kernel),
                 #[cfg(target_arch = "aarch64")]
-                Kind::Neon => vectors_neon::<Pair<Pair<Neon>>, K>(kernel),
+                Kind::NeonI8mm | Kind::NeonDotprod | Kind::Neon => {
+                    vectors_neon::<Pair<Pair<Neon>>, K>(kernel)
+                }
                 Kind::Portable | Kind::Emulated => kernel.run::<Pair<Portable>>(),
             }
         }
@@ -259,11 +301,21 @@ impl Engine {
                 #[cfg(target_arch = "x86_64")]
                 (Kind::Amx | Kind::Avx512, false) => products_avx512::<Plain<Avx512>, K>(kernel),
                 #[cfg(target_arch = "x86_64")]
-                (Kind::Avx2, true) => products_avx2::<Widened<Pair<Avx2>>, K>(kernel),
+                (Kind::AvxVnni | Kind::Avx2, true) => {
+                    products_avx2::<Widened<Pair<Avx2>>, K>(kernel);
+                }
                 #[cfg(target_arch = "x86_64")]
-                (Kind::Avx2, false) => products_avx2::<Plain<Pair<Avx2>>, K>(kernel),
+                (Kind::AvxVnni, false) => products_avx_vnni::<AvxVnni, K>(kernel),
+                #[cfg(target_arch = "x86_64")]
+                (Kind::Avx2, false) => products_avx2::<Wide, K>(kernel),
                 #[cfg(target_arch = "aarch64")]
-                (Kind::Neon, true) => products_neon::<Widened<Pair<Pair<Neon>>>, K>(kernel),
+                (Kind::NeonI8mm | Kind::NeonDotprod | Kind::Neon, true) => {
+                    products_neon::<Widened<Pair<Pair<Neon>>>, K>(kernel);
+                }
+                #[cfg(target_arch = "aarch64")]
+                (Kind::NeonI8mm, false) => products_i8mm::<MixedDot, K>(kernel),
+                #[cfg(target_arch = "aarch64")]
+                (Kind::NeonDotprod, false) => products_dotprod::<Dot, K>(kernel),
                 #[cfg(target_arch = "aarch64")]
                 (Kind::Neon, false) => products_neon::<Plain<Pair<Pair<Neon>>>, K>(kernel),
                 (Kind::Portable | Kind::Emulated, true) => kernel.run::<Widened<Pair<Portable>>>(),
@@ -285,7 +337,13 @@ impl fmt::Display for Engine {
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512 => "avx512",
             #[cfg(target_arch = "x86_64")]
+            Kind::AvxVnni => "avx-vnni",
+            #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => "avx2",
+            #[cfg(target_arch = "aarch64")]
+            Kind::NeonI8mm => "neon-i8mm",
+            #[cfg(target_arch = "aarch64")]
+            Kind::NeonDotprod => "neon-dotprod",
             #[cfg(target_arch = "aarch64")]
             Kind::Neon => "neon",
             Kind::Portable => "portable",

@@ -280,6 +280,7 @@ mod avx512 {
             div(a: __m512, b: __m512) -> __m512;
             sqrt(x: __m512) -> __m512;
             pow2(x: __m512) -> __m512;
+            transpose(from: *const f32, from_row: usize, to: *mut f32, to_row: usize);
             select_larger(value: __m512, than: __m512, yes: __m512, no: __m512) -> __m512;
         }
     }

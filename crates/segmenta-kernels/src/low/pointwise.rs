@@ -12,7 +12,7 @@ use super::layout::LowLayout;
 use super::map::{LowMap, LowMapMut, Places, one_engine};
 use super::narrow::{GROUP, Narrow};
 use super::numbers::{Numbers, Reading, Writing};
-use crate::activation::Activation;
+use crate::activation::{Activation, clamp};
 use crate::map::{Map, MapMut, MapShape, assert_same};
 use crate::shared::{in_parallel, part, parts};
 
@@ -131,7 +131,7 @@ pub fn from_planar(planar: &[f32], output: &mut LowMapMut<'_>) {
     let engine = output.engine();
     let places = output.places();
     for_planes(&places, 0..layout.planes(), |image, plane, rows| {
-        if layout.element() == Element::Bf16 && layout.block() == THIN {
+        if matches!(layout.element(), Element::Bf16 | Element::U8(_)) && layout.block() == THIN {
             engine.vectors(ThinPixels {
                 planar: &planar[image * shape.channels * shape.pixels()..],
                 layout,
@@ -172,7 +172,7 @@ pub fn from_planar(planar: &[f32], output: &mut LowMapMut<'_>) {
 /// Channels of the thinnest pixel: a picture's.
 const THIN: usize = 4;
 
-/// Rows of a planar picture as bf16 pixels of four channels.
+/// Rows of a planar picture as pixels of four channels, of bf16 numbers or of bytes.
 struct ThinPixels<'a> {
     /// From the picture's first value on.
     planar: &'a [f32],
@@ -185,26 +185,54 @@ struct ThinPixels<'a> {
 impl VectorKernel for ThinPixels<'_> {
     #[inline(always)]
     unsafe fn run<S: Narrow>(self) {
+        // SAFETY: numbers of the element have the type's size; the caller vouches for the instruction set.
+        unsafe {
+            match self.layout.element() {
+                Element::Bf16 => self.rows::<S, u16>(),
+                Element::U8(_) | Element::I8(_) => self.rows::<S, u8>(),
+            }
+        }
+    }
+}
+
+impl ThinPixels<'_> {
+    /// # Safety
+    /// As for [`VectorKernel::run`]; `N` is as large as a number of the element.
+    #[inline(always)]
+    unsafe fn rows<S: Narrow, N: Copy + Default>(&self) {
         let shape = self.layout.shape();
-        for row in self.rows {
+        let element = self.layout.element();
+        let writing = Writing::of(element);
+        for row in self.rows.clone() {
             for first in (0..shape.width).step_by(GROUP) {
                 let count = GROUP.min(shape.width - first);
-                let mut numbers = [[0_u16; GROUP]; THIN];
-                for (channel, numbers) in numbers.iter_mut().enumerate().take(shape.channels) {
-                    let at = channel * shape.pixels() + row * shape.width + first;
-                    let from = &self.planar[at..][..count];
+                let mut numbers = [[N::default(); GROUP]; THIN];
+                for (channel, numbers) in numbers.iter_mut().enumerate() {
                     let mut values = [0.0; GROUP];
-                    values[..count].copy_from_slice(from);
+                    if channel < shape.channels {
+                        let at = channel * shape.pixels() + row * shape.width + first;
+                        values[..count].copy_from_slice(&self.planar[at..][..count]);
+                    }
                     // SAFETY: a group is read from, and written to, arrays of its size.
-                    unsafe { S::store_bf16(numbers.as_mut_ptr().cast(), S::load(values.as_ptr())) };
+                    unsafe {
+                        let v = writing.numbers::<S>(S::load(values.as_ptr()));
+                        let to = numbers.as_mut_ptr().cast();
+                        match element.range() {
+                            None => S::store_bf16(to, v),
+                            Some([low, high]) => {
+                                let v = clamp::<S>(v, S::splat(low), S::splat(high));
+                                S::store_bytes(to, v);
+                            }
+                        }
+                    };
                 }
                 // SAFETY: the pixels are this task's.
                 let to = unsafe { self.output.add(self.layout.at(row, first)) };
-                let mut pixels = [[0_u16; THIN]; GROUP];
+                let mut pixels = [[N::default(); THIN]; GROUP];
                 for (column, pixel) in pixels.iter_mut().enumerate() {
                     *pixel = [0, 1, 2, 3].map(|channel: usize| numbers[channel][column]);
                 }
-                let bytes = count * size_of::<[u16; THIN]>();
+                let bytes = count * size_of::<[N; THIN]>();
                 // SAFETY: as above.
                 unsafe { to.copy_from_nonoverlapping(pixels.as_ptr().cast(), bytes) };
             }

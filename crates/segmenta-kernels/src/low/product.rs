@@ -142,6 +142,11 @@ impl<S: Narrow> Product for Widened<S> {
 }
 
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+
+#[cfg(target_arch = "x86_64")]
 mod avx512 {
     use std::arch::x86_64::{
         __m512, __m512bh, __m512i, _mm512_dpbf16_ps, _mm512_dpbusd_epi32, _mm512_loadu_ps,
@@ -240,4 +245,8 @@ mod avx512 {
 }
 
 #[cfg(target_arch = "x86_64")]
+pub(crate) use avx2::{AvxVnni, Wide};
+#[cfg(target_arch = "x86_64")]
 pub(crate) use avx512::{Bf16Pairs, Vnni};
+#[cfg(target_arch = "aarch64")]
+pub(crate) use neon::{Dot, MixedDot};

@@ -94,6 +94,11 @@ const ENTRIES: &[Entry] = &[
         let mut output = map_mut(Isa::fastest(), SHAPE);
         conv.run_to_f32(low(e[1], SHAPE), &mut output, Some(low(e[2], SHAPE)));
     }),
+    ("run_to_planes", 3, |e| {
+        let conv = convolution(e[0], SPEC, elements(None, Some(U8)));
+        let mut output = vec![0.0; SHAPE.batch_len()];
+        conv.run_to_planes(low(e[1], SHAPE), &mut output, Some(low(e[2], SHAPE)));
+    }),
     ("apply", 2, |e| {
         apply(
             low(e[0], SHAPE),

@@ -4,7 +4,7 @@ use segmenta_kernels::low::{LowConvolution, LowMap};
 use segmenta_kernels::{self as kernels, ConvPlan, InputGradient, Map, WeightGradient};
 
 use crate::layers::{ConvLearning, Packed};
-use crate::run::{Io, View, Views};
+use crate::run::{Io, Pass, View, Views};
 use crate::terms::{has_leading_taps, with_leading_taps, without_leading_taps};
 use crate::value::Value;
 use crate::work::{Backward, Forward, Gradient, Layers, Operation, Run, Sizes, Step};
@@ -20,6 +20,8 @@ pub struct Conv {
     pub scaled: bool,
     /// Whether a map is added before the non-linearity.
     pub adds: bool,
+    /// The result that it writes instead of y: of low precision alone, and without groups.
+    pub emits: Option<usize>,
 }
 
 /// dy → dx; dy, what other readers of x gave → dx.
@@ -53,27 +55,39 @@ impl Conv {
             on_picture: false,
             scaled: false,
             adds: false,
+            emits: None,
         }
     }
 
     /// On maps of low precision.
-    fn run_low(self, conv: &LowConvolution, io: &mut Io<'_>) {
+    fn run_low(self, conv: &LowConvolution, io: &mut Io<'_>, pass: &mut Pass<'_>) {
         fn low<'m>(view: View<Map<'m>, LowMap<'m>>) -> LowMap<'m> {
             match view {
                 View::Low(map) => map,
                 View::F32(_) => unreachable!("converted before it is read"),
             }
         }
-        let run = |x, to, sum| match to {
+        if let Some(output) = self.emits {
+            let to = pass.result(output);
+            if self.adds {
+                let [x, sum] = io.low_reads();
+                conv.run_to_planes(x, to, Some(sum));
+            } else {
+                let [x] = io.low_reads();
+                conv.run_to_planes(x, to, None);
+            }
+            return;
+        }
+        let write = |x, to, sum| match to {
             View::Low(mut to) => conv.run(x, &mut to, sum),
             View::F32(mut to) => conv.run_to_f32(x, &mut to, sum),
         };
         if self.adds {
             let ([x, sum], to) = io.mixed();
-            run(low(x), to, Some(low(sum)));
+            write(low(x), to, Some(low(sum)));
         } else {
             let ([x], to) = io.mixed();
-            run(low(x), to, None);
+            write(low(x), to, None);
         }
     }
 }
@@ -95,7 +109,7 @@ impl Operation for Conv {
         }
         let conv = match &run.layers.get().convs[self.layer].packed {
             Packed::F32(conv) => conv,
-            Packed::Low(conv) => return self.run_low(conv, &mut run.io),
+            Packed::Low(conv) => return self.run_low(conv, &mut run.io, run.pass),
         };
         let plan = run.io.plan.convolution(run.io.index);
         if self.on_picture {

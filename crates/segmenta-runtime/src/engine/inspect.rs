@@ -2,7 +2,8 @@
 
 use segmenta_graph::{Node, Shape};
 use segmenta_kernels::{MapShape, low};
-use segmenta_program::{Packed, Plan, Step, Watch, Work};
+use segmenta_program::terms::map_shape;
+use segmenta_program::{Conv, Packed, Plan, Step, Watch, Work};
 
 use super::{Engine, RuntimeError, Tensor, tensors};
 
@@ -78,8 +79,8 @@ impl Engine {
         steps.collect()
     }
 
-    /// As [`Engine::forward`], and shows what every step wrote: the node whose value it is, the map's shape, and its
-    /// values N×C×H×W, in f32 whatever they are stored in. For calibration and for finding where two precisions part.
+    /// As [`Engine::forward`], and shows the input, as the network's first step has it, and what every step wrote: the
+    /// node whose value it is, the map's shape, and its values N×C×H×W, in f32 whatever they are stored in. For calibration and for finding where two precisions part.
     ///
     /// # Errors
     /// As [`Engine::forward`].
@@ -92,6 +93,14 @@ impl Engine {
         let plan = self.plan(shape)?;
         let mut results = tensors(&plan);
         let mut slices: Vec<&mut [f32]> = results.iter_mut().map(|r| &mut r.data[..]).collect();
+        // A first layer may read it as it came: then no step writes it.
+        let is_written =
+            (self.program.forward.iter()).any(|step| matches!(step.work, Work::Block(_)));
+        if let Some((node, _)) = self.graph.iter().next().filter(|_| !is_written)
+            && input.len() == shape.len()
+        {
+            see(node, shape, input);
+        }
         let mut seen = |step: &Step, map: MapShape, values: &[f32]| {
             let shape = Shape::new(map.batch, map.channels, map.height, map.width);
             see(step.output, shape, values);
@@ -108,7 +117,14 @@ impl Engine {
 
     fn step_time(&self, plan: &Plan, index: usize, seconds: f64) -> StepTime {
         let (step, layers) = (&self.program.forward[index], &self.layers);
-        let written = step.writes.first().map(|&value| plan.shape(value));
+        let mut written = step.writes.first().map(|&value| plan.shape(value));
+        if let Work::Conv(Conv {
+            emits: Some(output),
+            ..
+        }) = step.work
+        {
+            written = Some(map_shape(plan.results[output]));
+        }
         let multiply_adds = match (&step.work, written) {
             (Work::Conv(conv), Some(shape)) => {
                 let spec = layers.convs[conv.layer].packed.spec();

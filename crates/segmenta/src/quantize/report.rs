@@ -52,7 +52,7 @@ pub struct TrialRecord {
 pub struct LayerRecord {
     /// Its name.
     pub name: String,
-    /// In what it is computed: `int8`, or `full` for bf16 or f32.
+    /// In what it is computed: `int8`, or `full` for f32.
     pub computed: &'static str,
     /// The range that its output is stored in.
     pub range: [f32; 2],

@@ -49,7 +49,8 @@ impl Trial {
         by: RangeBy,
         full: BTreeSet<String>,
     ) -> Result<Self, QuantizeError> {
-        let ranges = seen.ranges(by);
+        let mut ranges = seen.ranges(by);
+        ranges.extend(work.input_range());
         let mut trial = Self {
             by,
             int8: Int8 { ranges, full },

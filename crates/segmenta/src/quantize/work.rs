@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use segmenta_graph::{Graph, Node, Parameter};
 use segmenta_quantize::{Equalised, Observations, Parameters, equalise};
-use segmenta_runtime::{Engine, EngineOptions, Precision};
+use segmenta_runtime::{Engine, EngineOptions, Precision, value_names};
 use segmenta_weights::{CARD_VERSION_INT8, CardInt8, ModelCard, Numbers, Progress, Taken};
 
 use super::report::QuantizeReport;
@@ -169,6 +169,12 @@ impl Work {
             })
         })?;
         Ok(seen)
+    }
+
+    /// The name of the network's input and its range: whatever the picture, not only those that were seen.
+    pub(super) fn input_range(&self) -> Option<(String, [f32; 2])> {
+        let name = value_names(&self.graph).into_iter().next();
+        Some((name?, self.description.preprocess.range()))
     }
 
     /// How it is run in f32, with the values that int8 will store.

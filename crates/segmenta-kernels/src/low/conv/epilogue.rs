@@ -41,8 +41,9 @@ pub(crate) enum Target {
         layout: LowLayout,
     },
     Blocked {
-        /// The picture's first value.
+        /// The first value of the picture's pixel number `first`.
         start: *mut f32,
+        first: usize,
         /// Values from one block to the next.
         plane: usize,
         lanes: usize,
@@ -55,7 +56,7 @@ impl Target {
     pub(crate) fn at(&self, width: usize, [row, column]: [usize; 2]) -> usize {
         match self {
             Self::Low { layout, .. } => layout.at(row, column),
-            Self::Blocked { lanes, .. } => (row * width + column) * lanes,
+            Self::Blocked { lanes, first, .. } => (row * width + column - first) * lanes,
         }
     }
 }
@@ -314,6 +315,7 @@ impl Epilogue {
                             plane,
                             lanes,
                             blocks,
+                            ..
                         },
                         _,
                     ) => {

@@ -3,16 +3,18 @@
 //! One product serves all windows: the reduction runs over a table of byte offsets (planes of the input times taps of
 //! the window), so that 1×1, k×k, stride and dilation differ in the table and in where a window begins. The halo is
 //! the padding. `weights.rs` says in which order numbers lie, `registers.rs` and `tiles.rs` multiply, `epilogue.rs`
-//! makes of sums what is stored.
+//! makes of sums what is stored, `planes.rs` turns a last layer's into the network's result.
 
 mod depthwise;
 mod epilogue;
+mod planes;
 mod registers;
 mod task;
 mod tiles;
 mod weights;
 
 use self::epilogue::{Epilogue, Residual, Target};
+use self::planes::{Planes, Waiting};
 use self::task::Task;
 use self::weights::{Values, Weights};
 use super::element::Element;
@@ -212,13 +214,20 @@ impl LowConvolution {
         let layout = output.layout();
         self.check(input, layout.shape(), Some(layout.element()), residual);
         let places = output.places();
-        self.tasks(input, layout.shape(), residual, Some(places), |image| {
-            Target::Low {
-                // SAFETY: a picture of the map; tasks write pixels and channels of their own.
-                start: unsafe { places.image(image) },
-                layout,
-            }
-        });
+        self.tasks(
+            input,
+            layout.shape(),
+            residual,
+            Some(places),
+            None,
+            |image| {
+                Target::Low {
+                    // SAFETY: a picture of the map; tasks write pixels and channels of their own.
+                    start: unsafe { places.image(image) },
+                    layout,
+                }
+            },
+        );
     }
 
     /// The same into a blocked f32 map: where full precision begins again.
@@ -236,12 +245,15 @@ impl LowConvolution {
         self.check(input, shape, None, residual);
         let (plane, stride) = (output.plane(), output.image_stride());
         let shared = output.shared();
-        self.tasks(input, shape, residual, None, |image| Target::Blocked {
-            // SAFETY: as in `run`.
-            start: unsafe { shared.at(image * stride) },
-            plane,
-            lanes,
-            blocks,
+        self.tasks(input, shape, residual, None, None, |image| {
+            Target::Blocked {
+                // SAFETY: as in `run`.
+                start: unsafe { shared.at(image * stride) },
+                first: 0,
+                plane,
+                lanes,
+                blocks,
+            }
         });
     }
 
@@ -277,13 +289,15 @@ impl LowConvolution {
         }
     }
 
-    /// Cuts the work into tasks; what is computed does not depend on how.
+    /// Cuts the work into tasks; what is computed does not depend on how. Values go to `target`, or to planes if there
+    /// are any.
     fn tasks(
         &self,
         input: LowMap<'_>,
         output: MapShape,
         residual: Option<LowMap<'_>>,
         places: Option<Places<'_>>,
+        planes: Option<Planes<'_>>,
         target: impl Fn(usize) -> Target + Sync,
     ) {
         let layout = input.layout();
@@ -295,7 +309,10 @@ impl LowConvolution {
         };
         match &self.packed {
             Packed::Dense(weights) => {
-                let [chunks, slices] = Self::cuts(weights, &layout, output);
+                let [chunks, slices] = match planes {
+                    None => Self::cuts(weights, &layout, output),
+                    Some(_) => Planes::cuts(output),
+                };
                 let per_image = chunks * slices;
                 let steps = task::offsets(weights, &layout, &self.spec);
                 in_parallel(output.batch * per_image, |index| {
@@ -303,6 +320,9 @@ impl LowConvolution {
                     if let Some(places) = places {
                         self.fill(&places, image, part, per_image);
                     }
+                    // Slices of channels outermost: threads that are neighbours in time share weights.
+                    let pixels = run_of(output.pixels(), chunks, part % chunks);
+                    let mut waiting = planes.map(|planes| planes.waiting(image, &pixels));
                     let task = Task {
                         convolution: self,
                         weights,
@@ -310,16 +330,20 @@ impl LowConvolution {
                         input: input.image(image),
                         layout,
                         output,
-                        target: target(image),
+                        target: waiting
+                            .as_mut()
+                            .map_or_else(|| target(image), Waiting::target),
                         residual: residual(image),
-                        // Slices of channels outermost: threads that are neighbours in time share weights.
-                        pixels: run_of(output.pixels(), chunks, part % chunks),
+                        pixels,
                         panels: part_of(weights.panels.len(), slices, part / chunks),
                     };
                     if self.engine.has_tiles() {
                         self.engine.tiles(task);
                     } else {
                         self.engine.products(self.elements.input, task);
+                    }
+                    if let Some(waiting) = waiting {
+                        waiting.turn(self.engine);
                     }
                 });
             }
@@ -397,9 +421,11 @@ impl LowConvolution {
     }
 }
 
+/// Pixels that fill register tiles of every height.
+const WHOLE: usize = 24;
+
 /// Pixels of one of so many runs, of which all but the last are whole register tiles.
 fn run_of(pixels: usize, runs: usize, index: usize) -> std::ops::Range<usize> {
-    const WHOLE: usize = 24;
     let whole = part_of(pixels.div_ceil(WHOLE), runs, index);
     whole.start * WHOLE..(whole.end * WHOLE).min(pixels)
 }

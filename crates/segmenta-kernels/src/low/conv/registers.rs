@@ -81,7 +81,7 @@ impl Task<'_> {
                                 sums: room.add(start * row + group * ROW),
                                 continues: part.steps.start > 0,
                             };
-                            tile!(P, height, groups, (&place); 6 x 4, 8 x 3, 12 x 2, 14 x 1, 12 x 1, 2 x 1);
+                            tile!(P, height, groups, (&place); 6 x 4, 8 x 3, 12 x 2, 14 x 1, 12 x 1, 6 x 1, 4 x 1, 2 x 1);
                             group += groups;
                         }
                     }

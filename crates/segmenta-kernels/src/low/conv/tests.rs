@@ -148,7 +148,7 @@ proptest! {
         }
     }
 
-    /// The last layer: f32 in blocks of any instruction set, of bytes and of bf16.
+    /// The last layer: f32 in blocks of any instruction set, of bytes and of bf16, and the same in planes.
     #[test]
     fn f32_outputs(
         spec in specs(),
@@ -172,6 +172,15 @@ proptest! {
             );
             let mut got = vec![0.0; case.to.batch_len()];
             to_planar(Map::whole(isa, case.to, &to), &mut got);
+            if spec.groups == 1 {
+                let mut planes = vec![f32::NAN; got.len()];
+                case.convolution(engine).run_to_planes(
+                    LowMap::new(engine, case.input.layout, case.input.bytes()),
+                    &mut planes,
+                    case.residual.as_ref().map(|r| LowMap::new(engine, r.layout, r.bytes())),
+                );
+                prop_assert_eq!(&planes, &got, "{} {:?} in planes", engine, spec);
+            }
             for (at, &got) in places(case.to).zip(&got) {
                 if bytes {
                     prop_assert_eq!(got, case.exact(at), "{} {:?} at {:?}", engine, spec, at);
