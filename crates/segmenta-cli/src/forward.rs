@@ -1,7 +1,5 @@
 //! `segmenta forward`: a tensor in, logits out.
 
-use std::fs;
-
 use anyhow::anyhow;
 
 use segmenta::{Answer, Failure, PerQuery, npy};
@@ -14,7 +12,7 @@ use super::model;
 pub(crate) fn run(args: &Forward, quiet: bool) -> anyhow::Result<()> {
     check_writable(&args.output)?;
     let path = shown(&args.input).to_string();
-    let bytes = fs::read(&args.input).map_err(|error| {
+    let bytes = segmenta_files::read(&args.input).map_err(|error| {
         let why = reason(&error);
         anyhow!("cannot read the tensor: {why} · {path} · check the path")
     })?;

@@ -12,7 +12,7 @@ use crate::DataError;
 /// # Errors
 /// A file that cannot be read, or is no text in UTF-8 or UTF-16.
 pub fn read(path: &Path) -> Result<String, DataError> {
-    let bytes = std::fs::read(path).map_err(|cause| DataError::read(path, &cause))?;
+    let bytes = segmenta_files::read(path).map_err(|cause| DataError::read(path, &cause))?;
     decode(bytes).map_err(|what| DataError::at(what, path, "save it as UTF-8"))
 }
 

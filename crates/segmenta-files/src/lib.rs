@@ -1,4 +1,4 @@
-//! Files that come into being whole or not at all.
+//! Files that come into being whole or not at all, and that are read to an end.
 //!
 //! *In*: a path and what to write. *Out*: the file, complete and on disk, or the system's refusal
 //! and whatever was at the path before. What every room that writes files writes them through:
@@ -8,14 +8,38 @@ mod words;
 
 use std::{
     fs::{self, File},
-    io::{self, BufWriter, Write},
+    io::{self, BufWriter, Read, Write},
     path::Path,
 };
 
-pub use words::{count, noun};
+pub use words::{count, noun, of_type};
 
 /// How the names of files begin that are being written. A kill can leave one behind; nothing reads it.
 pub const UNFINISHED: &str = ".segmenta-";
+
+/// How many bytes are read of what is no file and may have no end: a pipe, a device.
+pub const LONGEST_STREAM: u64 = 1 << 30;
+
+/// All bytes of a file, or of a pipe or device that ends.
+///
+/// # Errors
+///
+/// What the system says; more than [`LONGEST_STREAM`] bytes from what is no file.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    if file.metadata()?.is_file() {
+        return fs::read(path);
+    }
+    let mut bytes = Vec::new();
+    (&mut file)
+        .take(LONGEST_STREAM + 1)
+        .read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LONGEST_STREAM {
+        let text = "no file, and it gives more than 1 GiB";
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+    }
+    Ok(bytes)
+}
 
 /// Writes `path` through a temporary file beside it: filled, synchronised, renamed.
 ///
@@ -186,6 +210,17 @@ mod tests {
         let mut left: Vec<_> = left.collect();
         left.sort();
         assert_eq!(left, ["file", "folder"]);
+    }
+
+    // A device that never ends fills memory where it is read as a file.
+    #[cfg(unix)]
+    #[test]
+    fn what_has_no_end_is_not_read_to_its_end() {
+        let refusal = read(Path::new("/dev/zero")).unwrap_err();
+        assert!(reason(&refusal).contains("more than 1 GiB"), "{refusal}");
+        assert_eq!(read(Path::new("/dev/null")).unwrap(), b"");
+        let folder = read(Path::new("/")).unwrap_err();
+        assert_eq!(folder.kind(), io::ErrorKind::IsADirectory);
     }
 
     // The system refuses these folders to everyone, the superuser too.

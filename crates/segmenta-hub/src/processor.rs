@@ -92,7 +92,6 @@ static KINDS: [Kind; 9] = [
     },
     Kind {
         square: false,
-        divisor: 32,
         ..Kind::plain("OneFormer", Size::ShortWithin(800, 1333))
     },
     Kind {
@@ -166,10 +165,18 @@ impl Fields<'_> {
     fn processor(&self, kind: &Kind) -> Result<Processor, String> {
         let resizes = self.flag("do_resize", true)?;
         let aimed = self.size("size", kind.square)?.unwrap_or(kind.size);
-        // Of MaskFormer and its kin, which resize to what others would pad to.
-        let divisor = match kind.divisor {
-            1 => 1,
-            usual => self.count("size_divisor")?.unwrap_or(usual),
+        // Of MaskFormer and its kin, which resize to what others would pad to. 0 means that they do not.
+        let divisor = match (kind.divisor, self.get("size_divisor")) {
+            (1, _) => 1,
+            (_, Some(given)) if given.as_u64() == Some(0) => 1,
+            (usual, _) => self.count("size_divisor")?.unwrap_or(usual),
+        };
+        // Their older files have the bound of the long side beside the short one.
+        let aimed = match aimed {
+            Size::Short(side) if kind.name.ends_with("Former") => {
+                Size::ShortWithin(side, self.count("max_size")?.unwrap_or(1333))
+            }
+            aimed => aimed,
         };
         let crop = self.crop(kind)?;
         let pads_to_size = kind.name == "Eomt" && self.flag("do_pad", false)?;
@@ -444,6 +451,25 @@ mod tests {
         assert_eq!(mobilenet.resize, Resize::ShortSide { side: 256 });
         assert_eq!(mobilenet.center_crop, Some((224, 224)));
         assert!(Processor::of_class("BriaRMBG").is_none());
+    }
+
+    #[test]
+    fn older_files_of_maskformer_have_two_numbers() {
+        let of = |size: &str| {
+            let text =
+                format!(r#"{{"feature_extractor_type": "MaskFormerFeatureExtractor", {size}}}"#);
+            Processor::of(&text).unwrap().preprocessing.resize
+        };
+        let within = |side, most, multiple| Resize::ShortSideWithin {
+            side,
+            most,
+            multiple,
+        };
+        let both = of(r#""size": 640, "max_size": 2560"#);
+        assert_eq!(both, within(640, 2560, 32));
+        assert_eq!(of(r#""size": 640"#), within(640, 1333, 32));
+        let unrounded = of(r#""size": 640, "size_divisor": 0"#);
+        assert_eq!(unrounded, within(640, 1333, 1));
     }
 
     #[test]

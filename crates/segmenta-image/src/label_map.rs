@@ -56,7 +56,7 @@ impl LabelMap {
     /// 255.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, PictureError> {
         let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|e| PictureError::read(path, &e))?;
+        let bytes = segmenta_files::read(path).map_err(|e| PictureError::read(path, &e))?;
         Self::decode(&bytes).map_err(|e| e.at(path))
     }
 

@@ -57,7 +57,7 @@ impl Picture {
     /// As [`Picture::open`].
     pub fn open_with_notices(path: impl AsRef<Path>) -> Result<(Self, Vec<Notice>), PictureError> {
         let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|e| PictureError::read(path, &e))?;
+        let bytes = segmenta_files::read(path).map_err(|e| PictureError::read(path, &e))?;
         Self::decode_with_notices(&bytes).map_err(|e| e.at(path))
     }
 

@@ -184,8 +184,11 @@ fn weights<E>(
     };
     let per_group = in_channels / own.groups;
     let per_channel = per_group * own.kernel[0] * own.kernel[1];
-    let channel_of = |index| index / per_channel;
-    let mut weights = read_weights(draft, own.out_channels, graph, read, channel_of)?;
+    let runs = Runs {
+        length: per_channel,
+        channel_of: &|run| run,
+    };
+    let mut weights = read_weights(draft, own.out_channels, graph, read, &runs)?;
     let conv = widened(graph, draft);
     weights.kernel = in_window(&weights.kernel, own.kernel, conv.kernel);
     for branch in &draft.branches {
@@ -215,11 +218,14 @@ fn transposed_convolution<E>(
     // Kernels lie by input channel: a group's outputs follow each other within each.
     let out_per_group = spec.out_channels / spec.groups;
     let (taps, in_per_group) = (spec.kernel[0] * spec.kernel[1], in_channels / spec.groups);
-    let channel_of = |index: usize| {
-        let (input, within) = (index / taps / out_per_group, index / taps % out_per_group);
-        input / in_per_group * out_per_group + within
+    let runs = Runs {
+        length: taps,
+        channel_of: &|run| {
+            let (input, within) = (run / out_per_group, run % out_per_group);
+            input / in_per_group * out_per_group + within
+        },
     };
-    let weights = read_weights(draft, spec.out_channels, graph, read, channel_of)?;
+    let weights = read_weights(draft, spec.out_channels, graph, read, &runs)?;
     Ok(TransposedLayer {
         packed: TransposedConvolution::new(isa, spec, weights.as_kernel(), draft.activation),
         learning: None,
@@ -238,13 +244,18 @@ fn batch_norm<E>(
     })
 }
 
-/// `channel_of` says which output channel a kernel's value is for.
+/// Which output channels a kernel's values are for: so many after each other are for one.
+struct Runs<'a> {
+    length: usize,
+    channel_of: &'a dyn Fn(usize) -> usize,
+}
+
 fn read_weights<E>(
     draft: &ConvDraft,
     out_channels: usize,
     graph: &Graph,
     read: &impl Fn(&Parameter) -> Result<Vec<f32>, E>,
-    channel_of: impl Fn(usize) -> usize,
+    runs: &Runs<'_>,
 ) -> Result<Weights, E> {
     let parameters = &graph.node(draft.node).parameters;
     let mut kernel = read(graph.parameter(parameters[0]))?;
@@ -254,15 +265,22 @@ fn read_weights<E>(
     };
     if let Some(norm) = draft.norm {
         let (scale, shift) = folded_norm(norm, graph, read)?;
-        for (index, weight) in kernel.iter_mut().enumerate() {
-            *weight *= scale[channel_of(index)];
+        for (run, values) in kernel.chunks_exact_mut(runs.length).enumerate() {
+            let scale = scale[(runs.channel_of)(run)];
+            for value in values {
+                *value *= scale;
+            }
         }
         for ((bias, scale), shift) in bias.iter_mut().zip(&scale).zip(&shift) {
             *bias = *bias * scale + shift;
         }
     }
-    for value in kernel.iter_mut().chain(&mut bias) {
-        *value *= draft.scale;
+    if draft.scale != 1.0 {
+        for values in [&mut kernel, &mut bias] {
+            for value in values {
+                *value *= draft.scale;
+            }
+        }
     }
     Ok(Weights { kernel, bias })
 }

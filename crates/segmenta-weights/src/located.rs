@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     by_order::{self, Disorder},
-    mismatch::{Expected, Mismatch, is_counter},
+    mismatch::{Expected, Mismatch, is_derived},
     state_dict::{Entry, StateDict},
 };
 
@@ -329,7 +329,7 @@ impl StateDict {
                 let mut entry = entry.clone();
                 entry.info.name.clone_from(&wanted.name);
                 fit.entries.push(entry);
-            } else if !wanted.required && !is_counter(&wanted.name) {
+            } else if !wanted.required && !is_derived(&wanted.name) {
                 fit.unneeded.push(entry.origin.to_string());
             }
         }
@@ -354,7 +354,7 @@ impl StateDict {
             let copied = others
                 .iter()
                 .any(|other| name.starts_with(other) && !other.is_empty());
-            if taken || copied || is_counter(name) {
+            if taken || copied || is_derived(name) {
                 continue;
             }
             let own = here.is_some_and(|name| modules.contains(first_part(name)));
@@ -399,7 +399,7 @@ fn first_part(name: &str) -> &str {
 /// Whether an entry is no layer's.
 pub(crate) fn is_by_product(name: &str) -> bool {
     let last = name.rsplit('.').next().unwrap_or(name);
-    BY_PRODUCTS.contains(&last) || is_counter(name)
+    BY_PRODUCTS.contains(&last) || is_derived(name)
 }
 
 /// Whether a prefix is a second copy's.

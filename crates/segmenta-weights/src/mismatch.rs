@@ -87,9 +87,14 @@ pub enum Cause {
     Stranger,
 }
 
-/// Batch norm's count of training steps: no network computes with it, and old files lack it.
-pub(crate) fn is_counter(name: &str) -> bool {
-    name.rsplit('.').next() == Some("num_batches_tracked")
+/// What no network computes with here, and files may lack: batch norm's count of training steps, and Swin's table of
+/// which pair of pixels has which distance, that the window's side says by itself.
+pub(crate) fn is_derived(name: &str) -> bool {
+    let leaf = name.rsplit('.').next();
+    matches!(
+        leaf,
+        Some("num_batches_tracked" | "relative_position_index")
+    )
 }
 
 /// Endings beside `weight` under which it is kept in parts, and what parts it.
@@ -115,7 +120,7 @@ impl Mismatch {
         let required = || {
             expected
                 .iter()
-                .filter(|e| e.required && !is_counter(&e.name))
+                .filter(|e| e.required && !is_derived(&e.name))
         };
         let mut mismatch = Mismatch {
             path: dict.where_from().to_path_buf(),
@@ -167,7 +172,7 @@ impl Mismatch {
         };
         let required = expected
             .iter()
-            .filter(|e| e.required && !is_counter(&e.name));
+            .filter(|e| e.required && !is_derived(&e.name));
         mismatch.missing = required.map(|wanted| wanted.name.clone()).collect();
         mismatch.required = mismatch.missing.len();
         mismatch
@@ -382,6 +387,7 @@ mod tests {
         let more = find(&[
             ("a", &[2]),
             ("other.num_batches_tracked", &[1]),
+            ("attention.self.relative_position_index", &[9, 9]),
             ("aux.w", &[1]),
         ]);
         assert_eq!((more.entries, more.summary()), (2, None));

@@ -295,7 +295,9 @@ impl ModelCard {
         let Some(text) = metadata.get(CARD_KEY) else {
             return Ok(None);
         };
-        let invalid = |error: serde_json::Error| CardError::Invalid(error.to_string());
+        let invalid = |error: serde_json::Error| {
+            CardError::Invalid(segmenta_files::of_type(&error.to_string()))
+        };
         let json: serde_json::Value = serde_json::from_str(text).map_err(invalid)?;
         // The version first: what else a newer card says would only be called unknown.
         match json

@@ -353,7 +353,7 @@ const fn queries(
     }
 }
 
-static ARCHITECTURES: [Architecture; 35] = [
+static ARCHITECTURES: [Architecture; 38] = [
     torchvision(
         "fcn_resnet50",
         "FCN on a dilated ResNet-50, output stride 8",
@@ -567,6 +567,24 @@ static ARCHITECTURES: [Architecture; 35] = [
         "EoMT on DINOv3 of the Hugging Face hub: queries with masks",
         &hub::eomt::EOMT_DINOV3,
     ),
+    queries(
+        "Mask2FormerForUniversalSegmentation",
+        "Mask2Former of the Hugging Face hub: queries that attend to their own masks",
+        &hub::mask2former::MASK2FORMER,
+    ),
+    queries(
+        "MaskFormerForInstanceSegmentation",
+        "MaskFormer of the Hugging Face hub: queries with masks",
+        &hub::maskformer::MASKFORMER,
+    ),
+    Architecture {
+        classes_entry: "model.transformer_module.decoder.class_embed.weight",
+        ..queries(
+            "OneFormerForUniversalSegmentation",
+            "OneFormer of the Hugging Face hub, for its semantic task: queries with masks",
+            &hub::oneformer::ONEFORMER,
+        )
+    },
 ];
 
 /// The classes of the Hugging Face hub that there are, by the name that `architectures` in a `config.json` has.

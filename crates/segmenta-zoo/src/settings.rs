@@ -61,7 +61,10 @@ pub struct Settings {
 
 /// One number of channels for all of a decoder, or one a block.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "invalid value, expected a whole number, or a list of them: one for each block"
+)]
 pub enum Channels {
     /// For all of it.
     One(usize),
@@ -120,7 +123,7 @@ impl Default for Norm {
 #[derive(Serialize, Deserialize)]
 #[serde(
     untagged,
-    expecting = "a norm is `batchnorm`, `identity`, `instancenorm`, true, false, or {\"type\": …}"
+    expecting = "invalid value, expected `batchnorm`, `identity`, `instancenorm`, true, false, or {\"type\": …}"
 )]
 enum NormForm {
     Present(bool),
@@ -311,8 +314,15 @@ impl Settings {
         let text = value.to_string();
         all.insert(name.into(), value);
         let object = Value::Object(all.into_iter().collect());
-        *self = serde_json::from_value(object)
-            .map_err(|error| format!("the setting `{name}` cannot be {text}: {error}"))?;
+        *self = serde_json::from_value(object).map_err(|error| {
+            let problem = segmenta_files::of_type(&error.to_string());
+            match problem.split_once("; give ") {
+                Some((_, wanted)) => {
+                    format!("the setting `{name}` cannot be {text}; give {wanted}")
+                }
+                None => format!("the setting `{name}` cannot be {text}: {problem}"),
+            }
+        })?;
         Ok(())
     }
 

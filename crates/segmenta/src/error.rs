@@ -155,6 +155,19 @@ fn placed(error: &RuntimeError, file: &str) -> String {
     }
 }
 
+impl Error {
+    /// The same, with the file that weights which are no numbers come from.
+    pub(crate) fn of_weights_in(self, file: &str) -> Self {
+        match self {
+            Self::Runtime(error @ RuntimeError::WeightsNotFinite { .. }) => Self::Broken {
+                error: Box::new(error),
+                file: file.to_owned(),
+            },
+            other => other,
+        }
+    }
+}
+
 impl From<FindError> for Error {
     fn from(error: FindError) -> Self {
         match error {

@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use segmenta_graph::Graph;
-use segmenta_runtime::{
-    Engine, EngineOptions, Int8, Isa, LowEngine, Precision, RuntimeError, WeightMemory,
-};
+use segmenta_runtime::{Engine, EngineOptions, Int8, Isa, LowEngine, Precision, WeightMemory};
 use segmenta_weights::{CardInt8, Hub, ModelCard, Progress, Published, StateDict, Taken};
 use segmenta_zoo::{Options, PublishedWeights, find, published};
 
@@ -144,13 +142,7 @@ impl Model {
         let engine = Engine::new(graph, &run, |parameter| {
             found.weights.read_f32(&parameter.name).map_err(Error::from)
         });
-        let engine = engine.map_err(|error| match error {
-            Error::Runtime(error @ RuntimeError::WeightsNotFinite { .. }) => Error::Broken {
-                error: Box::new(error),
-                file: source.clone(),
-            },
-            other => other,
-        })?;
+        let engine = engine.map_err(|error| error.of_weights_in(source))?;
         Ok(Self {
             engine,
             description,

@@ -219,7 +219,8 @@ impl View<'_> {
         let mut tensor = self.values(at)?;
         let is_binary = self.answer.is_binary();
         let logit: fn(f32) -> f32 = match self.answer.values {
-            Values::Probabilities | Values::Scores if is_binary => |p| p.ln() - (-p).ln_1p(),
+            Values::Scores if is_binary => |s| s.min(1.0).ln() - (-s.min(1.0)).ln_1p(),
+            Values::Probabilities if is_binary => |p| p.ln() - (-p).ln_1p(),
             Values::Probabilities | Values::Scores => f32::ln,
             Values::LogProbabilities if is_binary => |l| l - (-l.exp_m1()).ln(),
             Values::Tangents => f32::atanh,
@@ -289,8 +290,8 @@ fn scaled(start: usize, count: usize, from: usize, to: usize) -> [usize; 2] {
 /// How the kernels make probabilities of an answer's values.
 pub(crate) fn to_probability(answer: &PerPixel) -> ToProbability {
     match (answer.values, answer.is_binary()) {
-        (Values::Probabilities, _) | (Values::Scores, true) => ToProbability::Identity,
-        (Values::Scores, false) => ToProbability::Share,
+        (Values::Probabilities, _) => ToProbability::Identity,
+        (Values::Scores, _) => ToProbability::Share,
         (Values::LogProbabilities, true) => ToProbability::Exp,
         (Values::Tangents, true) => ToProbability::SigmoidOfArtanh,
         (Values::Tangents, false) => ToProbability::SoftmaxOfArtanh,

@@ -8,6 +8,7 @@ use segmenta::{
     CalibrationData, Dataset, Error, Inputs, LabelMap, LowEngine, Model, ModelOptions, Palette,
     Picture, Precision, QuantizeError, QuantizeEvent, QuantizeOptions, Quantized, RangeBy,
 };
+use segmenta_graph::Parameter;
 use segmenta_weights::{ModelCard, StateDict, TensorView, save};
 
 fn settings() -> [(&'static str, &'static str); 2] {
@@ -26,6 +27,10 @@ fn options(model: &Path) -> ModelOptions {
 
 /// A small U-Net with the parameters that it has before training, as a state dict.
 fn write_unet(folder: &Path) -> PathBuf {
+    write_unet_of(folder, |parameter| parameter.initial(5))
+}
+
+fn write_unet_of(folder: &Path, value: impl Fn(&Parameter) -> Vec<f32>) -> PathBuf {
     let [depth, channels] = settings();
     let graph = Model::new("unet")
         .encoder("mobilenet_v2")
@@ -34,7 +39,7 @@ fn write_unet(folder: &Path) -> PathBuf {
         .set(channels.0, channels.1)
         .graph()
         .unwrap();
-    let values: Vec<Vec<f32>> = graph.parameters().iter().map(|p| p.initial(5)).collect();
+    let values: Vec<Vec<f32>> = graph.parameters().iter().map(value).collect();
     let entries = graph.parameters().iter().zip(&values);
     let views: Vec<TensorView<'_>> = entries
         .map(|(p, values)| (&*p.name, &*p.shape, &**values))
@@ -231,6 +236,31 @@ fn what_cannot_be_done_is_said() {
         made.save(Path::new("no/such/folder/x.safetensors"))
             .is_err()
     );
+}
+
+#[test]
+fn weights_that_are_no_numbers_are_named_with_their_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = write_unet_of(folder.path(), |parameter| {
+        let mut values = parameter.initial(5);
+        if parameter.name == "segmentation_head.0.bias" {
+            values[1] = f32::NAN;
+        }
+        values
+    });
+    let picture_file = folder.path().join("a.png");
+    picture(0).save(&picture_file).unwrap();
+    let inputs = Inputs::collect([picture_file]);
+    let go = &mut |_: QuantizeEvent<'_>| ControlFlow::Continue(());
+    let data = CalibrationData::Pictures(&inputs);
+    let made = Quantized::make(&options(&model), data, &QuantizeOptions::new(), go);
+    let text = made.unwrap_err().to_string();
+    let parts: Vec<&str> = text.split(" · ").collect();
+    assert!(
+        parts[0].contains("1 of 3 values of `segmentation_head.0.bias`"),
+        "{text}"
+    );
+    assert!(parts[1].ends_with("unet.safetensors"), "{text}");
 }
 
 /// A real network of VOC loses no more than half a point, with most layers in 8 bits.

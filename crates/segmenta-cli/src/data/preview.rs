@@ -153,7 +153,7 @@ fn read(path: &Path) -> anyhow::Result<Augmentation> {
         let line = error
             .span()
             .map_or(1, |span| text[..span.start].lines().count().max(1));
-        let what = error.message().lines().collect::<Vec<_>>().join(" ");
+        let what = segmenta_files::of_type(&error.message().replace('\n', " "));
         wrong(
             format!("line {line}: {what}"),
             "see: segmenta data preview --help",

@@ -69,7 +69,7 @@ fn options(asked: &str) -> anyhow::Result<Table> {
     };
     let mut recipe: Table = text
         .parse()
-        .map_err(|error: toml::de::Error| wrong(error.message().to_string()))?;
+        .map_err(|error: toml::de::Error| wrong(segmenta_files::of_type(error.message())))?;
     let table = recipe.remove("predict");
     if let Some(other) = recipe.keys().next() {
         return Err(wrong(format!("`{other}` is no key of it")));

@@ -280,7 +280,7 @@ fn a_fault_in_a_document_names_its_place() {
             "l.json",
             r#"{"shapes": [{"label": null, "points": []}], "imagePath": "a.jpg"}"#,
             "data convert labelme l.json -o o",
-            "invalid type: null",
+            "it cannot be null at line 1 column 26; give a text",
         ),
         (
             "n.json",

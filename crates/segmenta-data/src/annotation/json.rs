@@ -55,7 +55,10 @@ fn parse<T: DeserializeOwned>(text: &str, name: &str, remedy: &str) -> Result<T,
         None if error.is_data() && text.trim_start().starts_with('[') => {
             format!("no annotations of {name}: the document is a list, not an object")
         }
-        None => format!("no annotations of {name} ({error})"),
+        None => {
+            let problem = segmenta_files::of_type(&error.to_string());
+            format!("no annotations of {name} ({problem})")
+        }
     };
     Err((what, remedy.into()))
 }
@@ -166,7 +169,7 @@ mod tests {
         }
         assert!(said("").starts_with("an empty file"));
         assert!(said("[]").contains("is a list"), "{}", said("[]"));
-        assert!(said("7").contains("no annotations of TOOL (invalid type"));
+        assert!(said("7").contains("no annotations of TOOL (it cannot be 7; give"));
     }
 
     #[test]

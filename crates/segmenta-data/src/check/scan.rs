@@ -70,7 +70,7 @@ fn item_scan(dataset: &Dataset, item: &Item) -> Scan {
             };
         }
     };
-    let bytes = std::fs::read(path).map_err(|cause| {
+    let bytes = segmenta_files::read(path).map_err(|cause| {
         let text = DataError::read(path, &cause).to_string();
         text.split(" · ").next().unwrap_or_default().to_owned()
     });

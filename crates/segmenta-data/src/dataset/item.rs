@@ -134,7 +134,8 @@ impl Item {
             let files: Vec<String> = files.map(|path| path.display().to_string()).collect();
             return Err(DataError::data(what, files.join(", "), remedy));
         }
-        let bytes = std::fs::read(picture).map_err(|cause| DataError::read(picture, &cause))?;
+        let bytes =
+            segmenta_files::read(picture).map_err(|cause| DataError::read(picture, &cause))?;
         let decoded = Picture::decode(&bytes).map_err(|error| error.at(picture))?;
         let (labels, mask_file) = match mask {
             None => {

@@ -122,10 +122,21 @@ impl Panels {
             let packed = &mut weights[panel.offset..][..rows(panel) * columns];
             let channels = channels_of(panel, lanes, spec.out_channels);
             for (index, packed) in packed.chunks_exact_mut(columns).enumerate() {
-                if let Some((channel, tap)) = row(panel, index) {
-                    for (to, out) in packed.iter_mut().zip(channels.clone()) {
-                        *to = weight(spec, kernel.weights, out, channel, tap);
+                let Some((channel, tap)) = row(panel, index) else {
+                    continue;
+                };
+                if spec.groups == 1 && channel < spec.in_channels {
+                    // One stride leads from each output channel to the next.
+                    let taps = spec.kernel[0] * spec.kernel[1];
+                    let (stride, first) = (spec.in_channels * taps, channel * taps + tap);
+                    let from = &kernel.weights[channels.start * stride + first..];
+                    for (i, to) in packed[..channels.len()].iter_mut().enumerate() {
+                        *to = from[i * stride];
                     }
+                    continue;
+                }
+                for (to, out) in packed.iter_mut().zip(channels.clone()) {
+                    *to = weight(spec, kernel.weights, out, channel, tap);
                 }
             }
         }

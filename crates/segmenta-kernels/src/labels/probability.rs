@@ -24,7 +24,8 @@ pub enum ToProbability {
     SigmoidOfArtanh,
     /// The values are hyperbolic tangents of logits, over the classes.
     SoftmaxOfArtanh,
-    /// The values are parts of a whole, from 0 on: `v / Σ v`; equal ones where all are 0.
+    /// The values are parts of a whole, from 0 on: `v / Σ v`; equal ones where all are 0. Of one class the value itself,
+    /// at most 1.
     Share,
 }
 
@@ -34,7 +35,12 @@ impl ToProbability {
     fn alone(self, value: f32) -> [f32; 2] {
         let sigmoid = |x: f32| 1.0 / (1.0 + (-x).exp());
         match self {
-            Self::Identity | Self::Share => [value, 1.0 - value],
+            Self::Identity => [value, 1.0 - value],
+            // A part by itself has no whole: what is more than 1 is as sure as can be.
+            Self::Share => {
+                let value = if value > 1.0 { 1.0 } else { value };
+                [value, 1.0 - value]
+            }
             Self::Exp => [value.exp(), -value.exp_m1()],
             // Of one class, the softmax over a class and a background whose logit is 0.
             Self::Sigmoid | Self::Softmax => [sigmoid(value), sigmoid(-value)],

@@ -10,7 +10,7 @@ use segmenta_graph::{
 };
 use serde_json::json;
 
-use super::queries::declare;
+use super::queries::{MaskSize, classified, declare};
 use super::{Class, ValuesOf, undone};
 use crate::config::Config;
 use crate::options::Options;
@@ -250,14 +250,9 @@ fn build(options: &Options, form: Form) -> Result<Graph, Refusal> {
     let norm = g.sharing(|g| g.layer_norm(row, &(&root / "layernorm"), net.eps));
     let masks = net.masks(&mut g, norm, patches);
     let queries = g.part(norm, 0, net.queries, &(&root / "queries"));
-    let classes = g.linear(queries, &(&root / "class_predictor"), net.classes + 1);
-    g.buffer(
-        &(&root / "criterion" / "empty_weight"),
-        &[net.classes + 1],
-        1.0,
-    );
+    let classes = classified(&mut g, queries, &(&root / "class_predictor"), net.classes);
     g.set_init(rule);
-    declare(&mut g, classes, masks, input);
+    declare(&mut g, classes, masks, MaskSize::Like(input));
     g.finish().map_err(Refusal::Graph)
 }
 

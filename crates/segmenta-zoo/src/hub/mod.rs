@@ -4,11 +4,15 @@
 
 mod backbone;
 pub(crate) mod beit;
+mod deformable;
 pub(crate) mod dpt;
 pub(crate) mod eomt;
+pub(crate) mod mask2former;
+pub(crate) mod maskformer;
 pub(crate) mod mobilenet_v2;
 pub(crate) mod mobilevit;
 pub(crate) mod mobilevit_v2;
+pub(crate) mod oneformer;
 mod queries;
 pub(crate) mod segformer;
 pub(crate) mod upernet;

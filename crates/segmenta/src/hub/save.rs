@@ -267,6 +267,14 @@ fn processor(class: &str, recipe: &Preprocessing) -> Result<Value, String> {
         fields["do_center_crop"] = json!(true);
         fields["crop_size"] = json!({"height": height, "width": width});
     }
+    if begin.starts_with("Mask") {
+        // What sides are rounded up to; what is resized to a given size is rounded already.
+        let multiple = match recipe.resize {
+            Resize::ShortSideWithin { multiple, .. } => multiple,
+            _ => 1,
+        };
+        fields["size_divisor"] = json!(multiple);
+    }
     if begin == "Eomt" {
         fields["do_split_image"] = json!(recipe.windows);
     } else if recipe.windows {
@@ -327,6 +335,15 @@ mod tests {
             assert_eq!(read.preprocessing.resize, Resize::None, "{}", class.name);
             assert_eq!(read.preprocessing.windows, recipe.windows, "{}", class.name);
         }
+        let mut recipe = super::super::own_size();
+        recipe.resize = Resize::ShortSideWithin {
+            side: 640,
+            most: 2560,
+            multiple: 64,
+        };
+        let fields = processor("MaskFormerForInstanceSegmentation", &recipe).unwrap();
+        let read = segmenta_hub::Processor::of(&fields.to_string()).unwrap();
+        assert_eq!(read.preprocessing.resize, recipe.resize);
         // SMP's names are those of our architectures.
         for class in SMP {
             assert!(find(&class.to_lowercase()).is_ok(), "{class}");

@@ -217,6 +217,7 @@ impl Work {
         Engine::new(self.graph.clone(), run, |parameter: &Parameter| {
             Ok(parameters.values()[at[&*parameter.name]].clone())
         })
+        .map_err(|error: Error| error.of_weights_in(self.source()))
     }
 
     fn model(&self, parameters: &Parameters, run: &EngineOptions) -> Result<Model, Error> {

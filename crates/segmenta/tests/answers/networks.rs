@@ -27,13 +27,23 @@ pub(crate) fn fill(parameter: &Parameter) -> Vec<f32> {
     let fan_in: usize = parameter.shape.iter().skip(1).product();
     // One stretch of noise for all, begun elsewhere for each.
     static NOISE: LazyLock<Vec<f32>> = LazyLock::new(|| noise(1, 1 << 16));
-    let values = NOISE.iter().cycle().skip(seed as usize % NOISE.len());
-    let scale = |v: f32| match parameter.shape.len() {
-        2.. => v * (6.0 / fan_in as f32).sqrt(),
-        _ if parameter.name.ends_with("bias") => 0.2 * v,
-        _ => 0.9 + 0.1 * v,
+    let (middle, width) = match parameter.shape.len() {
+        2.. => (0.0, (6.0 / fan_in as f32).sqrt()),
+        _ if parameter.name.ends_with("bias") => (0.0, 0.2),
+        _ => (0.9, 0.1),
     };
-    values.take(parameter.len()).copied().map(scale).collect()
+    // Whole stretches are copied: millions of values are filled for each of hundreds of networks.
+    let mut values = Vec::with_capacity(parameter.len());
+    let mut begin = seed as usize % NOISE.len();
+    while values.len() < parameter.len() {
+        let stretch = &NOISE[begin..];
+        values.extend_from_slice(&stretch[..stretch.len().min(parameter.len() - values.len())]);
+        begin = 0;
+    }
+    for value in &mut values {
+        *value = middle + width * *value;
+    }
+    values
 }
 
 /// A network of SMP's on MobileNetV2, that reads pictures at their own size.

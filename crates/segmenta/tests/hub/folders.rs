@@ -100,12 +100,9 @@ fn what_is_wrong_is_said_with_its_remedy() {
         write(path, &config);
         said(path)
     };
-    let text = wrong(
-        "architectures",
-        json!(["Mask2FormerForUniversalSegmentation"]),
-    );
+    let text = wrong("architectures", json!(["VideomtForUniversalSegmentation"]));
     for word in [
-        "`Mask2FormerForUniversalSegmentation`",
+        "`VideomtForUniversalSegmentation`",
         "SegformerForSemanticSegmentation",
     ] {
         assert!(text.contains(word), "{text}");

@@ -44,7 +44,7 @@ pub(super) struct Annotation {
 
 /// Numbers in COCO itself, words in what some tools write.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "invalid value, expected a number or a text")]
 pub(super) enum Id {
     Number(i64),
     Word(String),

@@ -53,7 +53,7 @@ fn beside(document: &Path, named: Option<&str>) -> Option<((usize, usize), Strin
     let size = imagesize::size(&path).ok()?;
     let (width, height) = (size.width, size.height);
     // labelme turns photographs upright. Only a size that may need it is worth reading the file for.
-    let turned = width != height && is_turned(&std::fs::read(&path).ok()?);
+    let turned = width != height && is_turned(&segmenta_files::read(&path).ok()?);
     let size = if turned {
         (height, width)
     } else {

@@ -144,6 +144,17 @@ proptest! {
 }
 
 #[test]
+fn scores_of_queries_are_shares_and_alone_at_most_one() {
+    let three = label_probabilities(Isa::fastest(), vec![1.5, 0.5, 2.0], 3, ToProbability::Share);
+    for (got, expected) in three.iter().zip([0.375, 0.125, 0.5]) {
+        assert!((got - expected).abs() < 1e-6, "{three:?}");
+    }
+    let alone = |value| label_probabilities(Isa::fastest(), vec![value], 1, ToProbability::Share);
+    assert_eq!(alone(0.25), [0.75, 0.25]);
+    assert_eq!(alone(1.5), [0.0, 1.0]);
+}
+
+#[test]
 fn what_is_rounded_to_one_stays_a_number() {
     for how in ALL {
         for value in [-1.0, 1.0] {

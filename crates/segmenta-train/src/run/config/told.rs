@@ -17,7 +17,7 @@ pub(super) fn wrong(error: &toml::de::Error, text: &str, origin: &str) -> RunErr
 }
 
 /// Keys of other libraries, and what they are called here.
-const MEANT: [(&str, &str); 34] = [
+const MEANT: [(&str, &str); 32] = [
     ("batch_size", "`train.batch`"),
     ("bs", "`train.batch`"),
     ("num_epochs", "`train.epochs`"),
@@ -26,8 +26,6 @@ const MEANT: [(&str, &str); 34] = [
     ("learning_rate", "`optimizer.lr`"),
     ("lr0", "`optimizer.lr`"),
     ("base_lr", "`optimizer.lr`"),
-    ("lr", "`optimizer.lr`"),
-    ("weight_decay", "`optimizer.weight_decay`"),
     ("optim", "`optimizer`"),
     ("image_size", "`input.size` (width, height)"),
     ("img_size", "`input.size` (width, height)"),
@@ -79,15 +77,22 @@ pub(super) fn message(error: &toml::de::Error) -> String {
                 "there is no key `{unknown}`; here it is {ours} · `segmenta train --explain` lists all"
             );
         }
-        // Sections with parts of their own do not list their keys.
+        // Sections with parts of their own do not list their keys, and a key may be right in another section.
+        let mut section = String::new();
         let explained = EXPLAINED.lines().filter_map(|line| {
-            let key = line.trim_start_matches("# ").split_once(" = ")?.0;
+            let line = line.trim_start_matches("# ");
+            if let Some((name, _)) = line.strip_prefix('[').and_then(|line| line.split_once(']')) {
+                section = format!("{}.", name.trim_matches('['));
+            }
+            let key = line.split_once(" = ")?.0;
             key.chars()
                 .all(|c| c.is_ascii_lowercase() || c == '_')
-                .then(|| key.to_string())
+                .then(|| format!("{section}{key}"))
         });
-        let all = known.iter().cloned().chain(explained);
-        let likeness = |name: &String| strsim::jaro_winkler(unknown, name);
+        // Of names as near as each other the last counts: one of this very section, where it lists its keys.
+        let all = explained.chain(known.iter().cloned());
+        let likeness =
+            |name: &String| strsim::jaro_winkler(unknown, name.rsplit('.').next().unwrap_or(name));
         let nearest = all.max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
         if let Some(nearest) = nearest {
             return format!(
@@ -95,7 +100,7 @@ pub(super) fn message(error: &toml::de::Error) -> String {
             );
         }
     }
-    text.replace('\n', " ")
+    segmenta_files::of_type(&text.replace('\n', " "))
 }
 
 /// The value that a message speaks of, as a configuration's text has it.
@@ -138,6 +143,23 @@ fn key_at(text: &str, span: Range<usize>, value: Option<&str>) -> Option<String>
 #[cfg(test)]
 mod tests {
     use crate::run::Config;
+
+    #[test]
+    fn a_key_of_another_section_is_told_with_its_section() {
+        for (setting, meant) in [
+            ("epochs=3", "`train.epochs`"),
+            ("model.epochs=3", "`train.epochs`"),
+            ("train.epoch=3", "`train.epochs`"),
+            ("lr=0.1", "`optimizer.lr`"),
+        ] {
+            let error = Config::parse("", &[setting.into()], "my.toml").expect_err(setting);
+            let text = error.to_string();
+            assert!(
+                text.contains(&format!("did you mean {meant}")),
+                "{setting}: {text}"
+            );
+        }
+    }
 
     /// A value of another type, whichever part of a section it is in: the key, and the message on one line.
     #[test]

@@ -5,6 +5,7 @@ mod resnet;
 mod swin;
 
 use segmenta_graph::{Activation, Builder, Node, Scope};
+use serde_json::Value;
 
 use super::undone;
 use crate::config::Config;
@@ -21,11 +22,30 @@ pub(crate) fn build(
     match config.word("model_type", "resnet")? {
         "convnext" => convnext::build(g, input, name, config),
         "resnet" => resnet::build(g, input, name, config),
-        "swin" => swin::build(g, input, name, config),
+        "swin" => swin::build(g, input, name, config, &swin::NAMES),
+        "maskformer-swin" => swin::build(g, input, name, config, &swin::MASKFORMER),
         other => Err(Refusal::Option(format!(
             "has no backbone of the kind `{other}` (model_type in backbone_config); there are convnext, resnet and swin"
         ))),
     }
+}
+
+/// What a `config.json` says of the backbone in `backbone_config`; where it says nothing, the fields that the head has by
+/// default.
+pub(crate) fn config_of(config: &Config, default: &[(&str, Value)]) -> Result<Config, Refusal> {
+    let mut fields = config.nested("backbone_config")?;
+    if !fields.given().is_empty() {
+        return Ok(fields);
+    }
+    if let Some(named) = config.given().get("backbone") {
+        return Err(Refusal::Option(format!(
+            "has no backbone by the name of another repository, {named} (backbone); give its fields as backbone_config"
+        )));
+    }
+    for (name, value) in default {
+        fields.set(name, value.clone());
+    }
+    Ok(fields)
 }
 
 /// The name that an entry of the backbone under `prefix` had in transformers 4, if it was another.

@@ -25,8 +25,59 @@ pub(super) const RULES: [(&str, &str); 7] = [
     (".output.dense.", ".mlp.fc2."),
 ];
 
+/// How a Swin's modules are called.
+pub(super) struct Names {
+    /// What holds all but the norms of the maps.
+    model: &'static str,
+    /// The modules of a block, in the order of its state dict, where that is not the order in which they work.
+    block: &'static [&'static str],
+    /// Those of its attention.
+    attention: &'static [&'static str],
+    /// Of the attention: queries, keys, values.
+    projections: [&'static str; 3],
+    /// Of the attention: what comes after it.
+    out: &'static str,
+    /// Of the attention: the table of biases by distance.
+    table: &'static str,
+    /// Of the block: the two layers of its perceptron.
+    mlp: [&'static str; 2],
+    /// Whether every stage's map has a norm, with its place as its name, instead of those that are read.
+    all_normed: bool,
+}
+
+/// transformers 5's.
+pub(super) const NAMES: Names = Names {
+    model: "swin",
+    block: &["attention", "layernorm_before", "layernorm_after", "mlp"],
+    attention: &[
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "o_proj",
+        "relative_position_bias",
+    ],
+    projections: ["q_proj", "k_proj", "v_proj"],
+    out: "o_proj",
+    table: "relative_position_bias.relative_position_bias_table",
+    mlp: ["mlp.fc1", "mlp.fc2"],
+    all_normed: false,
+};
+
+/// MaskFormer's, whose Swin is a copy that keeps version 4's.
+pub(super) const MASKFORMER: Names = Names {
+    model: "model",
+    block: &[],
+    attention: &["self", "output"],
+    projections: ["self.query", "self.key", "self.value"],
+    out: "output.dense",
+    table: "self.relative_position_bias_table",
+    mlp: ["intermediate.dense", "output.dense"],
+    all_normed: true,
+};
+
 /// What all blocks of a stage have in common.
 struct Stage {
+    names: &'static Names,
     blocks: Blocks,
     heads: usize,
     /// Side of a window.
@@ -41,6 +92,7 @@ pub(super) fn build(
     input: Node,
     name: &Scope,
     config: &Config,
+    names: &'static Names,
 ) -> Result<Vec<Node>, Refusal> {
     let depths = config.list("depths", &[2, 2, 6, 2])?;
     let stages = depths.len();
@@ -53,6 +105,11 @@ pub(super) fn build(
     let bias = config.flag("qkv_bias", true)?;
     let eps = config.number("layer_norm_eps", 1e-5)? as f32;
     let wanted = config.stages(stages)?;
+    if names.all_normed && wanted.contains(&0) {
+        return Err(Refusal::Option(
+            "has no norm for its backbone's stem (out_features in backbone_config)".into(),
+        ));
+    }
     if config.flag("use_absolute_embeddings", false)? {
         return Err(Refusal::Option(
             "has no absolute position embeddings in a Swin backbone (use_absolute_embeddings)"
@@ -68,7 +125,7 @@ pub(super) fn build(
     }
 
     let rule = g.set_init(InitRule::Transformer);
-    let swin = name / "swin";
+    let swin = name / names.model;
     let embeddings = &swin / "embeddings";
     let patches = Conv2d {
         padding: [0, 0],
@@ -84,6 +141,7 @@ pub(super) fn build(
     for (index, (&depth, &heads)) in depths.iter().zip(&heads).enumerate() {
         let channels = width << index;
         let stage = Stage {
+            names,
             blocks,
             heads,
             window,
@@ -113,7 +171,14 @@ pub(super) fn build(
     }
     // The classifier's, which no head reads; files of version 4 may lack it.
     g.layer_norm(x, &(&swin / "layernorm"), eps);
-    let read = normed(g, &maps, &wanted, name, EPS);
+    let read = if names.all_normed {
+        let norms = name / "hidden_states_norms";
+        let mut normed = |stage: usize| g.layer_norm(maps[stage], &(&norms / (stage - 1)), EPS);
+        let normed: Vec<Node> = (1..=stages).map(&mut normed).collect();
+        wanted.iter().map(|&stage| normed[stage - 1]).collect()
+    } else {
+        normed(g, &maps, &wanted, name, EPS)
+    };
     g.set_init(rule);
     Ok(read)
 }
@@ -121,35 +186,29 @@ pub(super) fn build(
 impl Stage {
     fn block(&self, g: &mut Builder, x: Node, name: &Scope, shift: usize, at: usize) -> Node {
         let dropped = self.blocks.dropped(at);
-        let order = ["attention", "layernorm_before", "layernorm_after", "mlp"];
-        g.module_order(name, &order);
+        g.module_order(name, self.names.block);
         let y = g.layer_norm(x, &(name / "layernorm_before"), self.eps);
         let y = self.attention(g, y, &(name / "attention"), shift);
         let y = g.stochastic_depth(y, dropped, &(name / "drop_path"));
         let x = g.add(y, x, name);
         let y = g.layer_norm(x, &(name / "layernorm_after"), self.eps);
-        let mlp = name / "mlp";
         let width = g.channels(x);
-        let y = g.linear(y, &(&mlp / "fc1"), self.hidden);
+        let [first, second] = self.names.mlp.map(|module| name / module);
+        let y = g.linear(y, &first, self.hidden);
         let y = g.activation(y, self.blocks.activation);
-        let y = g.linear(y, &(&mlp / "fc2"), width);
-        let y = g.dropout(y, self.blocks.dropout, &(&mlp / "dropout"));
+        let y = g.linear(y, &second, width);
+        let y = g.dropout(y, self.blocks.dropout, &(&second / "dropout"));
         let y = g.stochastic_depth(y, dropped, &(name / "drop_path"));
         g.add(y, x, name)
     }
 
     fn attention(&self, g: &mut Builder, map: Node, name: &Scope, shift: usize) -> Node {
-        let order = [
-            "q_proj",
-            "k_proj",
-            "v_proj",
-            "o_proj",
-            "relative_position_bias",
-        ];
-        g.module_order(name, &order);
+        g.module_order(name, self.names.attention);
+        // The table stands among the parameters of its module, before the layers.
+        g.module_order(&(name / "self"), &["relative_position_bias_table"]);
         let width = g.channels(map);
         let x = g.windows(map, self.window, shift, name);
-        let [queries, keys, values] = ["q_proj", "k_proj", "v_proj"].map(|module| {
+        let [queries, keys, values] = self.names.projections.map(|module| {
             let name = name / module;
             if self.bias {
                 g.linear(x, &name, width)
@@ -157,13 +216,13 @@ impl Stage {
                 g.linear_without_bias(x, &name, width)
             }
         });
-        let bias = name / "relative_position_bias" / "relative_position_bias_table";
+        let bias = name / self.names.table;
         let distances = 2 * self.window - 1;
         let shape = [distances * distances, self.heads];
         let table = g.table(&bias, &shape, [distances; 2]);
         let maps = [queries, keys, values];
         let y = g.window_attention(maps, table, None, [self.heads, shift], name);
-        let y = g.linear(y, &(name / "o_proj"), width);
+        let y = g.linear(y, &(name / self.names.out), width);
         let y = g.dropout(y, self.blocks.dropout, &(name / "dropout"));
         g.from_windows(y, map, self.window, shift, name)
     }
