@@ -53,11 +53,11 @@ impl Rows {
         if std::mem::replace(&mut self.headed, true) {
             return row;
         }
-        let heading = self.heading(done);
+        let heading = Self::heading(done);
         format!("{}\n{row}", line(&heading))
     }
 
-    fn heading(&self, done: &EpochDone) -> Vec<String> {
+    fn heading(done: &EpochDone) -> Vec<String> {
         let (score, _) = done.score();
         let words = [
             "epoch",
@@ -99,7 +99,7 @@ impl Rows {
 
     /// The same in words, broken between them where the width ends.
     fn folded(&self, done: &EpochDone, cells: &[String]) -> String {
-        let heading = self.heading(done);
+        let heading = Self::heading(done);
         let named = heading.iter().zip(cells);
         let parts = named.filter(|(_, cell)| *cell != NONE && !cell.is_empty());
         let parts = parts.map(|(name, cell)| match name.as_str() {
