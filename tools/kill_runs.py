@@ -214,7 +214,7 @@ def ends(tool):
     out, said = process.communicate()
     one_message("Ctrl-C", subprocess.CompletedProcess([], process.returncode, out, said), 130)
     resume = next(line for line in said.splitlines() if "--resume" in line)
-    resume = resume[resume.index("segmenta train") : resume.index(" goes on")]
+    resume = resume[resume.index("segmenta train") :]
     answer = subprocess.run(
         resume.replace("segmenta", str(tool.binary), 1) + " -q", cwd=tool.home, shell=True, capture_output=True, text=True
     )

@@ -182,11 +182,11 @@ def cases():
         yield f"{make.__name__} on {encoder}", {"net": net.state_dict()}, logits(net), []
 
     own = settled(PlainUNet(4))
-    by_order = ["--model", "unet_plain", "--names", "by-order"]
+    by_order = ["--model", "unet_plain", "--match", "by-order"]
     yield "an author's own names, by order", {"model": own.state_dict(), "epoch": 2}, logits(own), by_order
-    yield "   without that flag", own.state_dict(), "--names by-order", ["--model", "unet_plain"]
-    yield "   without a model", own.state_dict(), "--names by-order", []
-    yield "   of another network", own.state_dict(), "differ from the", ["--model", "segnet", "--names", "by-order"]
+    yield "   without that flag", own.state_dict(), "--match by-order", ["--model", "unet_plain"]
+    yield "   without a model", own.state_dict(), "--match by-order", []
+    yield "   of another network", own.state_dict(), "differ from the", ["--model", "segnet", "--match", "by-order"]
 
     normed = copy.deepcopy(unet)
     torch.nn.utils.weight_norm(normed.segmentation_head[0])

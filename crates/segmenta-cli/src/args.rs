@@ -43,9 +43,9 @@ Examples:
   segmenta train runs/pets/config.toml --data pets -o runs/pets --resume
   segmenta train voc -m unet -g 0 --data VOCdevkit/VOC2012
 
-Recipes that come along: camvid-unet, nuclei-unet, person-unet, pets-segnet, torchvision-reference,
-voc-deeplab, voc-fcn, voc-fcn8s, voc-unet. A recipe of your own says only what differs from the
-defaults, which --explain lists.
+Recipes that come along: camvid-unet, nuclei-unet, person-unet, pets-segnet, pets-segnet-separable,
+pets-vit, torchvision-reference, voc-deeplab, voc-fcn, voc-fcn8s, voc-unet. A recipe of your own
+says only what differs from the defaults, which --explain lists.
 
 The folder gets model.safetensors (the best epoch: give it to `segmenta predict --weights`),
 last.safetensors (for --resume), metrics.csv, TensorBoard events, previews, report.html.
@@ -70,6 +70,7 @@ Begin with:
 Environment:
   SEGMENTA_HOME     folder of downloaded weights
   SEGMENTA_HUB      a mirror to pull them from
+  SEGMENTA_DATA     a mirror of published data sets
   SEGMENTA_OFFLINE  1: never use the network
   SEGMENTA_ISA      instruction set to use, slower than the processor's best
   SEGMENTA_ENGINE   what multiplies in bf16 and int8: amx, avx512-vnni, portable, …
@@ -163,8 +164,8 @@ pub(crate) struct ModelArgs {
     pub(crate) weights_key: Option<String>,
     /// How tensors of the file find their place: `by-order` takes them one after the other, by shape, for networks
     /// of your own that have the same layers under other names [default: by-name]
-    #[arg(long, value_name = "HOW")]
-    pub(crate) names: Option<NameUse>,
+    #[arg(long = "match", value_name = "HOW")]
+    pub(crate) matching: Option<NameUse>,
     /// Number of classes. Usually the weights say it
     #[arg(long, value_name = "N", value_parser = number(1..=256))]
     pub(crate) classes: Option<usize>,
@@ -180,6 +181,19 @@ pub(crate) struct ModelArgs {
     /// `segmenta quantize` wrote. `auto` is what the model file says, or f32 [default: auto]
     #[arg(long, value_name = "PRECISION")]
     pub(crate) precision: Option<PrecisionUse>,
+}
+
+/// What classes are called and how they are drawn, for files that do not say it.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = NETWORK)]
+pub(crate) struct ClassArgs {
+    /// The classes' names in the order of their ids: sky,tree,road, or a file with one a line [default: the model file's]
+    #[arg(long, value_name = "NAMES|FILE")]
+    pub(crate) names: Option<String>,
+    /// The classes' colours: voc, torchvision (as draw_segmentation_masks has them), cityscapes, ade20k, or a file with a
+    /// class and its red, green and blue a line [default: the model file's, or voc]
+    #[arg(long, value_name = "NAME|FILE")]
+    pub(crate) palette: Option<String>,
 }
 
 /// How tensors of a file find their place.
@@ -244,7 +258,7 @@ Examples:
   For a program:
     segmenta predict photo.jpg -m fcn_resnet50 --json | jq .classes")]
 pub(crate) struct Predict {
-    /// Pictures, folders (searched recursively) and globs (in quotes: '**/*.jpg')
+    /// Pictures, folders (searched recursively), globs (in quotes: '**/*.jpg') and URLs of pictures
     #[arg(required = true, value_name = "INPUT", value_hint = ValueHint::AnyPath)]
     pub(crate) inputs: Vec<PathBuf>,
     /// Options from a file, or a tutorial's: torch-hub-fcn, fcn-deeplab-voc. What is typed beside it wins
@@ -252,6 +266,8 @@ pub(crate) struct Predict {
     pub(crate) recipe: Option<String>,
     #[command(flatten)]
     pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    pub(crate) classes: ClassArgs,
     /// Of a network of one class: the probability above which a pixel is of it [default: the model file's, or 0.5]
     #[arg(long, value_name = "P", value_parser = probability, help_heading = NETWORK)]
     pub(crate) threshold: Option<f32>,
@@ -262,6 +278,9 @@ pub(crate) struct Predict {
     /// What to write for each picture
     #[arg(long, value_delimiter = ',', default_value = "mask,overlay", help_heading = WRITTEN)]
     pub(crate) what: Vec<What>,
+    /// At which size: the photograph's, or the network's own pixels, none of them interpolated
+    #[arg(long, value_name = "SIZE", default_value = "photograph", help_heading = WRITTEN)]
+    pub(crate) size: LabelSize,
     /// Strength of the colours in overlays, 0 to 1
     #[arg(long, default_value_t = 0.6, value_parser = fraction, help_heading = WRITTEN)]
     pub(crate) alpha: f64,
@@ -299,11 +318,23 @@ pub(crate) struct Predict {
     #[arg(long, value_name = "S", default_value_t = 0, requires = "sample", help_heading = PICTURES)]
     pub(crate) seed: u64,
 
+    /// Where to compute: cpu. (Networks learn on GPUs, too: segmenta train --device)
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = super::values::device, help_heading = NETWORK)]
+    pub(crate) device: String,
     /// Pictures to put through the network together, where their sizes agree
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = number(1..=256), help_heading = NETWORK)]
     pub(crate) batch: usize,
     #[command(flatten)]
     pub(crate) segment: SegmentArgs,
+}
+
+/// At which size results are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LabelSize {
+    // The photograph's.
+    Photograph,
+    // The network's.
+    Network,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -316,6 +347,10 @@ pub(crate) enum What {
     Probability,
     /// STEM.cutout.png: the photograph where there is any class but the background
     Cutout,
+    /// STEM.logits.npy: the logit of each class at each pixel, 1×classes×height×width, for NumPy
+    Logits,
+    /// STEM.probabilities.npy: the probability of each class at each pixel, likewise
+    Probabilities,
 }
 
 /// What networks there are; `show` one, `pull` its weights.

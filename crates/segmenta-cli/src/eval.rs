@@ -6,22 +6,25 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueHint};
 use segmenta::{
-    Dataset, EvaluateError, EvaluateEvent, EvaluateOptions, Evaluation, Kind, MaskRule, MatchBy,
-    Open, Split,
+    ClassScores, Dataset, EvaluateError, EvaluateEvent, EvaluateOptions, Evaluation, Kind, Learned,
+    MaskRule, MatchBy, Open, Part, Split, WantedPart,
 };
 
-use super::args::ModelArgs;
-use super::message::{STRONG, Usage, count, explain, result, shown, warn_of, warning};
+use super::args::{ClassArgs, ModelArgs};
+use super::message::{FAINT, STRONG, Usage, count, explain, note, result, shown, warn_of, warning};
 use super::model;
 use super::progress::Progress;
 use super::segment::{Recipe, SegmentArgs};
-use super::table::Table;
-use super::values::probability;
+use super::table::{Table, grouped};
+use super::values::{number, probability};
+use super::worst::Worst;
 
 #[derive(Debug, Args)]
 pub(crate) struct Eval {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    pub(crate) classes: ClassArgs,
     /// Of a network of one class: the probability above which a pixel is of it [default: the model file's, or 0.5]
     #[arg(long, value_name = "P", value_parser = probability)]
     pub(crate) threshold: Option<f32>,
@@ -33,9 +36,10 @@ pub(crate) struct Eval {
     /// The layout of the data set [default: recognised]
     #[arg(long, value_name = "KIND", conflicts_with = "images")]
     pub(crate) kind: Option<Kind>,
-    /// The part of it that is measured on [default: test, or val, or all of it]
-    #[arg(long, value_name = "SPLIT")]
-    pub(crate) split: Option<Split>,
+    /// The part that is measured on: train, val, test or all [default: what the model's run kept to be measured on, where
+    /// the data are the run's; otherwise test, or val, or all]
+    #[arg(long, value_name = "SPLIT", value_parser = wanted_part)]
+    pub(crate) split: Option<WantedPart>,
     /// A folder of pictures, with --masks
     #[arg(long, value_name = "DIR", requires = "masks", value_hint = ValueHint::DirPath)]
     pub(crate) images: Option<PathBuf>,
@@ -49,6 +53,15 @@ pub(crate) struct Eval {
     /// Match the data's classes with the model's by their places, whatever they are called [default: by name]
     #[arg(long)]
     pub(crate) by_place: bool,
+    /// Also rows of classes that are neither in the truth nor in what was found
+    #[arg(long)]
+    pub(crate) all_classes: bool,
+    /// Write the so many pictures with the lowest mIoU: photograph, truth and what was found side by side
+    #[arg(long, value_name = "N", value_parser = number(1..=1000))]
+    pub(crate) worst: Option<usize>,
+    /// The folder for them
+    #[arg(short, long, value_name = "DIR", default_value = "worst", requires = "worst", value_hint = ValueHint::DirPath)]
+    pub(crate) out: PathBuf,
     /// One object of JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -56,11 +69,13 @@ pub(crate) struct Eval {
 
 pub(crate) fn run(args: &Eval, quiet: bool) -> anyhow::Result<()> {
     let segment = args.segment.options()?;
-    let dataset = dataset(args)?;
+    let whole = dataset(args)?;
+    let part = part(args, &whole)?;
+    let dataset = &part.dataset;
     let mut options = model::options(&args.model)?;
     options.threshold = args.threshold;
     model::say_precision(&args.model, &options, quiet);
-    let model = model::open(&options, quiet)?;
+    let model = model::with_classes(model::open(&options, quiet)?, &args.classes)?;
     let recipe = Recipe::default().in_tiles_of(&args.segment);
     let recipe = recipe.of(&model.description().preprocess);
     let model = model.with_preprocess(recipe)?;
@@ -70,20 +85,34 @@ pub(crate) fn run(args: &Eval, quiet: bool) -> anyhow::Result<()> {
         MatchBy::Name
     };
     let options = EvaluateOptions::new().match_by(by).segment(segment);
+    let options = options.on(&*part.name);
     let mut progress = Progress::new(dataset.len(), "pictures", quiet);
-    let measured = model.evaluate(&dataset, &options, &mut |event| {
-        if let EvaluateEvent::Picture { .. } = event {
-            progress.advance();
+    let mut worst = Worst::new(args.worst.unwrap_or(0));
+    let measured = model.evaluate(dataset, &options, &mut |event| {
+        match event {
+            EvaluateEvent::Picture { .. } => progress.advance(),
+            event => worst.see(event),
         }
         ControlFlow::Continue(())
     });
     progress.clear();
-    let measured = measured.map_err(|error| told(error, &dataset))?;
-    warn(&measured, &dataset, args, quiet);
+    let measured = measured.map_err(|error| told(error, dataset))?;
+    warn_of_learned(&part.learned_from, dataset.len());
+    warn(&measured, dataset, args, quiet);
+    if args.worst.is_some() {
+        let written = worst.save(&args.out)?;
+        if !quiet {
+            note(&format!(
+                "{} → {}",
+                count(written, "picture"),
+                shown(&args.out)
+            ));
+        }
+    }
     if args.json {
         return result(&serde_json::to_string(&measured)?);
     }
-    result(&text(&measured))
+    result(&text(&measured, args.all_classes))
 }
 
 /// What went wrong, with what to type about it.
@@ -138,14 +167,21 @@ fn warn(measured: &Evaluation, dataset: &Dataset, args: &Eval, quiet: bool) {
         } else {
             "the data's classes have no names"
         };
-        super::message::note(&format!("classes are matched by place: {sides}"));
+        note(&format!("classes are matched by place: {sides}"));
     }
 }
 
-fn text(measured: &Evaluation) -> String {
+fn text(measured: &Evaluation, all: bool) -> String {
     let number = |value: Option<f64>| value.map_or("n/a".into(), |v| format!("{v:.4}"));
     let mut table = Table::new(&["class", ">IoU", ">Dice", ">precision", ">recall", ">share"]);
-    for class in &measured.classes {
+    // Neither there nor found: every score is n/a.
+    let is_absent = |class: &&ClassScores| class.pixels == 0 && class.iou.is_none();
+    let absent = measured.classes.iter().filter(is_absent).count();
+    for class in measured
+        .classes
+        .iter()
+        .filter(|class| all || !is_absent(class))
+    {
         let scores = [class.iou, class.dice, class.precision, class.recall];
         let mut row = vec![class.name.clone()];
         row.extend(scores.map(number));
@@ -153,6 +189,13 @@ fn text(measured: &Evaluation) -> String {
         table.row(row);
     }
     let mut text = table.render();
+    if absent > 0 && !all {
+        let classes = count(absent, "class");
+        let _ = writeln!(
+            text,
+            "{FAINT}{classes} neither there nor found: --all-classes{FAINT:#}"
+        );
+    }
     text.push('\n');
     for named in &measured.scores {
         let _ = writeln!(
@@ -169,8 +212,18 @@ fn text(measured: &Evaluation) -> String {
     };
     let _ = writeln!(
         text,
-        "{}, each at its own size; classes matched by {matched}",
-        count(measured.pictures, "picture")
+        "{}{}, each at its own size; classes matched by {matched}",
+        count(measured.pictures, "picture"),
+        measured
+            .measured_on
+            .iter()
+            .fold(String::new(), |_, part| format!(" ({part})")),
+    );
+    let _ = writeln!(
+        text,
+        "{} of {} pixels right",
+        grouped(measured.confusion.right()),
+        grouped(measured.confusion.pixels()),
     );
     let _ = write!(text, "masks are {}", measured.masks);
     text
@@ -196,7 +249,7 @@ fn dataset(args: &Eval) -> anyhow::Result<Dataset> {
         }
     };
     let root = match (&args.data, &args.images, folder) {
-        (Some(data), ..) => data.clone(),
+        (Some(data), ..) => super::data::folder(data)?,
         (None, Some(images), Some(masks)) => {
             open.kind = Some(Kind::Folder);
             let (root, folders) = common_root(images, masks)?;
@@ -205,21 +258,53 @@ fn dataset(args: &Eval) -> anyhow::Result<Dataset> {
         }
         _ => return Err(Usage("no data · give --data DIR, or --images and --masks".into()).into()),
     };
-    let dataset = open.open(&root)?;
-    let wanted = match args.split {
-        Some(split) if !dataset.has(split) => {
-            let folder = shown(&root);
-            let problem = format!(
-                "no picture in the split {split} · {folder} · make splits: segmenta data split"
-            );
-            return Err(Usage(problem).into());
-        }
-        Some(split) => Some(split),
-        None => [Split::Test, Split::Val]
-            .into_iter()
-            .find(|&split| dataset.has(split)),
-    };
-    Ok(wanted.map_or_else(|| dataset.clone(), |split| dataset.only(split)))
+    Ok(open.open(&root)?)
+}
+
+/// What is measured on: by default what the run of the model file kept for that.
+fn part(args: &Eval, whole: &Dataset) -> anyhow::Result<Part> {
+    let weights = args.model.weights.as_deref();
+    let learned = weights.filter(|path| path.is_file()).map(Learned::of);
+    let learned = learned.transpose()?.unwrap_or(Learned::Unknown);
+    let wanted = args.split.unwrap_or_default();
+    if learned == Learned::Elsewhere {
+        warning(
+            "which pictures the model learned from is not known: the lists of its run (lists/) are not beside the file · \
+             scores of pictures that were learned from say little of new ones",
+        );
+    }
+    Part::of(whole, wanted, &learned).ok_or_else(|| {
+        let split = match wanted {
+            WantedPart::Split(split) => split.to_string(),
+            _ => "all".into(),
+        };
+        Usage(format!(
+            "no picture in the split {split} · {} · make splits: segmenta data split",
+            shown(whole.root())
+        ))
+        .into()
+    })
+}
+
+fn wanted_part(text: &str) -> Result<WantedPart, String> {
+    match text {
+        "all" => Ok(WantedPart::All),
+        text => text
+            .parse::<Split>()
+            .map(WantedPart::Split)
+            .map_err(|_| "give train, val, test or all".into()),
+    }
+}
+
+fn warn_of_learned(names: &[String], of: usize) {
+    let Some(first) = names.first() else { return };
+    let more = if names.len() > 1 { ", …" } else { "" };
+    warning(&format!(
+        "{} of {} have the names of pictures that the model learned from ({first}{more}): the scores say little of new \
+         pictures · --split val measures on what its run kept for that",
+        names.len(),
+        count(of, "picture")
+    ));
 }
 
 /// The folder that both are in, and both.

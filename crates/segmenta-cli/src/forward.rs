@@ -2,12 +2,12 @@
 
 use anyhow::anyhow;
 
-use segmenta::{Answer, Failure, PerQuery};
+use segmenta::{Answer, Failure, PerQuery, npy};
 use segmenta_runtime::{RuntimeError, check_input};
 
 use super::args::Forward;
 use super::message::{check_writable, explain_failure, note, reason, shown};
-use super::{model, npy};
+use super::model;
 
 pub(crate) fn run(args: &Forward, quiet: bool) -> anyhow::Result<()> {
     check_writable(&args.output)?;

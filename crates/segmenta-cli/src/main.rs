@@ -11,7 +11,6 @@ mod forward;
 mod message;
 mod model;
 mod models;
-mod npy;
 mod predict;
 mod progress;
 mod pull;
@@ -23,6 +22,7 @@ mod table;
 mod train;
 mod values;
 mod weights;
+mod worst;
 
 use std::ffi::OsString;
 use std::io;
@@ -62,13 +62,17 @@ fn main() -> ExitCode {
 
 /// What was typed, with what a recipe of `predict` adds.
 fn parse(typed: Vec<OsString>) -> anyhow::Result<Args> {
-    let mut matches = Args::command().try_get_matches_from(&typed)?;
-    if let Some(("predict", predict)) = matches.subcommand()
+    // Whether options go together is known once the recipe is read: what is typed beside it may need what it says.
+    let loose = Args::command().ignore_errors(true);
+    if let Ok(matches) = loose.try_get_matches_from(&typed)
+        && let Some(("predict", predict)) = matches.subcommand()
         && let Some(recipe) = predict.get_one::<String>("recipe")
     {
         let typed = predict::recipe::expand(recipe, predict, typed)?;
-        matches = Args::command().try_get_matches_from(typed)?;
+        let matches = Args::command().try_get_matches_from(typed)?;
+        return Ok(Args::from_arg_matches(&matches)?);
     }
+    let matches = Args::command().try_get_matches_from(&typed)?;
     Ok(Args::from_arg_matches(&matches)?)
 }
 

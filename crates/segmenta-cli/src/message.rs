@@ -155,7 +155,7 @@ pub(crate) fn explain(error: &segmenta::Error) -> String {
             )
         }
         Error::Unrecognised { encoder: None, .. } => {
-            format!("{error} (--model NAME --names by-order)")
+            format!("{error} (--model NAME --match by-order)")
         }
         Error::Unrecognised { .. } => {
             format!("{error} (segmenta train … --set model.encoder_weights=FILE)")
@@ -204,7 +204,7 @@ pub(crate) fn mend(cause: &Cause) -> String {
         }
         Cause::Stranger => {
             "the file is of another network: leave --model out, or, if the names are its author's own, add \
-             --names by-order"
+             --match by-order"
                 .into()
         }
         other => other.to_string(),

@@ -1,10 +1,12 @@
 //! The network that the arguments name, loaded.
 
+use segmenta::data::annotation::ClassList;
+use segmenta::data::palette;
 use segmenta::hub_files::is_non_commercial;
 use segmenta::{Description, Model, ModelOptions, Names, Precision, WeightMemory};
 use segmenta_runtime::{Isa, LowEngine};
 
-use super::args::{MemoryUse, ModelArgs, NameUse, PrecisionUse};
+use super::args::{ClassArgs, MemoryUse, ModelArgs, NameUse, PrecisionUse};
 use super::message::{Usage, count, note, taken, warning};
 use super::progress;
 
@@ -16,7 +18,7 @@ pub(crate) fn options(args: &ModelArgs) -> anyhow::Result<ModelOptions> {
     options.settings.clone_from(&args.set);
     options.weights.clone_from(&args.weights);
     options.weights_key.clone_from(&args.weights_key);
-    options.names = match args.names {
+    options.names = match args.matching {
         Some(NameUse::ByOrder) => Names::ByOrder,
         Some(NameUse::ByName) | None => Names::ByName,
     };
@@ -85,6 +87,39 @@ pub(crate) fn open(options: &ModelOptions, quiet: bool) -> anyhow::Result<Model>
         note(&told);
     }
     Ok(model)
+}
+
+/// The model with the classes' names and colours that were typed.
+pub(crate) fn with_classes(model: Model, args: &ClassArgs) -> anyhow::Result<Model> {
+    let model = match &args.names {
+        Some(names) => model.with_classes(class_names(names)?)?,
+        None => model,
+    };
+    let Some(word) = &args.palette else {
+        return Ok(model);
+    };
+    let classes = model.description().class_names().len();
+    Ok(model.with_palette(palette(word)?.with_classes(classes)))
+}
+
+/// Names of classes: those that were typed, or a file's.
+pub(crate) fn class_names(text: &str) -> anyhow::Result<Vec<String>> {
+    if ["by-name", "by-order"].contains(&text) {
+        let problem =
+            format!("`{text}` says how tensors find their place · --names · type --match {text}");
+        return Err(Usage(problem).into());
+    }
+    let path = std::path::Path::new(text);
+    if path.is_file() {
+        return Ok(ClassList::read(path)?.names().to_vec());
+    }
+    let names = text.split(',').map(str::trim);
+    let list = ClassList::new(names).map_err(|problem| {
+        Usage(format!(
+            "{problem} · --names · give names apart by commas, or a file with one a line"
+        ))
+    })?;
+    Ok(list.names().to_vec())
 }
 
 /// What is said of a licence, where one is known.

@@ -118,6 +118,14 @@ pub(crate) fn shape(text: &str) -> Result<Shape, String> {
     Ok(sides.into())
 }
 
+/// Where pictures are segmented: on the processor.
+pub(crate) fn device(text: &str) -> Result<String, String> {
+    match text {
+        "cpu" => Ok(text.into()),
+        _ => Err("pictures are segmented on the processor: cpu".into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

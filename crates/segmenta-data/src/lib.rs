@@ -27,8 +27,8 @@ pub mod text;
 
 pub use dataset::{
     ADE20K_CLASSES, CAMVID_CLASSES, CITYSCAPES_CLASSES, ClassMatch, Classes, ClassesDiffer,
-    Dataset, Item, Kind, MaskMeaning, MaskRule, MatchBy, Open, PETS_CLASSES, RuleOrigin, Shares,
-    Split, VOC_CLASSES, are_names, same_name,
+    Dataset, Item, Kind, LearnedLists, MaskMeaning, MaskRule, MatchBy, Open, PALETTES,
+    PETS_CLASSES, RuleOrigin, Shares, Split, VOC_CLASSES, are_names, palette, same_name,
 };
 pub use error::DataError;
 pub use loader::{Batch, Batches, Loader, LoaderOptions};

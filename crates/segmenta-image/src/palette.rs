@@ -25,6 +25,23 @@ impl Palette {
         }
     }
 
+    /// The colours of torchvision's `draw_segmentation_masks` where none are given: id × (2²⁵ − 1, 2¹⁵ − 1, 2²¹ − 1)
+    /// modulo 255, the background black. Classes 0 to 254 are drawn.
+    pub const fn torchvision() -> Self {
+        let mut palette = Self::voc();
+        let mut id = 0;
+        while id < 256 {
+            let each = [(1 << 25) - 1, (1 << 15) - 1, (1 << 21) - 1];
+            let mut channel = 0;
+            while channel < 3 {
+                palette.colours[id][channel] = (id * each[channel] % 255) as u8;
+                channel += 1;
+            }
+            id += 1;
+        }
+        palette
+    }
+
     /// One colour for each class. Ids past them have VOC's colours in files, and are not drawn over photographs.
     /// An id is a byte: what comes after 256 colours is left out.
     pub fn from_colors(colours: &[[u8; 3]]) -> Self {
@@ -101,6 +118,16 @@ mod tests {
         assert_eq!(palette.color(1), [128, 0, 0]);
         assert_eq!(palette.color(15), [192, 128, 128]);
         assert_eq!(palette.color(255), [224, 224, 192]);
+    }
+
+    #[test]
+    fn torchvisions_colours_are_those_that_it_draws() {
+        let palette = Palette::torchvision();
+        let colours = [0, 8, 12, 15].map(|id| palette.color(id));
+        assert_eq!(
+            colours,
+            [[0, 0, 0], [8, 251, 248], [12, 249, 117], [15, 120, 210]]
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::batch::Batch;
 use super::definition::{Definition, Settings};
-use super::{LossError, Mode};
+use super::{ClassWeights, LossError, Mode};
 
 /// `−Σ w_y ((1 − ε) log p_y + ε/C Σ_c (w_c/w_y) log p_c) / Σ w_y` over the pixels that count, as
 /// `torch.nn.CrossEntropyLoss` with class indices and the reduction `mean`. A batch in which no pixel counts gives
@@ -15,13 +15,17 @@ use super::{LossError, Mode};
 pub struct CrossEntropy {
     /// A weight for each class (`w`); all 1 if not given.
     #[serde(alias = "class_weights", skip_serializing_if = "Option::is_none")]
-    pub weight: Option<Vec<f32>>,
+    pub weight: Option<ClassWeights>,
     /// The share of the target that is spread over all classes (`ε`), 0 to 1.
     pub label_smoothing: f32,
 }
 
 impl Definition for CrossEntropy {
     const NAME: &'static str = "cross_entropy";
+
+    fn class_weights(&mut self) -> Option<&mut Option<ClassWeights>> {
+        Some(&mut self.weight)
+    }
 
     fn check(&self, mode: Mode, classes: usize) -> Result<(), LossError> {
         let settings = Settings(Self::NAME);

@@ -3,12 +3,17 @@
 use segmenta_files::count;
 
 use super::batch::Batch;
-use super::{LossError, Mode};
+use super::{ClassWeights, LossError, Mode};
 
 /// One loss: its settings are the fields.
 pub(crate) trait Definition {
     /// As configurations name it.
     const NAME: &'static str;
+
+    /// Where its class weights are, if it takes any.
+    fn class_weights(&mut self) -> Option<&mut Option<ClassWeights>> {
+        None
+    }
 
     /// Whether it is defined for these targets, and its settings make sense.
     fn check(&self, mode: Mode, classes: usize) -> Result<(), LossError>;
@@ -77,7 +82,9 @@ impl Settings {
         let Some(weights) = weights else {
             return Ok(());
         };
-        let problem = if weights.len() != classes {
+        let problem = if weights.is_empty() {
+            "they follow from the data, and none were counted".into()
+        } else if weights.len() != classes {
             format!(
                 "{} for {}",
                 count(weights.len(), "weight"),

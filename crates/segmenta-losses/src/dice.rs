@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::batch::Batch;
 use super::definition::{Definition, Settings};
 use super::region::Region;
-use super::{LossError, Mode};
+use super::{ClassWeights, LossError, Mode};
 
 /// One minus the Dice coefficient `2 Σpt / (Σp + Σt)` of each class over the batch, averaged; classes that do not
 /// occur in the batch cost nothing.
@@ -23,7 +23,7 @@ pub struct Dice {
     pub eps: f32,
     /// A weight for each class.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub class_weights: Option<Vec<f32>>,
+    pub class_weights: Option<ClassWeights>,
 }
 
 impl Default for Dice {
@@ -55,6 +55,10 @@ impl Dice {
 
 impl Definition for Dice {
     const NAME: &'static str = "dice";
+
+    fn class_weights(&mut self) -> Option<&mut Option<ClassWeights>> {
+        Some(&mut self.class_weights)
+    }
 
     fn check(&self, mode: Mode, classes: usize) -> Result<(), LossError> {
         self.region().check(Settings(Self::NAME), mode, classes)

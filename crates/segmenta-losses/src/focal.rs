@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::batch::{Batch, Strip, clamp_min};
 use super::definition::{Definition, Settings};
-use super::{LossError, Mode};
+use super::{ClassWeights, LossError, Mode};
 
 /// `(1 − p_t)^γ · BCE` of each class against the rest (sigmoids, for label maps as well), the mean over the pixels
 /// that count, then the mean over classes. Lin et al., "Focal Loss for Dense Object Detection", 2017.
@@ -25,7 +25,7 @@ pub struct Focal {
     pub reduced_threshold: Option<f32>,
     /// A weight for each class; not for binary targets.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub class_weights: Option<Vec<f32>>,
+    pub class_weights: Option<ClassWeights>,
 }
 
 impl Default for Focal {
@@ -45,6 +45,10 @@ const EPS: f64 = 1e-6;
 
 impl Definition for Focal {
     const NAME: &'static str = "focal";
+
+    fn class_weights(&mut self) -> Option<&mut Option<ClassWeights>> {
+        Some(&mut self.class_weights)
+    }
 
     fn check(&self, mode: Mode, classes: usize) -> Result<(), LossError> {
         let settings = Settings(Self::NAME);

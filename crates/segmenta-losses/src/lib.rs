@@ -34,6 +34,7 @@ mod soft_iou;
 mod spec;
 mod target;
 mod tversky;
+mod weights;
 
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +53,7 @@ pub use soft_iou::SoftIou;
 pub use spec::{LossSpec, Term};
 pub use target::{Mode, Target};
 pub use tversky::Tversky;
+pub use weights::{Balance, ClassWeights};
 
 use batch::Batch;
 use definition::Definition;
@@ -84,6 +86,12 @@ macro_rules! losses {
             pub fn check(&self, mode: Mode, classes: usize) -> Result<(), LossError> {
                 match self {
                     $(Self::$loss(loss) => loss.check(mode, classes),)*
+                }
+            }
+
+            fn class_weights(&mut self) -> Option<&mut Option<ClassWeights>> {
+                match self {
+                    $(Self::$loss(loss) => loss.class_weights(),)*
                 }
             }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::batch::Batch;
 use super::definition::{Definition, Settings};
-use super::{LossError, Mode, Target};
+use super::{ClassWeights, LossError, Mode, Target};
 
 /// Online hard example mining: the mean cross entropy over the pixels whose class is given a probability below
 /// `threshold`, and over the `min_kept` hardest at least. The rule is that of the pixel samplers of HRNet's and
@@ -19,7 +19,7 @@ pub struct OhemCrossEntropy {
     pub min_kept: usize,
     /// A weight for each class.
     #[serde(alias = "class_weights", skip_serializing_if = "Option::is_none")]
-    pub weight: Option<Vec<f32>>,
+    pub weight: Option<ClassWeights>,
 }
 
 impl Default for OhemCrossEntropy {
@@ -34,6 +34,10 @@ impl Default for OhemCrossEntropy {
 
 impl Definition for OhemCrossEntropy {
     const NAME: &'static str = "ohem_cross_entropy";
+
+    fn class_weights(&mut self) -> Option<&mut Option<ClassWeights>> {
+        Some(&mut self.weight)
+    }
 
     fn check(&self, mode: Mode, classes: usize) -> Result<(), LossError> {
         let settings = Settings(Self::NAME);

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::batch::Batch;
-use super::{Loss, LossError, Mode, Target};
+use super::{Balance, ClassWeights, Loss, LossError, Mode, Target};
 
 /// One loss or a weighted sum of several. Read from a name, a table with `name`, or a list of such tables, in
 /// which `factor` says what each counts.
@@ -57,6 +57,48 @@ impl LossSpec {
     /// What is added.
     pub fn terms(&self) -> &[Term] {
         &self.terms
+    }
+
+    /// The rules by which class weights are still to be found, each once.
+    pub fn rules(&self) -> Vec<Balance> {
+        let mut rules = Vec::new();
+        let mut all = self.clone();
+        all.each_weights(|weights| {
+            if let Some(rule) = weights.rule().filter(|rule| !rules.contains(rule)) {
+                rules.push(rule);
+            }
+        });
+        rules
+    }
+
+    /// Puts numbers in the place of rules.
+    pub fn find_weights(&mut self, mut find: impl FnMut(Balance) -> Vec<f32>) {
+        self.each_weights(|weights| {
+            if let Some(rule) = weights.rule() {
+                *weights = find(rule).into();
+            }
+        });
+    }
+
+    /// Takes the numbers of the same sum in the place of rules, where it is the same but for them: what a run found when
+    /// it began is what its recipe means.
+    pub fn take_weights(&mut self, found: &Self) {
+        let mut taken = Vec::new();
+        found
+            .clone()
+            .each_weights(|weights| taken.push(weights.clone()));
+        let mut taken = taken.into_iter();
+        self.each_weights(|weights| {
+            if let Some(found) = taken.next().filter(|_| weights.rule().is_some()) {
+                *weights = found;
+            }
+        });
+    }
+
+    fn each_weights(&mut self, mut each: impl FnMut(&mut ClassWeights)) {
+        let terms = self.terms.iter_mut();
+        let all = terms.filter_map(|term| term.loss.class_weights());
+        all.flatten().for_each(&mut each);
     }
 
     /// Whether every loss is defined for targets of this kind, and its settings make sense.

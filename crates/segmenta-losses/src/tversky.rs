@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::batch::Batch;
 use super::definition::{Definition, Settings};
 use super::region::Region;
-use super::{LossError, Mode};
+use super::{ClassWeights, LossError, Mode};
 
 /// As [`super::Dice`], false positives and false negatives weighted, the mean over classes raised to a power.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,7 +28,7 @@ pub struct Tversky {
     pub gamma: f32,
     /// A weight for each class.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub class_weights: Option<Vec<f32>>,
+    pub class_weights: Option<ClassWeights>,
 }
 
 impl Default for Tversky {
@@ -63,6 +63,10 @@ impl Tversky {
 
 impl Definition for Tversky {
     const NAME: &'static str = "tversky";
+
+    fn class_weights(&mut self) -> Option<&mut Option<ClassWeights>> {
+        Some(&mut self.class_weights)
+    }
 
     fn check(&self, mode: Mode, classes: usize) -> Result<(), LossError> {
         let settings = Settings(Self::NAME);

@@ -96,7 +96,7 @@ fn read_from_toml() {
     let Loss::CrossEntropy(entropy) = &spec.terms()[0].loss else {
         panic!("{spec:?}")
     };
-    assert_eq!(entropy.weight, Some(vec![1.0, 2.5]));
+    assert_eq!(entropy.weight, Some(vec![1.0, 2.5].into()));
     assert_eq!(spec.terms()[1].factor, 0.5);
     assert_eq!(
         spec.terms()[1].loss,

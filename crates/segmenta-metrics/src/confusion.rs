@@ -274,6 +274,11 @@ impl Confusion {
         }
     }
 
+    /// How many of the counted pixels are right.
+    pub fn right(&self) -> u64 {
+        self.pixels.iter().step_by(self.classes + 1).sum()
+    }
+
     /// mIoU.
     pub fn mean_iou(&self) -> Score {
         self.mean(Metric::Iou)
@@ -286,10 +291,9 @@ impl Confusion {
 
     /// The share of counted pixels that are right.
     pub fn pixel_accuracy(&self) -> Score {
-        let right: u64 = self.pixels.iter().step_by(self.classes + 1).sum();
         let all = self.pixels();
         Score {
-            value: (all > 0).then(|| right as f64 / all as f64),
+            value: (all > 0).then(|| self.right() as f64 / all as f64),
             protocol: self.protocol("accuracy".into(), Over::Pixels, &[]),
         }
     }
@@ -325,6 +329,7 @@ impl Confusion {
             ignore_index: self.ignore_index,
             ignored: None,
             segmented: None,
+            measured_on: None,
             zero_division: None,
         }
     }

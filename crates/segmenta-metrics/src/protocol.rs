@@ -34,6 +34,8 @@ pub struct Protocol {
     /// How pictures were segmented, where that is more than once through the network in one piece:
     /// `averaged with mirror images`.
     pub segmented: Option<String>,
+    /// Which pictures were measured on, where a data set has several parts: `the split test`.
+    pub measured_on: Option<String>,
     /// What stands for a score that has nothing to divide; `None` if it is left out.
     pub zero_division: Option<f64>,
 }
@@ -55,6 +57,9 @@ pub enum Over {
     Everything,
     /// Classes counted together in each image, then the mean over images.
     Images,
+    /// Pixels of as many images as there are in a batch counted together, then the mean over batches: the number depends
+    /// on the batch's size.
+    Batches(usize),
     /// Every class of every image by itself, then the mean over both.
     ImagesAndClasses,
     /// As `ImagesAndClasses`, classes with weights that were given.
@@ -66,6 +71,13 @@ impl Score {
     #[must_use]
     pub fn ignoring(mut self, words: impl Into<String>) -> Self {
         self.protocol.ignored = Some(words.into());
+        self
+    }
+
+    /// The same score, which says what was measured on; see [`Protocol::measured_on`].
+    #[must_use]
+    pub fn on(mut self, part: impl Into<String>) -> Self {
+        self.protocol.measured_on = Some(part.into());
         self
     }
 
@@ -111,6 +123,14 @@ impl fmt::Display for Protocol {
                 "from pixels of all images together, mean over classes with given weights"
             }
             Over::Everything => "from pixels of all images and classes together",
+            Over::Batches(images) => {
+                return write!(
+                    f,
+                    "from pixels of each batch of {} together, mean over batches",
+                    count(images, "image")
+                )
+                .and_then(|()| self.fmt_rest(f));
+            }
             Over::Images => "from pixels of all classes together, mean over images",
             Over::ImagesAndClasses => "of each class in each image, mean over both",
             Over::ImagesAndClassesWeighted => {
@@ -118,6 +138,13 @@ impl fmt::Display for Protocol {
                  divided by the number of classes once more (as segmentation_models_pytorch does)"
             }
         })?;
+        self.fmt_rest(f)
+    }
+}
+
+impl Protocol {
+    /// What was counted, left out and put in its place.
+    fn fmt_rest(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "; {}", count(self.classes, "class"))?;
         if let Some(images) = self.images {
             write!(f, ", {}", count(images, "image"))?;
@@ -135,8 +162,11 @@ impl fmt::Display for Protocol {
             (None, Some(index)) => write!(f, "; pixels labelled {index} ignored")?,
             (None, None) => f.write_str("; no pixel ignored")?,
         }
-        match &self.segmented {
-            Some(segmented) => write!(f, "; {segmented}"),
+        if let Some(segmented) = &self.segmented {
+            write!(f, "; {segmented}")?;
+        }
+        match &self.measured_on {
+            Some(part) => write!(f, "; on {part}"),
             None => Ok(()),
         }
     }

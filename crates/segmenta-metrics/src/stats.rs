@@ -237,6 +237,7 @@ impl Stats {
             ignore_index: self.ignore_index,
             ignored: None,
             segmented: None,
+            measured_on: None,
             zero_division: match zero_division {
                 ZeroDivision::Absent => None,
                 ZeroDivision::Value(value) => Some(value),

@@ -3,8 +3,13 @@
 use crate::chart::{LineChart, Series, Span};
 use crate::{Chart, Epoch, History};
 
-/// The charts that there is something for, each with the name of its file. `best` is the epoch to point out.
-pub(crate) fn curves(history: &History, best: Option<u32>) -> Vec<(&'static str, Chart)> {
+/// The charts that there is something for, each with the name of its file. `best` is the epoch to point out, `best_by` the
+/// score that tells it.
+pub(crate) fn curves(
+    history: &History,
+    best_by: usize,
+    best: Option<u32>,
+) -> Vec<(&'static str, Chart)> {
     let epochs = history.epochs();
     let numbers: Vec<u32> = epochs.iter().map(|epoch| epoch.epoch).collect();
     let mark = best.map(|epoch| (epoch, "best"));
@@ -29,8 +34,13 @@ pub(crate) fn curves(history: &History, best: Option<u32>) -> Vec<(&'static str,
         line("validation", &|e| e.validation_loss),
     ];
     let scores = history.scores().iter().enumerate();
+    let trained = history.scores().get(best_by).map(|name| {
+        let name = format!("{name}, training batches");
+        line(&name, &|e| e.train_score)
+    });
     let scores = scores
         .map(|(i, name)| line(name, &move |e| e.scores[i]))
+        .chain(trained)
         .collect();
     let rate = vec![line("learning rate", &|e| e.learning_rate)];
     let speed = vec![line("pictures per second", &|e| e.pictures_per_second)];
@@ -38,13 +48,7 @@ pub(crate) fn curves(history: &History, best: Option<u32>) -> Vec<(&'static str,
         ("loss", chart("Loss", "loss", losses, Span::Data, mark)),
         (
             "scores",
-            chart(
-                "Scores on the validation data",
-                "score, 0 to 1",
-                scores,
-                Span::Data,
-                mark,
-            ),
+            chart("Scores", "score, 0 to 1", scores, Span::Data, mark),
         ),
         (
             "learning-rate",

@@ -8,7 +8,7 @@ use crate::ReportError;
 
 /// What a run leaves, in the order in which a person would look at it. A name that ends in `/` is a folder, one that
 /// ends in `*` stands for all files that begin so.
-const CONTENTS: [(&str, &str); 14] = [
+const CONTENTS: [(&str, &str); 15] = [
     ("report.html", "everything below in one page"),
     (
         "model.safetensors",
@@ -16,6 +16,10 @@ const CONTENTS: [(&str, &str); 14] = [
     ),
     ("last.safetensors", "the last weights, to resume from"),
     ("config.toml", "every setting, as it was used"),
+    (
+        "lists/",
+        "which pictures were learned from, and which measured on",
+    ),
     ("begun.json", "the data and the settings that it began with"),
     ("metrics.csv", "losses and scores, an epoch a line"),
     ("log.txt", "what was said, with times"),
@@ -202,6 +206,20 @@ impl RunFolder {
     /// The file cannot be written.
     pub fn write_config(&self, text: &str) -> Result<(), ReportError> {
         Self::write(&self.config(), text.as_bytes())
+    }
+
+    /// The lists of pictures that were learned from and measured on.
+    pub fn lists(&self) -> PathBuf {
+        self.path.join("lists")
+    }
+
+    /// Writes a list of names, whole or not at all.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_list(&self, path: &Path, text: &str) -> Result<(), ReportError> {
+        fs::create_dir_all(self.lists()).map_err(ReportError::write(path))?;
+        Self::write(path, text.as_bytes())
     }
 
     /// Losses and scores, an epoch a line.

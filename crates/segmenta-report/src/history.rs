@@ -23,6 +23,9 @@ pub struct Epoch {
     pub validation_loss: Option<f64>,
     /// One for each name of [`History::scores`]; `None` where there was nothing to measure.
     pub scores: Vec<Option<f64>>,
+    /// The score that tells the best epoch, of the training batches as they were learned from; `None` where they were
+    /// not counted: before training, on a GPU, by earlier versions.
+    pub train_score: Option<f64>,
     /// Training pictures each second.
     pub pictures_per_second: Option<f64>,
     /// The share of the training's time in which the network waited for data, 0 to 1.
@@ -43,7 +46,9 @@ const BEFORE_SCORES: [&str; 5] = [
     "train_loss",
     "validation_loss",
 ];
-const AFTER_SCORES: [&str; 2] = ["pictures_per_second", "waiting"];
+const AFTER_SCORES: [&str; 3] = ["train_score", "pictures_per_second", "waiting"];
+/// The last columns as earlier versions wrote them.
+const FORMER_AFTER: &[&str] = AFTER_SCORES.split_at(1).1;
 
 impl History {
     /// Of a run that measures these scores. Names that are twice there or other columns' are numbered, so that each
@@ -77,7 +82,8 @@ impl History {
         &self.epochs
     }
 
-    /// The epoch with the greatest value of a score: the first of equals.
+    /// The epoch with the greatest value of a score: the first of equals. Epoch 0 is a baseline, never the best: its
+    /// network has learned nothing.
     pub fn best(&self, score: usize) -> Option<&Epoch> {
         let value = |epoch: &Epoch| epoch.scores.get(score).copied().flatten();
         let better = |best: Option<&Epoch>, epoch: &Epoch| match best.and_then(value) {
@@ -85,7 +91,7 @@ impl History {
             Some(best) => value(epoch).is_some_and(|value| value > best),
         };
         let mut best = None;
-        for epoch in &self.epochs {
+        for epoch in self.epochs.iter().filter(|epoch| epoch.epoch > 0) {
             if better(best, epoch) {
                 best = Some(epoch);
             }
@@ -140,7 +146,11 @@ impl History {
                 &epoch.train_loss,
                 &epoch.validation_loss,
             ];
-            let after = [&epoch.pictures_per_second, &epoch.waiting];
+            let after = [
+                &epoch.train_score,
+                &epoch.pictures_per_second,
+                &epoch.waiting,
+            ];
             cells.extend(
                 before
                     .into_iter()
@@ -165,11 +175,16 @@ impl History {
     fn parse(bytes: &[u8]) -> Result<Self, String> {
         let mut csv = csv::Reader::from_reader(bytes);
         let names = csv.headers().map_err(|error| error.to_string())?.clone();
-        let (before, after) = (BEFORE_SCORES.len(), AFTER_SCORES.len());
         let names: Vec<&str> = names.iter().collect();
+        let last: &[&str] = if names.ends_with(&AFTER_SCORES) {
+            &AFTER_SCORES
+        } else {
+            FORMER_AFTER
+        };
+        let (before, after) = (BEFORE_SCORES.len(), last.len());
         let frame_fits = names.len() >= before + after
             && names.starts_with(&BEFORE_SCORES)
-            && names.ends_with(&AFTER_SCORES);
+            && names.ends_with(last);
         if !frame_fits {
             return Err(format!(
                 "line 1 has the columns “{}”, which are no run's",
@@ -186,7 +201,7 @@ impl History {
         for record in csv.records() {
             let record = record.map_err(|error| error.to_string())?;
             let line = record.position().map_or(0, csv::Position::line);
-            let epoch = parse_epoch(&record, names.len())
+            let epoch = parse_epoch(&record, names.len() - after)
                 .map_err(|problem| format!("line {line}: {problem}"))?;
             history
                 .push(epoch)
@@ -196,7 +211,8 @@ impl History {
     }
 }
 
-fn parse_epoch(record: &csv::StringRecord, columns: usize) -> Result<Epoch, String> {
+/// `last` is the column after the scores.
+fn parse_epoch(record: &csv::StringRecord, last: usize) -> Result<Epoch, String> {
     let wrong = |cell: &str| format!("“{cell}” is no number");
     let count = |cell: &str| cell.parse::<u64>().map_err(|_| wrong(cell));
     let number = |cell: &str| match cell {
@@ -208,7 +224,13 @@ fn parse_epoch(record: &csv::StringRecord, columns: usize) -> Result<Epoch, Stri
         .skip(2)
         .map(number)
         .collect::<Result<_, _>>()?;
-    let (before, after) = (BEFORE_SCORES.len() - 2, columns - 2 - AFTER_SCORES.len());
+    let (before, after) = (BEFORE_SCORES.len() - 2, last - 2);
+    let is_former = numbers.len() - after == FORMER_AFTER.len();
+    let (train_score, after_it) = if is_former {
+        (None, after)
+    } else {
+        (numbers[after], after + 1)
+    };
     Ok(Epoch {
         epoch: u32::try_from(count(&record[0])?).map_err(|_| wrong(&record[0]))?,
         step: count(&record[1])?,
@@ -216,8 +238,9 @@ fn parse_epoch(record: &csv::StringRecord, columns: usize) -> Result<Epoch, Stri
         train_loss: numbers[1],
         validation_loss: numbers[2],
         scores: numbers[before..after].to_vec(),
-        pictures_per_second: numbers[after],
-        waiting: numbers[after + 1],
+        train_score,
+        pictures_per_second: numbers[after_it],
+        waiting: numbers[after_it + 1],
     })
 }
 
@@ -251,6 +274,41 @@ mod tests {
         // NaN is not equal to itself; its text is.
         assert_eq!(format!("{again:?}"), format!("{history:?}"));
         assert_eq!(again.to_csv(), history.to_csv());
+    }
+
+    #[test]
+    fn files_without_scores_of_training_batches_are_read() {
+        let mut history = some();
+        history.epochs[2].train_score = Some(0.25);
+        let text = String::from_utf8(history.to_csv()).unwrap();
+        let without = |line: &str| {
+            let mut cells: Vec<&str> = line.split(',').collect();
+            cells.remove(cells.len() - 3);
+            cells.join(",")
+        };
+        // The second score's name has a comma of its own, but stands before the column.
+        let former: Vec<String> = text.lines().map(without).collect();
+        let again = History::parse(former.join("\n").as_bytes()).unwrap();
+        history.epochs[2].train_score = None;
+        assert_eq!(format!("{again:?}"), format!("{history:?}"));
+    }
+
+    #[test]
+    fn the_network_before_training_is_never_the_best() {
+        let mut history = History::new(["mIoU"]);
+        for (epoch, value) in [(0, 0.9), (1, 0.1), (2, 0.2)] {
+            let scores = vec![Some(value)];
+            let step = u64::from(epoch);
+            let epoch = Epoch {
+                epoch,
+                step,
+                scores,
+                ..Epoch::default()
+            };
+            history.push(epoch).unwrap();
+            let best = history.best(0).map(|best| best.epoch);
+            assert_eq!(best, (step > 0).then_some(step as u32));
+        }
     }
 
     #[test]

@@ -194,7 +194,9 @@ impl RunRecord {
             ),
             ("speed/waiting".to_owned(), epoch.waiting),
         ];
+        let trained = format!("score/training {}", self.history.scores()[self.best_by]);
         values.extend(scores.zip(epoch.scores));
+        values.push((trained, epoch.train_score));
         for (tag, value) in values {
             if let Some(value) = value {
                 self.events.scalar(step, &tag, value)?;
@@ -257,7 +259,11 @@ impl RunRecord {
     /// A file that cannot be read or written.
     pub fn report(&self, summary: &Summary) -> Result<PathBuf, ReportError> {
         let folder = &self.folder;
-        let curves = curves(&self.history, self.best().map(|best| best.epoch));
+        let curves = curves(
+            &self.history,
+            self.best_by,
+            self.best().map(|best| best.epoch),
+        );
         for (name, chart) in &curves {
             write_chart(&folder.curves().join(format!("{name}.png")), chart)?;
         }

@@ -21,6 +21,7 @@
 mod builder;
 mod cancel;
 mod custom;
+mod data_sets;
 mod describe;
 mod encoder_weights;
 mod error;
@@ -32,6 +33,7 @@ mod model;
 mod model_options;
 #[cfg(feature = "ndarray")]
 mod nd;
+pub mod npy;
 mod options;
 mod part;
 mod pipeline;
@@ -48,12 +50,13 @@ mod windows;
 
 pub use builder::ModelBuilder;
 pub use cancel::Cancel;
+pub use data_sets::{Archive, DataSetError, PublishedData};
 pub use describe::Description;
 pub use encoder_weights::EncoderFile;
 pub use error::{Error, Failure, InputError, ModelError, OutputError};
 pub use evaluate::{
     ClassScores, EvaluateError, EvaluateEvent, EvaluateOptions, Evaluation, EvaluationSettings,
-    NamedScore,
+    Learned, NamedScore, Part, WantedPart,
 };
 pub use hub::{HubModel, SavedFolder, save_pretrained};
 pub use inputs::{Input, Inputs};

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use crate::error::Error;
+use crate::scores::Resolution;
 use crate::tiles::Tiles;
 
 /// How a picture is segmented. The default is the whole picture once, and its labels alone.
@@ -14,6 +15,7 @@ use crate::tiles::Tiles;
 /// ```
 #[non_exhaustive]
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each asks for one thing")]
 pub struct SegmentOptions {
     /// Average what the network says of the picture and of its mirror image.
     pub flip: bool,
@@ -21,6 +23,14 @@ pub struct SegmentOptions {
     pub tiles: Option<Tiles>,
     /// Also say how sure the network is of each pixel.
     pub probability: bool,
+    /// At which size labels and all else are wanted: the photograph's if nothing is said. Not with tiles.
+    pub size: Resolution,
+    /// Also give the labels of the network's own pixels, whatever the size. Not with tiles.
+    pub network: bool,
+    /// Also give logits. Not with tiles.
+    pub logits: bool,
+    /// Also give the probability of every class. Not with tiles.
+    pub probabilities: bool,
 }
 
 impl SegmentOptions {
@@ -48,6 +58,42 @@ impl SegmentOptions {
     pub fn probability(mut self, probability: bool) -> Self {
         self.probability = probability;
         self
+    }
+
+    /// The size at which labels and all else are wanted.
+    #[must_use]
+    pub fn size(mut self, size: Resolution) -> Self {
+        self.size = size;
+        self
+    }
+
+    /// Whether logits are given.
+    #[must_use]
+    pub fn logits(mut self, logits: bool) -> Self {
+        self.logits = logits;
+        self
+    }
+
+    /// Whether the probability of every class is given.
+    #[must_use]
+    pub fn probabilities(mut self, probabilities: bool) -> Self {
+        self.probabilities = probabilities;
+        self
+    }
+
+    /// What tiles do not give: they are put together at the photograph's size.
+    pub(crate) fn check_tiles(&self) -> Result<(), Error> {
+        let asked = if self.size != Resolution::Photograph {
+            "another size than the photograph's"
+        } else if self.logits {
+            "logits of each pixel"
+        } else if self.probabilities {
+            "probabilities of all classes"
+        } else {
+            return Ok(());
+        };
+        let what = format!("{asked} of a picture in tiles · tiles · leave the tiles out");
+        Err(Error::Setting(what))
     }
 
     /// What is done beside putting the whole picture through the network once, in words.

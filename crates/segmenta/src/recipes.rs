@@ -12,6 +12,8 @@ pub const TRAIN: &[(&str, &str)] = recipes!(
     "nuclei-unet",
     "person-unet",
     "pets-segnet",
+    "pets-segnet-separable",
+    "pets-vit",
     "torchvision-reference",
     "voc-deeplab",
     "voc-fcn",

@@ -12,11 +12,12 @@ use crate::segmentation::{Segmentation, Stages};
 
 /// At which size an answer is wanted.
 #[non_exhaustive]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Resolution {
     /// The network's own pixels that show picture, none of them interpolated.
     Network,
     /// The photograph's.
+    #[default]
     Photograph,
     /// As if the photograph had been resized to this.
     Size {
@@ -106,26 +107,7 @@ impl Scores<'_> {
     /// # Errors
     /// As [`Scores::values`].
     pub fn logits(&self, at: Resolution) -> Result<Tensor, Error> {
-        let mut tensor = self.values(at)?;
-        let is_binary = self.answer.is_binary();
-        let logit: fn(f32) -> f32 = match self.answer.values {
-            Values::Scores if is_binary => |s| s.min(1.0).ln() - (-s.min(1.0)).ln_1p(),
-            Values::Probabilities if is_binary => |p| p.ln() - (-p).ln_1p(),
-            Values::Probabilities | Values::Scores => f32::ln,
-            Values::LogProbabilities if is_binary => |l| l - (-l.exp_m1()).ln(),
-            Values::Tangents => f32::atanh,
-            Values::Logits | Values::LogProbabilities => return Ok(tensor),
-        };
-        let grid = self.view().grid(at)?;
-        let shape = tensor.shape;
-        for plane in tensor.data.chunks_exact_mut(shape.pixels()) {
-            let rows = plane.chunks_exact_mut(shape.width);
-            for row in rows.skip(grid.seen.y).take(grid.seen.height) {
-                let seen = &mut row[grid.seen.x..grid.seen.right()];
-                seen.iter_mut().for_each(|value| *value = logit(*value));
-            }
-        }
-        Ok(tensor)
+        self.view().logit_values(at)
     }
 
     /// The probability of each class at a size, 0 to 1: 1×ids×height×width, ids being those of
@@ -232,6 +214,30 @@ impl View<'_> {
         Ok(grid.place(scores, 1, 0.0))
     }
 
+    /// As [`Scores::logits`].
+    pub(crate) fn logit_values(&self, at: Resolution) -> Result<Tensor, Error> {
+        let mut tensor = self.values(at)?;
+        let is_binary = self.answer.is_binary();
+        let logit: fn(f32) -> f32 = match self.answer.values {
+            Values::Scores if is_binary => |s| s.min(1.0).ln() - (-s.min(1.0)).ln_1p(),
+            Values::Probabilities if is_binary => |p| p.ln() - (-p).ln_1p(),
+            Values::Probabilities | Values::Scores => f32::ln,
+            Values::LogProbabilities if is_binary => |l| l - (-l.exp_m1()).ln(),
+            Values::Tangents => f32::atanh,
+            Values::Logits | Values::LogProbabilities => return Ok(tensor),
+        };
+        let grid = self.grid(at)?;
+        let shape = tensor.shape;
+        for plane in tensor.data.chunks_exact_mut(shape.pixels()) {
+            let rows = plane.chunks_exact_mut(shape.width);
+            for row in rows.skip(grid.seen.y).take(grid.seen.height) {
+                let seen = &mut row[grid.seen.x..grid.seen.right()];
+                seen.iter_mut().for_each(|value| *value = logit(*value));
+            }
+        }
+        Ok(tensor)
+    }
+
     fn values(&self, at: Resolution) -> Result<Tensor, Error> {
         let grid = self.grid(at)?;
         let seen = [grid.seen.height, grid.seen.width];
@@ -240,7 +246,7 @@ impl View<'_> {
         Ok(grid.tensor(values, self.answer.classes))
     }
 
-    fn probabilities(&self, at: Resolution) -> Result<Tensor, Error> {
+    pub(crate) fn probabilities(&self, at: Resolution) -> Result<Tensor, Error> {
         let grid = self.grid(at)?;
         let seen = [grid.seen.height, grid.seen.width];
         let (classes, engine) = (self.answer.classes, self.model.engine());

@@ -93,6 +93,7 @@ impl Model {
         watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Segmentation, Error> {
         if let Some(tiles) = &options.tiles {
+            options.check_tiles()?;
             return tiles.segment(self, picture, options, watch);
         }
         let prepared = vec![self.prepare(picture, options)];
@@ -229,16 +230,26 @@ impl Model {
                 geometry,
                 input: said.input,
             };
-            let labels = view.labels(Resolution::Photograph)?;
+            let labels = view.labels(options.size)?;
             let probability = options
                 .probability
-                .then(|| view.winning_probability(Resolution::Photograph));
+                .then(|| view.winning_probability(options.size));
             let stages = Stages {
                 prepare_ms: said.prepare_ms,
                 network_ms: said.network_ms,
                 labels_ms: start.elapsed().as_secs_f64() * 1e3,
             };
-            done.push(self.segmentation(labels, probability.transpose()?, stages));
+            let mut made = self.segmentation(labels, probability.transpose()?, stages);
+            if options.network {
+                made.network = Some(view.labels(Resolution::Network)?);
+            }
+            if options.logits {
+                made.logits = Some(view.logit_values(options.size)?);
+            }
+            if options.probabilities {
+                made.probabilities = Some(view.probabilities(options.size)?);
+            }
+            done.push(made);
         }
         Ok(())
     }
@@ -309,6 +320,9 @@ impl Model {
         Segmentation {
             labels,
             probability,
+            network: None,
+            logits: None,
+            probabilities: None,
             names: names.map(Into::into).collect(),
             palette: description.palette.clone(),
             stages,

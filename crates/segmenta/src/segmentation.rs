@@ -4,6 +4,8 @@ use std::path::Path;
 
 use segmenta_image::{LabelMap, LegendEntry, Palette, Picture, VOID, cutout, legend, make_grid};
 
+use segmenta_runtime::Tensor;
+
 use crate::describe::named;
 use crate::error::Error;
 
@@ -30,6 +32,9 @@ pub struct Stages {
 pub struct Segmentation {
     pub(crate) labels: LabelMap,
     pub(crate) probability: Option<Vec<f32>>,
+    pub(crate) network: Option<LabelMap>,
+    pub(crate) logits: Option<Tensor>,
+    pub(crate) probabilities: Option<Tensor>,
     pub(crate) names: Vec<String>,
     pub(crate) palette: Palette,
     pub(crate) stages: Stages,
@@ -60,6 +65,23 @@ impl Segmentation {
     /// How sure the network is of each pixel's class, 0 to 1, where it was asked for.
     pub fn probability(&self) -> Option<&[f32]> {
         self.probability.as_deref()
+    }
+
+    /// The class of each of the network's own pixels that show picture, where that was asked for.
+    pub fn network_labels(&self) -> Option<&LabelMap> {
+        self.network.as_ref()
+    }
+
+    /// The logit of each class at each pixel, 1×classes×height×width, where they were asked for
+    /// ([`Scores::logits`](crate::Scores::logits)).
+    pub fn logits(&self) -> Option<&Tensor> {
+        self.logits.as_ref()
+    }
+
+    /// The probability of each class at each pixel, 1×ids×height×width, where they were asked for
+    /// ([`Scores::probabilities`](crate::Scores::probabilities)).
+    pub fn probabilities(&self) -> Option<&Tensor> {
+        self.probabilities.as_ref()
     }
 
     /// How long it took.

@@ -18,6 +18,18 @@ pub(crate) struct DataArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Data {
+    /// Bring a published data set into the cache, once: voc2012, oxford-pets, camvid, ade20k, coco-val
+    #[command(after_help = "\
+Examples:
+  segmenta data pull                             what there is
+  segmenta data pull oxford-pets                 size and licence are said before; prints the folder
+  segmenta train pets-segnet --data oxford-pets  a name stands for its folder in every command
+
+Archives come from where they are published, or from a mirror that has them under their names
+(SEGMENTA_DATA), are gone on with where a download was cut, verified, and unpacked into the cache
+(SEGMENTA_HOME). Sets of Kaggle need an account: kaggle.com says how, `kaggle datasets download`
+brings them, and any folder with pictures and masks will do.")]
+    Pull(PullData),
     /// Every problem of a data set, with file names and counts, before a network meets it
     #[command(after_help = "\
 Examples:
@@ -277,4 +289,11 @@ pub(crate) struct Rgb {
     /// Names and colours of the classes, a class a line, in the order of their ids
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) colors: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PullData {
+    /// The data set; without it, what there is
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Option<String>,
 }

@@ -5,6 +5,7 @@ mod check;
 mod classes;
 mod convert;
 mod preview;
+mod pull;
 mod split;
 
 use std::sync::{Mutex, PoisonError};
@@ -15,9 +16,11 @@ use super::message::Usage;
 use super::progress::Progress;
 pub(super) use args::DataArgs;
 use args::{Data, Source};
+pub(super) use pull::folder;
 
 pub(super) fn run(args: &DataArgs, quiet: bool) -> anyhow::Result<()> {
     match &args.command {
+        Data::Pull(args) => pull::run(args, quiet),
         Data::Check(args) => check::run(args, quiet),
         Data::Classes(args) => classes::run(args, quiet),
         Data::Split(args) => split::run(args, quiet),
@@ -28,7 +31,7 @@ pub(super) fn run(args: &DataArgs, quiet: bool) -> anyhow::Result<()> {
 
 /// The data set, or one split of it.
 fn open(source: &Source, split: Option<Split>) -> anyhow::Result<Dataset> {
-    let dataset = source.open()?.open(&source.folder)?;
+    let dataset = source.open()?.open(&folder(&source.folder)?)?;
     let Some(split) = split else {
         return Ok(dataset);
     };

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use segmenta_data::augment::{Augmentation, Draw};
+use segmenta::recipes;
+use segmenta_data::augment::{Augmentation, Draw, Transform};
 use segmenta_data::{Classes, Dataset, Sample};
 use segmenta_image::{Filter, Picture, VOID, make_grid};
 use serde::Deserialize;
@@ -124,6 +125,14 @@ struct Recipe {
     augment: Option<Augmentation>,
     data: Option<Part>,
     train: Option<Part>,
+    #[serde(default)]
+    input: Input,
+}
+
+/// The size that pictures are given before all else.
+#[derive(Default, Deserialize)]
+struct Input {
+    size: Option<[usize; 2]>,
 }
 
 #[derive(Deserialize)]
@@ -133,7 +142,13 @@ struct Part {
 
 fn read(path: &Path) -> anyhow::Result<Augmentation> {
     let wrong = |what: String, remedy: &str| Usage(format!("{what} · {} · {remedy}", shown(path)));
-    let text = segmenta_data::text::read(path).map_err(|error| Usage(error.to_string()))?;
+    let built_in = recipes::TRAIN
+        .iter()
+        .find(|(name, _)| path == Path::new(name));
+    let text = match built_in {
+        Some((_, text)) if !path.exists() => (*text).to_owned(),
+        _ => segmenta_data::text::read(path).map_err(|error| Usage(error.to_string()))?,
+    };
     let recipe: Recipe = toml::from_str(&text).map_err(|error| {
         let line = error
             .span()
@@ -148,12 +163,17 @@ fn read(path: &Path) -> anyhow::Result<Augmentation> {
     let list = recipe
         .augment
         .or(below.into_iter().find_map(|part| part.augment));
-    let list = list.ok_or_else(|| {
-        wrong(
-            "no `augment` list".into(),
-            "write augment = [ … ], see --help",
-        )
-    })?;
-    list.check()?;
-    Ok(list)
+    let resize = recipe.input.size.map(|[width, height]| {
+        let table = format!("name = \"resize\"\nsize = \"{width}x{height}\"");
+        toml::from_str::<Transform>(&table)
+    });
+    let resize = resize.transpose();
+    let resize = resize.map_err(|error| wrong(error.message().into(), "see input.size"))?;
+    if list.is_none() && resize.is_none() {
+        let remedy = "write augment = [ … ], see --help";
+        return Err(wrong("no `augment` list".into(), remedy).into());
+    }
+    let list = list.unwrap_or_default();
+    let all = resize.into_iter().chain(list.transforms().iter().cloned());
+    Ok(Augmentation::new(all.collect())?)
 }

@@ -1,6 +1,8 @@
 //! `segmenta predict`: pictures to masks, overlays and a report. The work is the library's ([`segmenta::Job`]); here
 //! are its arguments, its progress and what is said of it.
 
+mod fetch;
+mod habit;
 pub(crate) mod recipe;
 mod settings;
 mod summary;
@@ -20,12 +22,26 @@ use super::progress::Progress;
 use super::random::Random;
 use settings::Settings;
 
+/// What segments where no model is named: torchvision's smallest, 13 MB of weights.
+const DEFAULT_MODEL: &str = "lraspp_mobilenet_v3_large";
+
 pub(crate) fn run(args: &Predict, quiet: bool) -> anyhow::Result<()> {
+    if let Some(usage) = habit::answer(&args.inputs) {
+        return Err(usage.into());
+    }
     let settings = Settings::of(args)?;
     let mut options = model::options(&args.model)?;
+    if options.architecture.is_none() && options.weights.is_none() {
+        options.architecture = Some(DEFAULT_MODEL.into());
+        if !quiet {
+            note(&format!(
+                "no model was named: {DEFAULT_MODEL}, small and quick, of Pascal VOC's 21 classes · others: segmenta models"
+            ));
+        }
+    }
     options.threshold = args.threshold;
     prepare_folder(&args.out)?;
-    let inputs = Inputs::collect(&args.inputs);
+    let inputs = Inputs::collect(fetch::inputs(&args.inputs, quiet)?);
     say_results(&inputs);
     let inputs = match args.sample {
         Some(count) => {
@@ -43,7 +59,7 @@ pub(crate) fn run(args: &Predict, quiet: bool) -> anyhow::Result<()> {
         options.memory = WeightMemory::Brief;
     }
     model::say_precision(&args.model, &options, quiet);
-    let model = model::open(&options, quiet)?;
+    let model = model::with_classes(model::open(&options, quiet)?, &args.classes)?;
     let recipe = settings.preprocess(&model.description().preprocess);
     let model = model.with_preprocess(recipe)?;
     let cancel = Cancel::new();

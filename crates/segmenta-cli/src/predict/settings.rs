@@ -1,8 +1,8 @@
 //! What the arguments of `predict` come to, once it is known what they are used with.
 
-use segmenta::{Job, Preprocess, SegmentOptions};
+use segmenta::{Job, Preprocess, Resolution, SegmentOptions};
 
-use crate::args::{Predict, What};
+use crate::args::{LabelSize, Predict, What};
 use crate::message::Usage;
 use crate::segment::Recipe;
 
@@ -30,7 +30,10 @@ impl Settings {
             legend: args.legend,
             grid: args.grid,
             batch: args.batch,
-            segment: args.segment.options()?,
+            segment: args.segment.options()?.size(match args.size {
+                LabelSize::Photograph => Resolution::Photograph,
+                LabelSize::Network => Resolution::Network,
+            }),
             recipe: recipe.in_tiles_of(&args.segment),
         })
     }
@@ -63,6 +66,8 @@ impl From<What> for segmenta::What {
             What::Overlay => Self::Overlay,
             What::Probability => Self::Probability,
             What::Cutout => Self::Cutout,
+            What::Logits => Self::Logits,
+            What::Probabilities => Self::Probabilities,
         }
     }
 }

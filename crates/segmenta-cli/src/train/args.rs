@@ -24,7 +24,8 @@ pub(crate) struct Train {
     /// long it goes on (train.epochs, train.early_stop) and what changes no result; other keys are refused
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
-    /// The network, for `segmenta train voc -m unet`: unet, fcn or deeplab
+    /// The network, for `segmenta train voc -m unet`: unet (double convolutions), fcn (FCN-32s on ResNet-18) or deeplab
+    /// (DeepLabV3 on ResNet-50)
     #[arg(short, long, value_name = "NAME")]
     pub(crate) model: Option<String>,
     /// Where to compute: cpu, cuda, cuda:N, wgpu, wgpu:N (GPUs need a build with the feature)

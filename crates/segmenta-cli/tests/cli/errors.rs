@@ -50,7 +50,8 @@ fn settings_that_cannot_be_are_wrong_usage() {
 fn a_model_must_be_named_and_known() {
     let room = Room::new();
     room.picture("a.png", 20, 10);
-    fails(&room, "model-none", 2, "predict a.png");
+    // Of the commands, `predict` alone takes a default.
+    fails(&room, "model-none", 2, "bench forward");
     fails(
         &room,
         "model-misspelt",

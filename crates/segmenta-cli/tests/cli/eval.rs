@@ -47,13 +47,13 @@ fn white_on_black_is_no_class_of_three_by_chance() {
     assert_eq!(void["classes"][1]["pixels"], 0);
     let protocol = void["scores"]["mIoU"]["protocol"].as_str().unwrap();
     assert!(
-        protocol.ends_with("pixels labelled 255 ignored"),
+        protocol.ends_with("pixels labelled 255 ignored; on all pictures, 2 pictures"),
         "{protocol}"
     );
     let counted = json(&room, &format!("{EVAL} --masks 0/255 --by-place --json"));
     assert_eq!(counted["classes"][1]["pixels"], 24 * 16);
     let protocol = counted["scores"]["mIoU"]["protocol"].as_str().unwrap();
-    assert!(protocol.ends_with("no pixel ignored"), "{protocol}");
+    assert!(protocol.contains("; no pixel ignored;"), "{protocol}");
     // With --images the rule is said beside the folder.
     let folders =
         "eval --weights tiny.safetensors --images set/images --masks set/masks --masks ids --json";
@@ -152,7 +152,7 @@ fn tiles_and_mirrored_averages_are_measured_and_said() {
     assert!(settings["tta"].is_null() && settings["threshold"].is_null());
     let protocol = found["scores"]["mIoU"]["protocol"].as_str().unwrap();
     assert!(
-        protocol.ends_with("in tiles of 16 pixels that overlap by 2"),
+        protocol.contains("in tiles of 16 pixels that overlap by 2;"),
         "{protocol}"
     );
     for (wrong, part) in [
@@ -189,4 +189,39 @@ fn what_breaks_the_rule_or_is_left_out_is_said() {
     let wrong = room.line(&format!("{EVAL} --masks white"));
     assert_eq!(wrong.code, Some(2), "{}", wrong.transcript());
     snapshot("eval-rule", &wrong);
+}
+
+#[test]
+fn classes_that_are_nowhere_have_no_row_unless_asked_for() {
+    // Nothing but the class that the tiny network never names would be luck: masks of one class, all classes asked for.
+    let room = with_masks(|_| 1);
+    let rows = |flags: &str| {
+        let said = room
+            .line(&format!("{EVAL} --masks ids {flags}"))
+            .succeeded()
+            .stdout;
+        let names = ["sky", "tree", "road"];
+        let is_row = |line: &&str| names.iter().any(|name| line.starts_with(name));
+        (said.lines().filter(is_row).count(), said)
+    };
+    let (all, _) = rows("--all-classes");
+    let (some, said) = rows("");
+    assert_eq!(all, 3);
+    assert_eq!(some < 3, said.contains("neither there nor found"), "{said}");
+    assert!(said.contains("pixels right"), "{said}");
+}
+
+#[test]
+fn the_worst_pictures_are_written() {
+    let room = with_masks(|i| (i % 3) as u8);
+    let answer = room.line(&format!("{EVAL} --worst 1 -o bad")).succeeded();
+    assert!(answer.stderr.contains("1 picture"), "{}", answer.stderr);
+    let files = room.files("bad");
+    assert_eq!(files.len(), 1, "{files:?}");
+    let drawn = segmenta_image::Picture::open(room.path(format!("bad/{}", files[0]))).unwrap();
+    assert_eq!(
+        drawn.size(),
+        (3 * 24 + 4 * 4, 16 + 2 * 4),
+        "three side by side"
+    );
 }

@@ -22,6 +22,7 @@ fn every_help() {
         "bench step",
         "bench kernels",
         "data",
+        "data pull",
         "data check",
         "data classes",
         "data split",

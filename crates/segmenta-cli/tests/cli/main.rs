@@ -4,6 +4,8 @@
 //! Nothing is downloaded.
 
 mod answers;
+#[cfg(feature = "train")]
+mod book;
 mod convert;
 mod data;
 mod demo;
@@ -92,6 +94,11 @@ impl Room {
 
     fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_segmenta"));
+        self.prepare(&mut command);
+        command
+    }
+
+    fn prepare(&self, command: &mut Command) {
         command.current_dir(self.folder.path());
         for name in ["SEGMENTA_HUB", "SEGMENTA_ISA", "NO_COLOR", "CLICOLOR_FORCE"] {
             command.env_remove(name);
@@ -104,7 +111,6 @@ impl Room {
             // The same words on every processor.
             .env("SEGMENTA_ENGINE", "portable")
             .env("COLUMNS", "100");
-        command
     }
 
     fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Answer {
@@ -114,6 +120,17 @@ impl Room {
     /// As [`Room::run`], from one line; blanks separate arguments.
     fn line(&self, line: &str) -> Answer {
         self.run(line.split_whitespace())
+    }
+
+    /// A command as it was printed, for a shell to read.
+    #[cfg(unix)]
+    fn shell(&self, line: &str) -> Answer {
+        let words = line.strip_prefix("segmenta ").expect(line);
+        let mut command = Command::new("sh");
+        let binary = env!("CARGO_BIN_EXE_segmenta");
+        command.args(["-c", &format!("exec {binary} {words}")]);
+        self.prepare(&mut command);
+        self.answer(command.output().unwrap())
     }
 
     fn answer(&self, output: Output) -> Answer {

@@ -501,3 +501,205 @@ fn what_the_demo_draws_is_left_out() {
         assert!(file.ends_with(".picture.png"), "{file}");
     }
 }
+
+/// A seed beside a recipe goes with what the recipe says; what is typed wins.
+#[test]
+fn options_are_checked_once_the_recipe_is_read() {
+    let room = Room::with_model();
+    for n in 0..6 {
+        room.picture(format!("set/{n}.png"), 40, 30);
+    }
+    let line = "predict set --recipe torch-hub-fcn --model deeplabv3_mobilenet_v2 --weights tiny.safetensors";
+    let chosen = |flags: &str| {
+        room.line(&format!("{line} {flags}")).succeeded();
+        let report = room.report("output");
+        let pictures = report["pictures"].as_array().unwrap();
+        let names = pictures
+            .iter()
+            .map(|p| p["file"].as_str().unwrap().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    let (five, again, six) = (chosen("--seed 5"), chosen("--seed 5"), chosen("--seed 8"));
+    assert_eq!(five.len(), 4);
+    assert_eq!(five, again);
+    assert_ne!(five, six, "another seed draws others");
+    assert!(room.exists("output/segmentation_output.png"));
+    // Without the recipe the seed has nothing to choose.
+    let alone = room.line("predict set --weights tiny.safetensors --seed 5");
+    assert_eq!(alone.code, Some(2), "{}", alone.transcript());
+    let gpu = room.line(&format!("{line} --device cuda"));
+    assert_eq!(gpu.code, Some(2));
+    assert!(
+        gpu.stderr.contains("on the processor: cpu"),
+        "{}",
+        gpu.stderr
+    );
+}
+
+/// The tutorial's own map, and its numbers.
+#[test]
+fn the_networks_own_pixels_and_numbers_are_given() {
+    let room = Room::with_model();
+    room.picture("bird.png", 300, 260);
+    let line = "predict bird.png --recipe fcn-deeplab-voc --model deeplabv3_mobilenet_v2 --weights tiny.safetensors";
+    room.line(&format!(
+        "{line} --what mask,overlay,logits,probabilities,probability -o out"
+    ))
+    .succeeded();
+    let mask = LabelMap::open(room.path("out/bird.mask.png")).unwrap();
+    assert_eq!(mask.size(), (224, 224));
+    assert!(
+        mask.ids().iter().all(|&id| id < 3),
+        "no pixel outside the crop"
+    );
+    let overlay = Picture::open(room.path("out/bird.overlay.png")).unwrap();
+    assert_eq!(overlay.size(), (224, 224));
+    let read = |name: &str| {
+        let bytes = std::fs::read(room.path(format!("out/bird.{name}.npy"))).unwrap();
+        segmenta::npy::read(&bytes).unwrap()
+    };
+    let (logits, shares) = (read("logits"), read("probabilities"));
+    for tensor in [&logits, &shares] {
+        let shape = tensor.shape;
+        assert_eq!((shape.channels, shape.height, shape.width), (3, 224, 224));
+    }
+    // Their `argmax` is the mask, and the probabilities add up.
+    for (at, &id) in mask.ids().iter().enumerate() {
+        let of = |class: usize| logits.data[class * 224 * 224 + at];
+        assert!((0..3).all(|class| of(class) <= of(id.into())), "pixel {at}");
+        let sum: f32 = (0..3)
+            .map(|class| shares.data[class * 224 * 224 + at])
+            .sum();
+        assert!((sum - 1.0).abs() < 1e-5, "pixel {at}: {sum}");
+    }
+    // At the photograph's size the rest is void.
+    room.line(&format!("{line} --size photograph -o whole"))
+        .succeeded();
+    let mask = LabelMap::open(room.path("whole/bird.mask.png")).unwrap();
+    assert_eq!(mask.size(), (300, 260));
+    assert!(mask.ids().contains(&255));
+    let tiled =
+        room.line("predict bird.png --weights tiny.safetensors --tile 64 --what logits -o t");
+    assert!(
+        tiled.stderr.contains("leave the tiles out"),
+        "{}",
+        tiled.transcript()
+    );
+}
+
+#[test]
+fn names_and_colours_can_be_said() {
+    let room = Room::with_model();
+    room.picture("a.png", 40, 30);
+    let colours = |flags: &str| {
+        room.line(&format!(
+            "predict a.png --weights tiny.safetensors {flags} -o out"
+        ))
+        .succeeded();
+        let report = room.report("out");
+        let classes = report["model"]["classes"].as_array().unwrap();
+        let names = classes
+            .iter()
+            .map(|c| c["name"].as_str().unwrap().to_owned());
+        (names.collect::<Vec<_>>(), classes[1]["color"].clone())
+    };
+    let (names, colour) = colours("--names air,wood,stone --palette torchvision");
+    assert_eq!(names, ["air", "wood", "stone"]);
+    assert_eq!(colour, serde_json::json!([1, 127, 31]));
+    room.write("mine.txt", "air 9 8 7\nwood 1 2 3\nstone 4 5 6\n");
+    let (names, colour) = colours("--names mine.txt --palette mine.txt");
+    assert_eq!((names.len(), colour), (3, serde_json::json!([1, 2, 3])));
+    let wrong = room.line("predict a.png --weights tiny.safetensors --names by-order");
+    assert_eq!(wrong.code, Some(2));
+    assert!(
+        wrong.stderr.contains("--match by-order"),
+        "{}",
+        wrong.stderr
+    );
+    let wrong = room.line("predict a.png --weights tiny.safetensors --palette vok");
+    assert!(
+        wrong.stderr.contains("no palette is called `vok`"),
+        "{}",
+        wrong.stderr
+    );
+}
+
+/// Who comes without a model, or with another tool's words, is told.
+#[test]
+fn first_words_are_answered() {
+    let room = Room::with_model();
+    room.picture("a.png", 40, 30);
+    // Offline, so that it ends at the download; what it would take is said before.
+    let answer = room.line("predict a.png");
+    assert!(
+        answer
+            .stderr
+            .contains("no model was named: lraspp_mobilenet_v3_large"),
+        "{}",
+        answer.transcript()
+    );
+    let answer = room.line("predict model=best.pt source=a.png");
+    assert_eq!(answer.code, Some(2), "{}", answer.transcript());
+    assert!(
+        answer
+            .stderr
+            .contains("segmenta predict a.png --weights best.pt"),
+        "{}",
+        answer.stderr
+    );
+}
+
+/// A picture by its address: downloaded once, kept, named as its address ends.
+#[test]
+fn a_picture_can_be_named_by_its_url() {
+    use std::io::{BufRead, BufReader, Write};
+
+    let room = Room::with_model();
+    room.picture("bird.png", 40, 30);
+    let bytes = fs::read(room.path("bird.png")).unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        // Once: a second request would wait for ever.
+        let (mut stream, _) = listener.accept().unwrap();
+        let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+        lines
+            .map_while(Result::ok)
+            .take_while(|line| !line.is_empty())
+            .for_each(drop);
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            bytes.len()
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(&bytes).unwrap();
+    });
+    for _ in 0..2 {
+        let mut command = room.command();
+        command.env("SEGMENTA_OFFLINE", "0");
+        let url = format!("http://{address}/birds/bird.png?size=1");
+        command.args([
+            "predict",
+            &url,
+            "--weights",
+            "tiny.safetensors",
+            "-o",
+            "out",
+        ]);
+        room.answer(command.output().unwrap()).succeeded();
+    }
+    let masks = room.files("out");
+    assert!(
+        masks
+            .iter()
+            .any(|name| name.starts_with("bird-") && name.ends_with(".mask.png")),
+        "{masks:?}"
+    );
+    let answer = room.line("predict http://nowhere.invalid/a.png --weights tiny.safetensors");
+    assert_eq!(answer.code, Some(1), "{}", answer.transcript());
+    assert!(
+        answer.stderr.contains("SEGMENTA_OFFLINE"),
+        "{}",
+        answer.stderr
+    );
+}

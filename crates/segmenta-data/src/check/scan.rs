@@ -237,6 +237,15 @@ impl Counts {
         self.classes.iter().map(|class| class.pixels).sum()
     }
 
+    /// Weights for a loss that make every class count as much in all, as scikit-learn's `balanced`: all pixels by the
+    /// number of classes that occur and by the class's own. `None` for a class without pixels.
+    pub fn balanced_weights(&self) -> Vec<Option<f64>> {
+        let occur = self.classes.iter().filter(|class| class.pixels > 0).count();
+        let share = self.pixels() as f64 / occur.max(1) as f64;
+        let weight = |class: &ClassCount| (class.pixels > 0).then(|| share / class.pixels as f64);
+        self.classes.iter().map(weight).collect()
+    }
+
     /// Weights for a loss by median frequency balancing (Eigen & Fergus 2015, arXiv:1411.4734, as SegNet takes it):
     /// a class's frequency is its pixels by all that count in the pictures where it occurs, its weight the median of
     /// all frequencies by its own. `None` for a class without pixels.

@@ -174,12 +174,16 @@ impl Dataset {
     /// # Errors
     /// A name that no line can hold.
     pub fn list(&self, split: Split) -> Result<String, DataError> {
+        self.only(split).whole_list()
+    }
+
+    /// The list of all its names, whatever split they are in: a line a name.
+    ///
+    /// # Errors
+    /// A name that no line can hold.
+    pub fn whole_list(&self) -> Result<String, DataError> {
         let mut text = String::new();
-        for item in self
-            .items()
-            .iter()
-            .filter(|item| item.split() == Some(split))
-        {
+        for item in self.items() {
             let name = item.name();
             // The first line's would be taken for a byte order mark.
             if name.contains(['\n', '\r']) || name.starts_with('\u{feff}') {

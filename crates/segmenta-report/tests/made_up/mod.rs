@@ -70,6 +70,7 @@ pub(crate) fn train(
                 train_loss: (epoch > 0).then(|| loss(f64::from(epoch), 1)),
                 validation_loss: Some(loss(f64::from(epoch) * 0.8, 2) + 0.04 + 0.03 * noise(3)),
                 scores: vec![confusion.mean_iou().value, confusion.pixel_accuracy().value],
+                train_score: (epoch > 0).then(|| confusion.mean_iou().value).flatten(),
                 pictures_per_second: (epoch > 0).then(|| 41.0 + 3.0 * noise(5)),
                 waiting: (epoch > 0).then(|| 0.004 + 0.01 * noise(6)),
             },

@@ -36,6 +36,9 @@ pub(super) struct Progress {
     pub(super) loss: f64,
     /// Their pictures.
     pub(super) pictures: u64,
+    /// Their pixels, truth against prediction row by row; empty where they are not counted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) pixels: Vec<u64>,
     /// Seconds that they took, and of these, seconds in which the network waited for them.
     pub(super) seconds: [f64; 2],
     /// The best score so far.
@@ -129,7 +132,13 @@ pub(super) struct Kept<'a> {
 
 impl Kept<'_> {
     /// Writes the checkpoint.
-    pub(super) fn save(&self, path: &Path, mut progress: Progress) -> Result<(), RunError> {
+    /// `card` is what the file says of its network.
+    pub(super) fn save(
+        &self,
+        path: &Path,
+        mut progress: Progress,
+        card: BTreeMap<String, String>,
+    ) -> Result<(), RunError> {
         progress.plateau = self.schedule.as_ref().and_then(|schedule| schedule.state());
         progress.averaged = self.ema.as_ref().map_or(0, |ema| ema.updates());
         let mut all: Vec<Entry<'_>> = Vec::new();
@@ -149,7 +158,9 @@ impl Kept<'_> {
         check_finite(&all, &progress)?;
         let views: Vec<_> = all.iter().map(|(n, s, v)| (&**n, &s[..], &v[..])).collect();
         let text = progress.to_text(path)?;
-        save(path, &views, &BTreeMap::from([(KEY.to_string(), text)]))?;
+        let mut metadata = card;
+        metadata.insert(KEY.to_string(), text);
+        save(path, &views, &metadata)?;
         Ok(())
     }
 

@@ -334,6 +334,9 @@ pub struct TrainConfig {
     pub seed: u64,
     /// The score by which the best epoch is kept.
     pub score: ScoreName,
+    /// What is counted together for Dice.
+    #[serde(skip_serializing_if = "Reduction::is_default")]
+    pub reduction: Reduction,
     /// Epochs without a better score after which the run ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub early_stop: Option<u32>,
@@ -363,6 +366,7 @@ impl Default for TrainConfig {
             accumulate: 1,
             seed: 0,
             score: ScoreName::Miou,
+            reduction: Reduction::Pixels,
             early_stop: None,
             clip: Clip::default(),
             ema: None,
@@ -410,6 +414,29 @@ impl ScoreName {
             Self::ClassAccuracy => "class accuracy",
             Self::FrequencyWeightedIou => "fwIoU",
         }
+    }
+}
+
+/// What is counted together before the mean, of Dice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reduction {
+    /// The pixels of all pictures.
+    #[default]
+    Pixels,
+    /// Those of each batch: what tutorials do that add up what each batch of their loader gives.
+    Batch,
+    /// Those of each picture.
+    Images,
+}
+
+impl Reduction {
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde hands a reference over"
+    )]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
     }
 }
 

@@ -122,11 +122,27 @@ pub struct EpochDone {
     pub names: Vec<&'static str>,
     /// Which of them tells the best epoch.
     pub best_by: usize,
-    /// Whether it is the best so far.
+    /// Whether it is the best so far; epoch 0, before training, never is.
     pub is_best: bool,
+    /// Validation pixels that were right.
+    pub right: u64,
+    /// Validation pixels that were counted.
+    pub pixels: u64,
 }
 
 impl EpochDone {
+    /// Of an epoch's line and the names of its scores, of which `best_by` tells the best epoch.
+    pub fn new(record: Epoch, names: Vec<&'static str>, best_by: usize, is_best: bool) -> Self {
+        Self {
+            record,
+            names,
+            best_by,
+            is_best,
+            right: 0,
+            pixels: 0,
+        }
+    }
+
     /// The score that tells the best epoch, with its name; `None` where there was nothing to measure.
     pub fn score(&self) -> (&'static str, Option<f64>) {
         (self.names[self.best_by], self.record.scores[self.best_by])
@@ -147,6 +163,11 @@ impl EpochDone {
         parts.push(format!("validation {}", number(*validation_loss)));
         for (name, value) in self.names.iter().zip(scores).take(3) {
             parts.push(format!("{name} {}", number(*value)));
+        }
+        parts.push(format!("{} of {} pixels right", self.right, self.pixels));
+        if let Some(score) = self.record.train_score {
+            let name = self.names[self.best_by];
+            parts.push(format!("{name} of training batches {score:.4}"));
         }
         if let (Some(speed), Some(waiting)) = (self.record.pictures_per_second, self.record.waiting)
         {
@@ -245,6 +266,13 @@ pub enum Note {
         /// The split that is measured on.
         measured: Split,
     },
+    /// Class weights that a rule found in the pictures that are learned from.
+    Weighed {
+        /// The rule.
+        rule: &'static str,
+        /// The classes and their weights.
+        weights: Vec<(String, f32)>,
+    },
     /// A setting that was given changes nothing in this run.
     NoEffect {
         /// Its key.
@@ -334,6 +362,11 @@ impl fmt::Display for Note {
                 "no picture is said to be for `train`: those in no split are learned from, those of `{measured}` are \
                  measured on"
             ),
+            Self::Weighed { rule, weights } => {
+                let each = weights.iter();
+                let each: Vec<String> = each.map(|(name, w)| format!("{name} {w:.3}")).collect();
+                write!(f, "class weights by `{rule}`: {}", each.join(", "))
+            }
             Self::NoEffect { key, why } => write!(f, "{key} changes nothing here: {why}"),
         }
     }

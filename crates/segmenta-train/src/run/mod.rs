@@ -14,6 +14,7 @@ mod checkpoint;
 mod config;
 mod error;
 mod event;
+mod explain;
 mod finite;
 mod heads;
 mod measure;
@@ -24,10 +25,11 @@ mod session;
 pub use begin::{Matching, Taken};
 pub use config::{
     Config, DataConfig, Difference, Draw, EXPLAINED, FRESH, Found, InputConfig, ModelConfig,
-    OptimizerConfig, Per, ScheduleConfig, ScoreName, TrainConfig,
+    OptimizerConfig, Per, Reduction, ScheduleConfig, ScoreName, TrainConfig,
 };
 pub use error::RunError;
 pub use event::{EpochDone, Event, Note, Stage};
+pub use explain::explained;
 pub use measure::{Measured, StrangeLoss, measure, predictions};
 pub use resume::Resumed;
-pub use session::{Ended, Outcome, Session, Settings, verify};
+pub use session::{Ended, Outcome, Session, Settings, verify, weigh};

@@ -3,7 +3,7 @@
 use segmenta_files::count;
 use std::path::PathBuf;
 
-use segmenta_data::{Dataset, Item};
+use segmenta_data::{Dataset, LearnedLists};
 use segmenta_report::RunFolder;
 use serde::{Deserialize, Serialize};
 
@@ -49,25 +49,20 @@ pub(super) struct DataFacts {
     training: usize,
     validation: usize,
     classes: Vec<String>,
-    /// FNV-1a of the names of training pictures, then of validation pictures.
-    names: String,
+    /// The digest of the lists.
+    pub(super) names: String,
 }
 
 impl DataFacts {
     pub(super) fn of(training: &Dataset, validation: &Dataset) -> Self {
         let classes = training.classes();
-        let names = [training, validation].map(|split| {
-            let mut names: Vec<&str> = split.items().iter().map(Item::name).collect();
-            names.sort_unstable();
-            names.join("\n")
-        });
         let folder = std::path::absolute(training.root());
         Self {
             folder: folder.unwrap_or_else(|_| training.root().to_path_buf()),
             training: training.len(),
             validation: validation.len(),
             classes: (0..classes.len()).map(|id| classes.name(id)).collect(),
-            names: format!("{:016x}", fnv1a(&names.join("\0"))),
+            names: LearnedLists::of(training, validation).digest(),
         }
     }
 
@@ -98,11 +93,6 @@ impl DataFacts {
         (self.names != begun.names)
             .then(|| "its pictures have other names than those that the run began with".into())
     }
-}
-
-fn fnv1a(text: &str) -> u64 {
-    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, step)
 }
 
 impl Begun {
@@ -204,6 +194,10 @@ impl Resumed {
                     .entry(name.clone())
                     .or_insert_with(|| value.clone());
             }
+        }
+        // Weights that a rule of the recipe found stay those of the run.
+        if let (Some(wanted), Some(was)) = (&mut wanted.loss, &was.loss) {
+            wanted.take_weights(was);
         }
         let differences = was.differences(&wanted)?;
         // What a recipe leaves open was found when the run began.

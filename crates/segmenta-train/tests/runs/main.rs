@@ -82,11 +82,8 @@ fn a_run_that_is_stopped_goes_on_to_the_same_bits() {
         most_steps: Some(most),
         ..Settings::default()
     };
-    assert_eq!(
-        run(&halting, steps(false, 1)).unwrap().ended,
-        Ended::Stopped
-    );
-    assert_eq!(run(&halting, steps(true, 3)).unwrap().ended, Ended::Stopped);
+    assert_eq!(run(&halting, steps(false, 1)).unwrap().ended, Ended::Steps);
+    assert_eq!(run(&halting, steps(true, 3)).unwrap().ended, Ended::Steps);
     let rest = Settings {
         resume: true,
         ..Settings::default()

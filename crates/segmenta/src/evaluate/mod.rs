@@ -5,6 +5,7 @@
 //! the work.
 
 mod outcome;
+mod part;
 
 use segmenta_files::count;
 use std::ops::ControlFlow;
@@ -13,14 +14,15 @@ use std::sync::mpsc::sync_channel;
 use segmenta_data::{
     ClassMatch, ClassesDiffer, DataError, Dataset, MaskRule, MatchBy, RuleOrigin, Sample,
 };
-use segmenta_image::{LabelMap, VOID};
+use segmenta_image::{LabelMap, Picture, VOID};
 use segmenta_metrics::{Confusion, MetricError};
 use thiserror::Error;
 
 use crate::error::Error as ModelError;
-use crate::{Model, SegmentOptions};
+use crate::{Model, SegmentOptions, Segmentation};
 
 pub use outcome::{ClassScores, Evaluation, EvaluationSettings, NamedScore};
+pub use part::{Learned, Part, WantedPart};
 
 /// So many pictures are read ahead of the network.
 const AHEAD: usize = 2;
@@ -35,6 +37,8 @@ pub struct EvaluateOptions {
     pub ignore: Vec<u8>,
     /// How pictures are segmented.
     pub segment: SegmentOptions,
+    /// What the pictures are, for every score to say: [`Part::name`].
+    pub measured_on: Option<String>,
 }
 
 impl EvaluateOptions {
@@ -57,6 +61,13 @@ impl EvaluateOptions {
         self
     }
 
+    /// Scores that say what they were measured on.
+    #[must_use]
+    pub fn on(mut self, part: impl Into<String>) -> Self {
+        self.measured_on = Some(part.into());
+        self
+    }
+
     /// Pictures segmented so: tiles, mirrored averaging.
     #[must_use]
     pub fn segment(mut self, options: SegmentOptions) -> Self {
@@ -69,6 +80,19 @@ impl EvaluateOptions {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum EvaluateEvent<'a> {
+    /// A picture was segmented and compared; [`EvaluateEvent::Picture`] of it follows.
+    Compared {
+        /// Its name in the data set.
+        name: &'a str,
+        /// The picture.
+        picture: &'a Picture,
+        /// Its truth, by the model's ids.
+        truth: &'a LabelMap,
+        /// What the model says.
+        found: &'a Segmentation,
+        /// The mean IoU of the classes that it has, or that were found in it; `None` where no pixel counts.
+        miou: Option<f64>,
+    },
     /// A picture was counted.
     Picture {
         /// Its name in the data set.
@@ -186,12 +210,25 @@ impl Model {
                 error: Box::new(error),
             })?;
             unseen += renumber(&mut truth, &ids, found.labels());
-            let counted = confusion.add(truth.ids(), found.labels().ids());
-            counted.map_err(|error| EvaluateError::Metric {
+            let metric = |error| EvaluateError::Metric {
                 picture: picture(),
                 error,
-            })?;
+            };
+            let (ids, labels) = (truth.ids(), found.labels().ids());
+            let mut own = Confusion::new(names.len(), confusion.ignore_index()).map_err(metric)?;
+            own.add(ids, labels).map_err(metric)?;
+            confusion.merge(&own).map_err(metric)?;
             let (name, done) = (item.name(), index + 1);
+            let compared = EvaluateEvent::Compared {
+                name,
+                picture: &image,
+                truth: &truth,
+                found: &found,
+                miou: own.mean_iou().value,
+            };
+            if observe(compared).is_break() {
+                return Err(EvaluateError::Stopped { done, total });
+            }
             match observe(EvaluateEvent::Picture { name, done, total }) {
                 ControlFlow::Continue(()) => Ok(()),
                 ControlFlow::Break(()) => Err(EvaluateError::Stopped { done, total }),

@@ -1,6 +1,7 @@
 //! What came of measuring a model.
 
 use segmenta_data::{Dataset, MaskMeaning, MatchBy};
+use segmenta_files::count;
 use segmenta_metrics::{Confusion, Metric, Score};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -15,6 +16,8 @@ use crate::tiles::Tiles;
 pub struct Evaluation {
     /// Pictures that were counted.
     pub pictures: usize,
+    /// What they are, where it was said: [`EvaluateOptions::on`].
+    pub measured_on: Option<String>,
     /// Pictures of the data set without a mask, and names of lists without a picture: they were left out.
     pub left_out: usize,
     /// mIoU, Dice, pixel accuracy, class accuracy, frequency weighted IoU.
@@ -120,6 +123,10 @@ impl Evaluation {
             .collect();
         let scores = scores.map(|(name, score)| {
             let score = score.ignoring(words.clone());
+            let score = match &options.measured_on {
+                Some(part) => score.on(format!("{part}, {}", count(dataset.len(), "picture"))),
+                None => score,
+            };
             let score = if segmented.is_empty() {
                 score
             } else {
@@ -146,6 +153,7 @@ impl Evaluation {
         };
         Self {
             pictures: dataset.len(),
+            measured_on: options.measured_on.clone(),
             left_out: dataset.left_out().0,
             scores: scores.into(),
             classes: names.into_iter().enumerate().map(class).collect(),
@@ -197,6 +205,7 @@ impl Serialize for Evaluation {
         }
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("pictures", &self.pictures)?;
+        map.serialize_entry("measured_on", &self.measured_on)?;
         map.serialize_entry("left_out", &self.left_out)?;
         map.serialize_entry("scores", &Scores(&self.scores))?;
         map.serialize_entry("classes", &self.classes)?;

@@ -196,6 +196,12 @@ impl<'a> Job<'a> {
             )));
         }
         self.options.probability = self.drawing.writes(What::Probability);
+        self.options.logits = self.drawing.writes(What::Logits);
+        self.options.probabilities = self.drawing.writes(What::Probabilities);
+        self.options.network = self.sheets;
+        if self.options.tiles.is_some() {
+            self.options.check_tiles()?;
+        }
         prepare_folder(&self.out)?;
         self.protect(&inputs)?;
         let pictures = inputs.named(&self.out);
@@ -302,8 +308,18 @@ impl<E: FnMut(Event<'_>) -> ControlFlow<()>> Writer<'_, E> {
         let (picture, segmentation) = result.map_err(fail)?;
         let start = Instant::now();
         let Job { out, drawing, .. } = self.job;
+        // What is drawn over a picture has its size: at another it is drawn over what the network saw.
+        let size = segmentation.labels().size();
+        let shown = if size == picture.size() {
+            None
+        } else {
+            let recipe = &self.job.model.description().preprocess;
+            let seen = sheets::seen(recipe, &picture).map_err(fail)?;
+            Some(seen.resize(size.0, size.1, recipe.pixels.filter))
+        };
+        let shown = shown.as_ref().unwrap_or(&picture);
         let written = drawing
-            .write(out, input, &picture, &segmentation)
+            .write(out, input, shown, &segmentation)
             .map_err(fail)?;
         if let Some(sheets) = &mut self.sheets {
             sheets.add(&picture, &segmentation).map_err(fail)?;

@@ -10,6 +10,7 @@ use segmenta_image::{Picture, mark_result, save_probability, write_atomic};
 
 use crate::error::{Error, OutputError};
 use crate::inputs::Input;
+use crate::npy;
 use crate::segmentation::Segmentation;
 
 /// A kind of file that is written about a picture.
@@ -24,11 +25,22 @@ pub enum What {
     Probability,
     /// `NAME.cutout.png`: the photograph where there is any class but the background, transparent elsewhere.
     Cutout,
+    /// `NAME.logits.npy`: the logit of each class at each pixel, 1×classes×height×width of f32, for NumPy.
+    Logits,
+    /// `NAME.probabilities.npy`: the probability of each class at each pixel, likewise.
+    Probabilities,
 }
 
 impl What {
     /// All kinds there are.
-    pub const ALL: &'static [Self] = &[Self::Mask, Self::Overlay, Self::Probability, Self::Cutout];
+    pub const ALL: &'static [Self] = &[
+        Self::Mask,
+        Self::Overlay,
+        Self::Probability,
+        Self::Cutout,
+        Self::Logits,
+        Self::Probabilities,
+    ];
 
     /// What stands after a picture's name and a dot.
     pub fn suffix(self) -> &'static str {
@@ -37,13 +49,16 @@ impl What {
             Self::Overlay => "overlay.png",
             Self::Probability => "probability.png",
             Self::Cutout => "cutout.png",
+            Self::Logits => "logits.npy",
+            Self::Probabilities => "probabilities.npy",
         }
     }
 }
 
 impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.suffix().trim_end_matches(".png"))
+        let (name, _) = self.suffix().split_once('.').unwrap_or_default();
+        f.write_str(name)
     }
 }
 
@@ -97,6 +112,14 @@ impl Drawing {
         if self.writes(What::Cutout) {
             let png = segmentation.cutout(picture)?;
             write_atomic(place(What::Cutout), &mark_result(&png, "cutout"))?;
+        }
+        for (what, tensor) in [
+            (What::Logits, segmentation.logits()),
+            (What::Probabilities, segmentation.probabilities()),
+        ] {
+            if let (true, Some(tensor)) = (self.writes(what), tensor) {
+                write_atomic(place(what), &npy::write(tensor))?;
+            }
         }
         Ok(written)
     }

@@ -221,6 +221,7 @@ impl<'a> Bench<'a> {
             EvaluateEvent::Picture { done, total, .. } => {
                 observe(QuantizeEvent::Picture { what, done, total })
             }
+            EvaluateEvent::Compared { .. } => ControlFlow::Continue(()),
         });
         let measured = measured.map_err(|error| match error {
             EvaluateError::Stopped { .. } => QuantizeError::Stopped,

@@ -32,7 +32,7 @@ use std::sync::{Mutex, PoisonError};
 
 use segmenta_data::Dataset;
 use segmenta_data::check::Severity;
-use segmenta_train::run::{Resumed, Session, Settings, verify};
+use segmenta_train::run::{Resumed, Session, Settings, verify, weigh};
 
 use crate::Cancel;
 
@@ -40,8 +40,8 @@ pub use recipe::Recipe;
 pub use segmenta_report::{Epoch, Existing, ReportError, RunFolder};
 pub use segmenta_train::engine::DeviceSpec;
 pub use segmenta_train::run::{
-    Config, Difference, EXPLAINED, Ended, EpochDone, Event, FRESH, Found, Note, Outcome, RunError,
-    Stage, StrangeLoss, Taken,
+    Config, Difference, Ended, EpochDone, Event, FRESH, Found, Note, Outcome, RunError, Stage,
+    StrangeLoss, Taken, explained,
 };
 
 /// What a run learns from.
@@ -230,7 +230,8 @@ impl Run {
         if stopped {
             return Err(RunError::Cancelled);
         }
-        for note in of_network.iter().chain(&of_encoder) {
+        let weighed = weigh(&mut config, &dataset)?;
+        for note in of_network.iter().chain(&of_encoder).chain(&weighed) {
             tell(observe, Event::Note(note))?;
         }
         // All defaults are spelled out in what the run keeps.

@@ -7,7 +7,7 @@ use segmenta_train::run::RunError;
 use crate::recipes;
 
 /// A recipe: a file of one's own, a text, or one that comes along ([`crate::recipes::TRAIN`]).
-/// [`super::EXPLAINED`] documents every key.
+/// [`super::explained`] documents every key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recipe {
     text: String,

@@ -11,8 +11,8 @@ impl OnTape for CrossEntropy {
         let target = truth.target;
         let weights = self
             .weight
-            .clone()
-            .unwrap_or_else(|| vec![1.0; target.classes()]);
+            .as_deref()
+            .map_or_else(|| vec![1.0; target.classes()], <[f32]>::to_vec);
         let counts = target.positives();
         let whole: f64 = weights
             .iter()

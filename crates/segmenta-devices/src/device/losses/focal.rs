@@ -38,8 +38,8 @@ impl OnTape for Focal {
         }
         let weights = self
             .class_weights
-            .clone()
-            .unwrap_or_else(|| vec![1.0; counted.len()]);
+            .as_deref()
+            .map_or_else(|| vec![1.0; counted.len()], <[f32]>::to_vec);
         let whole: f32 = weights.iter().sum();
         let shares = weights
             .iter()

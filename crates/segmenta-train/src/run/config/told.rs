@@ -16,6 +16,48 @@ pub(super) fn wrong(error: &toml::de::Error, text: &str, origin: &str) -> RunErr
     }
 }
 
+/// Keys of other libraries, and what they are called here.
+const MEANT: [(&str, &str); 32] = [
+    ("batch_size", "`train.batch`"),
+    ("bs", "`train.batch`"),
+    ("num_epochs", "`train.epochs`"),
+    ("max_epochs", "`train.epochs`"),
+    ("n_epochs", "`train.epochs`"),
+    ("learning_rate", "`optimizer.lr`"),
+    ("lr0", "`optimizer.lr`"),
+    ("base_lr", "`optimizer.lr`"),
+    ("optim", "`optimizer`"),
+    ("image_size", "`input.size` (width, height)"),
+    ("img_size", "`input.size` (width, height)"),
+    ("imgsz", "`input.size` (width, height)"),
+    ("resize", "`input.size` (width, height)"),
+    ("num_classes", "`model.classes`"),
+    ("backbone", "`model.encoder`"),
+    ("encoder_name", "`model.encoder`"),
+    ("architecture", "`model.arch`"),
+    ("network", "`model.arch`"),
+    (
+        "pretrained",
+        "`model.encoder_weights`, of the whole network `model.weights`",
+    ),
+    ("checkpoint", "`model.weights`"),
+    ("criterion", "`loss`"),
+    ("scheduler", "`schedule`"),
+    ("lr_scheduler", "`schedule`"),
+    ("transforms", "`augment`"),
+    ("augmentations", "`augment`"),
+    ("patience", "`train.early_stop`"),
+    ("early_stopping", "`train.early_stop`"),
+    ("metric", "`train.score`"),
+    ("monitor", "`train.score`"),
+    ("num_workers", "`data.workers`"),
+    ("ignore_index", "`data.ignore`"),
+    (
+        "val_split",
+        "`data.train_share`, the share that is learned from",
+    ),
+];
+
 /// What is wrong, in a line, with the nearest key to one that is not known.
 pub(super) fn message(error: &toml::de::Error) -> String {
     let text = error.message().to_string();
@@ -26,6 +68,15 @@ pub(super) fn message(error: &toml::de::Error) -> String {
     if let [unknown, known @ ..] = &names[..]
         && text.starts_with("unknown field")
     {
+        if let Some(ours) = MEANT
+            .iter()
+            .find(|(theirs, _)| theirs == unknown)
+            .map(|(_, ours)| ours)
+        {
+            return format!(
+                "there is no key `{unknown}`; here it is {ours} · `segmenta train --explain` lists all"
+            );
+        }
         // Sections with parts of their own do not list their keys, and a key may be right in another section.
         let mut section = String::new();
         let explained = EXPLAINED.lines().filter_map(|line| {
@@ -134,6 +185,19 @@ mod tests {
                 "{setting}: {text}"
             );
             assert!(!text.contains('\n') && !text.contains("untagged"), "{text}");
+        }
+    }
+
+    #[test]
+    fn other_libraries_words_are_answered_with_ours() {
+        for (setting, ours) in [
+            ("train.batch_size=4", "`train.batch`"),
+            ("model.backbone=resnet18", "`model.encoder`"),
+            ("learning_rate=0.1", "`optimizer.lr`"),
+            ("data.val_split=0.2", "`data.train_share`"),
+        ] {
+            let error = Config::parse("", &[setting.into()], "my.toml").expect_err(setting);
+            assert!(error.to_string().contains(ours), "{error}");
         }
     }
 }

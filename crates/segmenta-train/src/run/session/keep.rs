@@ -1,5 +1,7 @@
 //! The model file of a run: weights with what they were trained on and what they reached.
 
+use std::collections::BTreeMap;
+
 use segmenta_weights::{self as card, ModelCard};
 use segmenta_zoo::find;
 
@@ -21,8 +23,27 @@ impl Session {
         epoch: u32,
         observer: &mut Observer<'_>,
     ) -> Result<(), RunError> {
+        let metadata = self.card(Some(measured), epoch)?;
+        let entries = parameters.entries().iter().enumerate();
+        let values: Result<Vec<_>, _> = entries.map(|(at, _)| parameters.values(at)).collect();
+        let values = values?;
+        let all = parameters.entries().iter().zip(&values);
+        let views: Vec<_> = all.map(|(e, v)| (&*e.name, &e.shape[..], &v[..])).collect();
+        let file = self.folder.model();
+        segmenta_weights::save(&file, &views, &metadata)?;
+        observer.tell(Event::Model { epoch, file: &file });
+        Ok(())
+    }
+
+    /// What a file of the run's weights says of itself: enough to predict with, and how they came about. A checkpoint
+    /// has no scores of its own.
+    pub(super) fn card(
+        &self,
+        measured: Option<&Measured>,
+        epoch: u32,
+    ) -> Result<BTreeMap<String, String>, RunError> {
         let scores = ScoreName::ALL.iter().filter_map(|&name| {
-            let score = measured.score(name);
+            let score = measured?.score(name).on("the run's validation list");
             Some((
                 name.label(),
                 serde_json::json!({
@@ -30,7 +51,7 @@ impl Session {
                 }),
             ))
         });
-        let scores: std::collections::BTreeMap<_, _> = scores.collect();
+        let scores: BTreeMap<_, _> = scores.collect();
         let input = &self.config.input;
         let [mean, std] = input.normalisation();
         let card = ModelCard {
@@ -67,23 +88,18 @@ impl Session {
             training: Some(serde_json::json!({
                 "epoch": epoch, "steps": self.progress.steps, "scores": scores,
                 "config": &self.config, "begun_from": &self.origins,
+                "lists": {
+                    "digest": self.lists.digest(),
+                    "training": self.lists.training.len(), "validation": self.lists.validation.len(),
+                },
             })),
             source: None,
             licence: Origin::licence(&self.origins),
         };
-        let metadata = card.to_metadata().map_err(|e| RunError::Checkpoint {
+        card.to_metadata().map_err(|e| RunError::Checkpoint {
             problem: e.to_string(),
             path: self.folder.model().display().to_string(),
             remedy: "report it: this should not happen",
-        })?;
-        let entries = parameters.entries().iter().enumerate();
-        let values: Result<Vec<_>, _> = entries.map(|(at, _)| parameters.values(at)).collect();
-        let values = values?;
-        let all = parameters.entries().iter().zip(&values);
-        let views: Vec<_> = all.map(|(e, v)| (&*e.name, &e.shape[..], &v[..])).collect();
-        let file = self.folder.model();
-        segmenta_weights::save(&file, &views, &metadata)?;
-        observer.tell(Event::Model { epoch, file: &file });
-        Ok(())
+        })
     }
 }

@@ -4,12 +4,12 @@ use segmenta_data::Batch;
 use segmenta_graph::Shape;
 
 use super::Session;
-use crate::engine::{DeviceSpec, EngineError};
+use crate::engine::{DeviceSpec, EngineError, Logits};
 use crate::optim::{Accumulation, OptimError};
 use crate::run::RunError;
 use crate::run::config::Per;
 use crate::run::finite::{check_parameters, place_of};
-use crate::run::measure::{target, truth};
+use crate::run::measure::{ids_of, target, truth};
 
 impl Session {
     /// Forward, loss, backward of one batch, whose gradients are added up; its loss.
@@ -21,10 +21,11 @@ impl Session {
         let of_data = self.train.dataset().classes().len();
         let shape = Shape::new(batch.len(), 3, batch.height, batch.width);
         let truth = truth(&batch, self.classes, of_data);
-        let target = target(truth, &batch, self.classes)?;
         let logits = self
             .engine
             .forward(std::mem::take(&mut batch.pictures), shape)?;
+        self.count(&truth, &logits[0])?;
+        let target = target(truth, &batch, self.classes)?;
         self.progress.passes = self.engine.steps();
         let aux = self.config.model.aux_weight as f32;
         let factors = std::iter::once(1.0).chain(std::iter::repeat(aux));
@@ -42,6 +43,14 @@ impl Session {
         // With `debug_numerics` the engine itself names the node.
         sum.add(self.engine.backward(gradients)?)?;
         Ok(total)
+    }
+
+    /// Counts what the network said of a batch before it learned from it.
+    fn count(&mut self, truth: &[u8], logits: &Logits) -> Result<(), RunError> {
+        if let Some(trained) = &mut self.trained {
+            trained.add(truth, &ids_of(&logits.values()?, logits.shape()))?;
+        }
+        Ok(())
     }
 
     /// Moves the parameters; the learning rate that it went by.

@@ -14,8 +14,10 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use segmenta_data::augment::Augmentation;
-use segmenta_data::{Dataset, Loader};
+use segmenta_data::{Dataset, LearnedLists, Loader};
 use segmenta_graph::Graph;
+use segmenta_image::VOID;
+use segmenta_metrics::{Confusion, MetricError};
 use segmenta_report::{Classes, Recorded, RunFolder, RunLock, RunLog, RunRecord};
 
 pub(in crate::run) use self::prepare::graph;
@@ -27,12 +29,12 @@ use super::event::{Event, Note, Observer, Stage};
 use super::finite::check_parameters;
 use super::origin::Origin;
 use super::resume::{Begun, DataFacts};
-use crate::engine::{Engine, EngineOptions, Parameters};
+use crate::engine::{DeviceSpec, Engine, EngineOptions, Parameters};
 use crate::loss::LossSpec;
 use crate::optim::{Accumulation, Ema, Optimizer};
 use crate::schedule::Schedule;
 
-pub use self::prepare::verify;
+pub use self::prepare::{verify, weigh};
 pub use self::settings::Settings;
 
 /// How a run ended.
@@ -42,8 +44,10 @@ pub enum Ended {
     Done,
     /// No epoch was better for as long as the configuration says.
     Early,
-    /// It was asked to.
+    /// It was asked to, by a signal or by who observes it.
     Stopped,
+    /// It took as many steps as it was to take ([`Settings::most_steps`]).
+    Steps,
 }
 
 /// What came of a run.
@@ -90,6 +94,10 @@ pub struct Session {
     notes: Vec<Note>,
     /// The weights that it began with, and whose they are.
     origins: Vec<Origin>,
+    /// The pictures of both parts.
+    lists: LearnedLists,
+    /// Truth against prediction in the batches of the epoch that is going on; `None` where logits are not at hand.
+    trained: Option<Confusion>,
 }
 
 impl Session {
@@ -153,6 +161,10 @@ impl Session {
         };
         let held = folder.hold()?;
         let facts = DataFacts::of(train.dataset(), validation.dataset());
+        let lists = LearnedLists::of(train.dataset(), validation.dataset());
+        // On other devices logits stay there: reading them back would take longer than the step.
+        let trained = (settings.device == DeviceSpec::Cpu).then(|| counts(classes));
+        let trained = trained.transpose()?;
         let begun = Begun::read(&folder)?.filter(|_| settings.resume);
         if let Some(begun) = &begun {
             begun.check_data(&facts)?;
@@ -193,9 +205,12 @@ impl Session {
             ema,
             notes,
             origins,
+            lists,
+            trained,
         };
         if let Some(path) = checkpoint {
             session.progress = session.kept().restore(&path)?;
+            session.take_up_counts()?;
             session.engine.set_steps(session.progress.passes);
             session.begun_at = session.progress.steps;
             check_parameters(
@@ -228,10 +243,35 @@ impl Session {
         if begun != Some(&now) {
             now.write(&self.folder)?;
         }
+        self.write_lists()?;
         let config = self.config.to_toml()?;
         let path = self.folder.config();
         if std::fs::read_to_string(&path).is_ok_and(|there| there != config) {
             self.folder.write_config(&config)?;
+        }
+        Ok(())
+    }
+
+    /// The names of the pictures that are learned from and measured on, once for all.
+    fn write_lists(&self) -> Result<(), RunError> {
+        let files = LearnedLists::files(&self.folder.lists());
+        for (path, part) in files.iter().zip([&self.train, &self.validation]) {
+            if !path.exists() {
+                self.folder
+                    .write_list(path, &part.dataset().whole_list()?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts of the epoch that is going on, as its checkpoint has them.
+    fn take_up_counts(&mut self) -> Result<(), RunError> {
+        let pixels = &self.progress.pixels;
+        if let Some(trained) = &mut self.trained
+            && pixels.len() == trained.classes().pow(2)
+        {
+            *trained =
+                Confusion::from_counts(trained.classes(), trained.ignore_index(), pixels, 0)?;
         }
         Ok(())
     }
@@ -343,10 +383,25 @@ impl Session {
                 return Ok(Ended::Early);
             }
             if !self.epoch(observer)? {
-                return Ok(Ended::Stopped);
+                return Ok(self.ended());
             }
         }
         Ok(Ended::Done)
+    }
+
+    /// How a run ended that was told to.
+    fn ended(&self) -> Ended {
+        if self.has_enough() {
+            Ended::Steps
+        } else {
+            Ended::Stopped
+        }
+    }
+
+    /// Whether as many steps were taken as were to be.
+    fn has_enough(&self) -> bool {
+        let taken = self.progress.steps - self.begun_at;
+        self.settings.most_steps.is_some_and(|most| taken >= most)
     }
 
     /// The rest of an epoch and its measurement; false if it was told to stop.
@@ -412,6 +467,9 @@ impl Session {
             since_best,
             ..
         } = self.progress;
+        if let Some(trained) = &mut self.trained {
+            *trained = counts(self.classes)?;
+        }
         self.progress = Progress {
             epochs: number,
             steps,
@@ -425,9 +483,7 @@ impl Session {
     }
 
     fn is_to_stop(&self, observer: &Observer<'_>) -> bool {
-        let taken = self.progress.steps - self.begun_at;
-        let enough = self.settings.most_steps.is_some_and(|most| taken >= most);
-        enough || observer.asked_to_end() || self.settings.stop.load(Ordering::Relaxed)
+        self.has_enough() || observer.asked_to_end() || self.settings.stop.load(Ordering::Relaxed)
     }
 
     fn kept(&mut self) -> Kept<'_> {
@@ -440,12 +496,23 @@ impl Session {
     }
 
     fn save(&mut self, observer: &mut Observer<'_>) -> Result<(), RunError> {
-        let (path, progress) = (self.folder.last(), self.progress.clone());
-        self.kept().save(&path, progress)?;
+        let (path, mut progress) = (self.folder.last(), self.progress.clone());
+        if progress.batches > 0
+            && let Some(trained) = &self.trained
+        {
+            progress.pixels = trained.rows().flatten().copied().collect();
+        }
+        let card = self.card(None, progress.epochs)?;
+        self.kept().save(&path, progress, card)?;
         observer.tell(Event::Checkpoint {
             step: self.progress.steps,
             file: &path,
         });
         Ok(())
     }
+}
+
+/// A matrix of nothing yet, for a network's channels of logits.
+fn counts(classes: usize) -> Result<Confusion, MetricError> {
+    Confusion::new(classes.max(2), Some(u32::from(VOID)))
 }

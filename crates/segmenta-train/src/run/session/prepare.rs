@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use segmenta_data::augment::{Augmentation, Transform};
+use segmenta_data::check::count_classes;
 use segmenta_data::{Dataset, Loader, LoaderOptions, Split};
 use segmenta_files::count;
 use segmenta_graph::Graph;
@@ -10,7 +11,7 @@ use segmenta_report::Classes;
 use segmenta_zoo::{Answer, Options, Values, find, find_encoder};
 
 use crate::engine::Parameters;
-use crate::loss::{BceWithLogits, CrossEntropy, Loss, LossSpec, Mode};
+use crate::loss::{Balance, BceWithLogits, CrossEntropy, Loss, LossSpec, Mode};
 use crate::run::begin::{Wanted, take};
 use crate::run::config::{Config, Draw};
 use crate::run::finite::check_parameters;
@@ -45,6 +46,40 @@ pub fn verify(config: &Config, dataset: &Dataset) -> Result<(), RunError> {
     Ok(())
 }
 
+/// Finds class weights that a recipe gives by a rule, from the pixels of the pictures that are learned from; what there
+/// is to tell. A class that is not among them weighs 1.
+///
+/// # Errors
+/// Splits that cannot be.
+pub fn weigh(config: &mut Config, dataset: &Dataset) -> Result<Vec<Note>, RunError> {
+    let rules = config.loss.as_ref().map(LossSpec::rules);
+    if rules.is_none_or(|rules| rules.is_empty()) {
+        return Ok(Vec::new());
+    }
+    let classes = classes(config, dataset)?;
+    let (training, _) = parts(config, dataset)?;
+    let counts = count_classes(&training, &|| {});
+    let mut notes = Vec::new();
+    let find = |rule: Balance| {
+        let found = match rule {
+            Balance::Balanced => counts.balanced_weights(),
+            Balance::MedianFrequency => counts.weights(),
+        };
+        let weight = |id: usize| found.get(id).copied().flatten().unwrap_or(1.0) as f32;
+        let weights: Vec<f32> = (0..classes).map(weight).collect();
+        let names = (0..classes).map(|id| dataset.classes().name(id));
+        notes.push(Note::Weighed {
+            rule: rule.name(),
+            weights: names.zip(weights.iter().copied()).collect(),
+        });
+        weights
+    };
+    if let Some(loss) = &mut config.loss {
+        loss.find_weights(find);
+    }
+    Ok(notes)
+}
+
 /// The names of the ids that a run's label maps hold.
 pub(super) fn names(classes: usize, dataset: &Dataset) -> Classes {
     let of_data = dataset.classes();
@@ -70,8 +105,20 @@ pub(super) fn taken(
     graph: &Graph,
     parameters: &mut Parameters,
 ) -> Result<(Vec<Note>, Vec<Origin>), RunError> {
+    // SMP's networks have an encoder, torchvision's a backbone.
+    let parts = ["encoder.", "backbone."];
+    let has = |part: &&&str| {
+        graph
+            .parameters()
+            .iter()
+            .any(|p| p.name.starts_with(**part))
+    };
+    let encoder = parts.iter().find(has).copied();
     let files = [
-        (config.model.encoder_begins_with(), "encoder."),
+        (
+            config.model.encoder_begins_with(),
+            encoder.unwrap_or(parts[0]),
+        ),
         (config.model.begins_with(), ""),
     ];
     let (mut notes, mut origins) = (Vec::new(), Vec::new());
@@ -87,7 +134,19 @@ pub(super) fn taken(
         let classes = graph.node(graph.outputs()[0].node).channels;
         let heads = Heads::of(config, classes, graph)?;
         let fresh = heads.values(parameters)?;
-        let mut taken = take(parameters, graph, file, &wanted)?;
+        let mut taken = match (take(parameters, graph, file, &wanted), encoder) {
+            // A backbone's own file, given as the whole network's.
+            (Err(RunError::Checkpoint { .. }), Some(part)) if wanted.part.is_empty() => take(
+                parameters,
+                graph,
+                file,
+                &Wanted {
+                    part,
+                    ..wanted.clone()
+                },
+            )?,
+            (taken, _) => taken?,
+        };
         // An encoder's file has no rows for classes.
         if part.is_empty() {
             taken.classes = heads.by_name(parameters, &fresh, file, names.names())?;
@@ -291,6 +350,21 @@ fn drawn(config: &Config, all: &Dataset) -> Result<(Dataset, Dataset), RunError>
     }
 }
 
+/// What is learned from, and what is measured on.
+fn parts(config: &Config, dataset: &Dataset) -> Result<(Dataset, Dataset), RunError> {
+    match Parts::of(config, dataset) {
+        Parts::Splits { measured } => Ok((dataset.only(Split::Train), dataset.only(measured))),
+        Parts::Rest { measured } => Ok((
+            dataset.filtered(|item| item.split().is_none()),
+            dataset.only(measured),
+        )),
+        Parts::Drawn { from } => {
+            let all = from.map_or_else(|| dataset.clone(), |split| dataset.only(split));
+            drawn(config, &all)
+        }
+    }
+}
+
 /// The splits, what they are read by, and what a validation picture goes through.
 pub(super) fn loaders(
     config: &Config,
@@ -306,17 +380,7 @@ pub(super) fn loaders(
             ),
         });
     }
-    let (train, validation) = match Parts::of(config, dataset) {
-        Parts::Splits { measured } => (dataset.only(Split::Train), dataset.only(measured)),
-        Parts::Rest { measured } => (
-            dataset.filtered(|item| item.split().is_none()),
-            dataset.only(measured),
-        ),
-        Parts::Drawn { from } => {
-            let all = from.map_or_else(|| dataset.clone(), |split| dataset.only(split));
-            drawn(config, &all)?
-        }
-    };
+    let (train, validation) = parts(config, dataset)?;
     let resize = config.input.size.map(|[width, height]| {
         let table = format!("name = \"resize\"\nsize = \"{width}x{height}\"");
         toml::from_str::<Transform>(&table)

@@ -14,7 +14,7 @@ use super::{Ended, Session};
 use crate::engine::DeviceSpec;
 use crate::run::RunError;
 use crate::run::checkpoint::Progress;
-use crate::run::config::ScoreName;
+use crate::run::config::{Reduction, ScoreName};
 use crate::run::event::{EpochDone, Event, Note, Observer};
 use crate::run::measure::{Measured, predictions, truth};
 
@@ -50,6 +50,7 @@ impl Session {
             train_loss: trained.then(|| loss / pictures as f64),
             validation_loss: measured.loss,
             scores: scores.to_vec(),
+            train_score: self.train_score().filter(|_| trained),
             pictures_per_second: trained.then(|| pictures as f64 / seconds[0].max(1e-9)),
             waiting: trained.then(|| seconds[1] / seconds[0].max(1e-9)),
         };
@@ -59,16 +60,33 @@ impl Session {
             .record
             .epoch(epoch.clone(), Some(&measured.confusion))?;
         let best_by = ScoreName::ALL.iter().position(|name| *name == by);
+        let names = ScoreName::ALL.map(ScoreName::label).to_vec();
         let done = EpochDone {
-            record: epoch,
-            names: ScoreName::ALL.map(ScoreName::label).to_vec(),
-            best_by: best_by.unwrap_or(0),
-            is_best,
+            right: measured.confusion.right(),
+            pixels: measured.confusion.pixels(),
+            ..EpochDone::new(epoch, names, best_by.unwrap_or(0), is_best)
         };
         self.log
             .line(&format!("epoch {number} · {}", done.summary()))?;
         observer.tell(Event::Epoch(&done));
         Ok(score)
+    }
+
+    /// The score that tells the best epoch, of the batches that were learned from.
+    fn train_score(&self) -> Option<f64> {
+        let confusion = self.trained.clone()?;
+        let counted = Measured {
+            confusion,
+            parts: Vec::new(),
+            reduction: Reduction::Pixels,
+            batch: 0,
+            loss: None,
+            strange: None,
+            pictures: 0,
+            binary: self.classes == 1,
+            ignored: String::new(),
+        };
+        counted.score(self.config.train.score).value
     }
 
     /// Draws what the network says of some validation pictures.
@@ -137,7 +155,7 @@ impl Session {
                 count(epochs, "epoch"),
                 self.progress.since_best
             ),
-            Ended::Stopped => format!(
+            Ended::Stopped | Ended::Steps => format!(
                 "Stopped after {epochs} of {}; resumed, the run goes on from there.",
                 count(self.config.train.epochs, "epoch")
             ),

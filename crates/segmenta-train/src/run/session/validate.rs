@@ -57,7 +57,15 @@ impl Session {
             observer.tell(Event::Measured { pictures });
             !observer.asked_to_end() && !stop.load(Ordering::Relaxed)
         };
-        let measured = measure(&network, &self.validation, self.classes, of_batch, goes_on);
+        let reduction = self.config.train.reduction;
+        let measured = measure(
+            &network,
+            &self.validation,
+            self.classes,
+            reduction,
+            of_batch,
+            goes_on,
+        );
         let measured = match measured {
             Err(RunError::Logits { value, pictures }) => {
                 return Err(self.strange_logits(&parameters, value, &pictures));

@@ -10,7 +10,7 @@ const MAGIC: &[u8] = b"\x93NUMPY";
 ///
 /// # Errors
 /// What is wrong and how to mend it, without the file's name.
-pub(crate) fn read(bytes: &[u8]) -> Result<Tensor, String> {
+pub fn read(bytes: &[u8]) -> Result<Tensor, String> {
     let cut = || "the file ends too early · save it again".to_string();
     let rest = bytes
         .strip_prefix(MAGIC)
@@ -88,7 +88,7 @@ fn numbers<const N: usize>(
 }
 
 /// The bytes of a file of f32 in C order, of four axes.
-pub(crate) fn write(tensor: &Tensor) -> Vec<u8> {
+pub fn write(tensor: &Tensor) -> Vec<u8> {
     let Shape {
         batch,
         channels,
@@ -99,7 +99,7 @@ pub(crate) fn write(tensor: &Tensor) -> Vec<u8> {
 }
 
 /// The same of three axes: a map of one row without its rows.
-pub(crate) fn write_rows(tensor: &Tensor) -> Vec<u8> {
+pub fn write_rows(tensor: &Tensor) -> Vec<u8> {
     let Shape {
         batch,
         channels,
