@@ -4,6 +4,7 @@ use segmenta_data::augment::{Augmentation, Transform};
 use segmenta_data::{
     Batch, Classes, Dataset, Loader, LoaderOptions, SCENE_CLASSES, Sample, Scene, Split,
 };
+use segmenta_image::{ChannelOrder, Pixels};
 
 fn scenes(count: u64, size: impl Fn(u64) -> (usize, usize)) -> Dataset {
     let sample = |seed| {
@@ -64,6 +65,34 @@ fn batches_do_not_depend_on_workers_or_cache() {
     let reference = with(1, 0, 0);
     assert_eq!(reference, with(2, 1 << 30, 2));
     assert_eq!(reference, with(5, 20_000, 1));
+}
+
+#[test]
+fn planes_come_in_the_order_that_is_asked_for() {
+    let with = |order| {
+        let pixels = Pixels {
+            order,
+            ..Pixels::default()
+        };
+        let plain = LoaderOptions {
+            mean: [0.0; 3],
+            std: [1.0; 3],
+            pixels,
+            ..options()
+        };
+        batches(&loader(plain), 0, 0)
+    };
+    let (rgb, bgr) = (with(ChannelOrder::Rgb), with(ChannelOrder::Bgr));
+    for (one, other) in rgb.iter().zip(&bgr) {
+        let plane = one.width * one.height;
+        let pictures = one.pictures.chunks(3 * plane);
+        for (one, other) in pictures.zip(other.pictures.chunks(3 * plane)) {
+            assert_ne!(one[..plane], other[..plane]);
+            assert_eq!(one[..plane], other[2 * plane..]);
+            assert_eq!(one[plane..2 * plane], other[plane..2 * plane]);
+        }
+        assert_eq!(one.labels, other.labels);
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The graph itself: what engines read.
 
 use crate::error::GraphError;
-use crate::op::Op;
+use crate::op::{Filter, Op};
 use crate::parameter::{Parameter, ParameterId};
 use crate::shape::Shape;
 use crate::side::{Side, Sides};
@@ -124,6 +124,35 @@ impl Graph {
                 names.join(", ")
             },
         })
+    }
+
+    /// The same network, whose results that are `wanted` are resized to the input's size.
+    #[must_use]
+    pub fn with_results_like_input(
+        mut self,
+        filter: Filter,
+        wanted: impl Fn(&Self, &Output) -> bool,
+    ) -> Self {
+        for at in 0..self.outputs.len() {
+            let Output { name, node } = self.outputs[at].clone();
+            if !wanted(&self, &self.outputs[at]) {
+                continue;
+            }
+            self.nodes.push(NodeData {
+                name,
+                op: Op::ResizeLike {
+                    like: Node(0),
+                    filter,
+                },
+                inputs: vec![node],
+                parameters: Vec::new(),
+                channels: self.node(node).channels,
+                height: Sides::HEIGHT,
+                width: Sides::WIDTH,
+            });
+            self.outputs[at].node = Node(self.nodes.len() as u32 - 1);
+        }
+        self
     }
 
     /// Channels of the network's input.

@@ -10,7 +10,7 @@ mod formula;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use segmenta_graph::{Graph, Role, Shape};
+use segmenta_graph::{Filter, Graph, Role, Shape};
 use segmenta_kernels::Isa;
 use segmenta_train::engine::{DeviceSpec, Engine, EngineOptions, Gradient, Parameters};
 use segmenta_train::loss::{CrossEntropy, Loss, LossSpec, Target};
@@ -75,7 +75,14 @@ impl Case {
         if let Some(encoder) = self.spec["encoder"].as_str() {
             options.encoder = Some(find_encoder(encoder).ok()?);
         }
-        Some(architecture.build(&options).unwrap())
+        for (field, value) in self.spec["config"].as_object().into_iter().flatten() {
+            if architecture.fields().contains(&&**field) {
+                options.config.set(field, value.clone());
+            }
+        }
+        let graph = architecture.build(&options).unwrap();
+        // As transformers does in its losses; nothing changes where they are as large.
+        Some(graph.with_results_like_input(Filter::BILINEAR, |_, _| true))
     }
 
     fn classes(&self) -> usize {

@@ -16,7 +16,8 @@ pub struct Options {
     pub classes: usize,
     /// Channels of the input; 3 for RGB.
     pub in_channels: usize,
-    /// Whether the auxiliary head of torchvision's networks is there (result `aux`).
+    /// Whether the auxiliary head of torchvision's networks is there (result `aux`); those of transformers always have
+    /// theirs, and its logits are a result then.
     pub aux: bool,
     /// Multiplier of the encoder's channels; 1 except where
     /// [`Architecture::has_width`](crate::Architecture::has_width).

@@ -341,6 +341,14 @@ const fn transformers(
     }
 }
 
+/// With an auxiliary head, whose logits are a result where they are asked for.
+const fn with_aux(architecture: Architecture) -> Architecture {
+    Architecture {
+        has_aux: true,
+        ..architecture
+    }
+}
+
 /// A class of transformers whose queries have a class, or none, and a mask.
 const fn queries(
     name: &'static str,
@@ -521,30 +529,30 @@ static ARCHITECTURES: [Architecture; 38] = [
         "segmentation_head.classifier.convolution.weight",
         &hub::mobilenet_v2::MOBILENET_V2,
     ),
-    transformers(
+    with_aux(transformers(
         "UperNetForSemanticSegmentation",
         "UPerNet of the Hugging Face hub on ConvNeXt, Swin or ResNet",
         "decode_head.classifier.weight",
         &hub::upernet::UPERNET,
-    ),
-    transformers(
+    )),
+    with_aux(transformers(
         "BeitForSemanticSegmentation",
         "UPerNet on BEiT of the Hugging Face hub, result at stride 4",
         "decode_head.classifier.weight",
         &hub::beit::BEIT,
-    ),
-    transformers(
+    )),
+    with_aux(transformers(
         "Data2VecVisionForSemanticSegmentation",
         "UPerNet on Data2VecVision of the Hugging Face hub, result at stride 4",
         "decode_head.classifier.weight",
         &hub::beit::DATA2VEC_VISION,
-    ),
-    transformers(
+    )),
+    with_aux(transformers(
         "DPTForSemanticSegmentation",
         "DPT on a plain transformer of the Hugging Face hub",
         "head.head.4.weight",
         &hub::dpt::DPT,
-    ),
+    )),
     transformers(
         "MobileViTForSemanticSegmentation",
         "DeepLabV3 on MobileViT of the Hugging Face hub",

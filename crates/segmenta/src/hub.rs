@@ -54,37 +54,64 @@ pub(crate) struct Described {
     pub(crate) notes: Vec<String>,
     /// Its file of weights, where it was asked for.
     pub(crate) weights: Option<PathBuf>,
+    /// The module whose entries the file has, with a dot: of an encoder alone; nothing of a whole network.
+    pub(crate) part: &'static str,
 }
 
-/// Reads what a name means; with its weights only where they are `wanted`.
+/// What a model is read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To know what it is.
+    Look,
+    /// To be run, by its weights.
+    Run,
+    /// To be trained on, by its weights: an encoder alone does, whose head is fresh then.
+    Train,
+}
+
+/// Encoders by themselves: their class, the class of the network that stands on one, and the module that they are in it.
+const ENCODERS: [(&str, &str, &str); 2] = [
+    (
+        "SegformerForImageClassification",
+        "SegformerForSemanticSegmentation",
+        "segformer.",
+    ),
+    (
+        "SegformerModel",
+        "SegformerForSemanticSegmentation",
+        "segformer.",
+    ),
+];
+
+/// Reads what a name means; with its weights unless it is only looked at.
 pub(crate) fn describe(
     named: &Named,
-    wanted: bool,
+    purpose: Purpose,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Described, Error> {
     match named {
         Named::Folder(path) => {
             let folder = ModelFolder::open(path)?;
-            let mut described = of_folder(&folder, path.display().to_string())?;
-            if wanted {
+            let mut described = of_folder(&folder, purpose, path.display().to_string())?;
+            if purpose != Purpose::Look {
                 described.weights = Some(folder.weights()?);
             }
             Ok(described)
         }
-        Named::Repository(name) => of_repository(name, wanted, progress),
+        Named::Repository(name) => of_repository(name, purpose, progress),
     }
 }
 
 fn of_repository(
     name: &RepositoryName,
-    wanted: bool,
+    purpose: Purpose,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Described, Error> {
     let environment = Environment::from_env().ok_or(ModelError::NoHome)?;
     let client = Client::new(environment);
     let snapshot = Snapshot::begin(&client, name, progress)?;
     // What cannot be loaded is not downloaded.
-    let mut described = of_folder(snapshot.folder(), name.to_string())?;
+    let mut described = of_folder(snapshot.folder(), purpose, name.to_string())?;
     if let Some(why) = snapshot.unasked() {
         described.notes.push(format!(
             "the hub cannot be reached ({why}) · {name} · what the cache has is taken"
@@ -94,16 +121,27 @@ fn of_repository(
     let source = format!("{} at {}", name.id(), &snapshot.commit()[..8]);
     described.card.source = Some(source.clone());
     described.source = source;
-    if wanted {
+    if purpose != Purpose::Look {
         described.weights = Some(snapshot.with_weights(progress)?.weights()?);
     }
     Ok(described)
 }
 
 /// The card of a folder.
-fn of_folder(folder: &ModelFolder, source: String) -> Result<Described, Error> {
+fn of_folder(folder: &ModelFolder, purpose: Purpose, source: String) -> Result<Described, Error> {
+    let mut part = "";
     let (architecture, mut card, notes) = match folder.config().class()? {
-        Class::Transformers(class) => of_transformers(folder, &class)?,
+        Class::Transformers(class) => {
+            let encoder = ENCODERS.iter().find(|(known, _, _)| *known == class);
+            match encoder {
+                Some(&(_, network, module)) if purpose == Purpose::Train => {
+                    part = module;
+                    of_encoder(folder, network)?
+                }
+                Some((_, network, _)) => return Err(encoder_alone(folder, &class, network)),
+                None => of_transformers(folder, &class)?,
+            }
+        }
         Class::Smp(class) => of_smp(folder, &class)?,
     };
     card.architecture = architecture.name.into();
@@ -114,6 +152,7 @@ fn of_folder(folder: &ModelFolder, source: String) -> Result<Described, Error> {
         source,
         notes,
         weights: None,
+        part,
     })
 }
 
@@ -126,18 +165,47 @@ fn of_transformers(folder: &ModelFolder, class: &str) -> Result<Read, Error> {
         let known: Vec<&str> = hub_classes().map(|class| class.name).collect();
         return Err(unknown_class(folder, class, &known));
     };
-    let mut notes = Vec::new();
     let (classes, named) = config.classes()?;
+    let (card, mut notes) = prepared(folder, architecture, classes)?;
     if !named {
-        notes.push(format!(
+        let unnamed = format!(
             "config.json names no classes (id2label), so that there are {} without names · {}",
-            count(classes.len(), "class"),
+            count(card.classes.len(), "class"),
             config.path().display()
-        ));
+        );
+        notes.insert(0, unnamed);
     }
+    Ok((architecture, card, notes))
+}
+
+/// A network of the class `network` on the encoder that a folder has: its head, and so its classes, are the file's to
+/// say nothing of.
+fn of_encoder(folder: &ModelFolder, network: &str) -> Result<Read, Error> {
+    let architecture = find(network)?;
+    let (card, mut notes) = prepared(folder, architecture, Vec::new())?;
+    notes.push("an encoder alone: the head begins fresh".into());
+    Ok((architecture, card, notes))
+}
+
+fn encoder_alone(folder: &ModelFolder, class: &str, network: &str) -> Error {
+    Error::Folder(FolderError {
+        what: format!("it is an encoder alone (`{class}`), which knows no classes of pixels"),
+        path: folder.path().into(),
+        remedy: format!("train a {network} that begins with it: as model.arch of a recipe"),
+    })
+}
+
+/// The card of a network with these classes, as far as the folder's fields and its processor say it.
+fn prepared(
+    folder: &ModelFolder,
+    architecture: &Architecture,
+    classes: Vec<String>,
+) -> Result<(ModelCard, Vec<String>), Error> {
+    let config = folder.config();
+    let mut notes = Vec::new();
     let processor = folder.processor()?;
     let processor = processor.or_else(|| {
-        let usual = Processor::of_class(class)?;
+        let usual = Processor::of_class(architecture.name)?;
         notes.push(format!(
             "there is no preprocessor_config.json, so that pictures are prepared as transformers does by default \
              for this class · {}",
@@ -151,7 +219,7 @@ fn of_transformers(folder: &ModelFolder, class: &str) -> Result<Read, Error> {
         in_channels: config.count("num_channels", 3)?,
         ..card(classes, preprocessing)
     };
-    Ok((architecture, card, notes))
+    Ok((card, notes))
 }
 
 /// segmentation_models_pytorch names its classes as we do, but for capitals.
@@ -287,7 +355,7 @@ impl HubModel {
         let Some(named) = Named::of(name)? else {
             return Ok(None);
         };
-        let described = describe(&named, false, progress)?;
+        let described = describe(&named, Purpose::Look, progress)?;
         let architecture = find(&described.card.architecture)?;
         let none = segmenta_weights::StateDict::from_tensors([]);
         let source = described.source;

@@ -11,7 +11,7 @@ use segmenta_zoo::{Options, PublishedWeights, find, published};
 use crate::builder::ModelBuilder;
 use crate::describe::Description;
 use crate::error::{Error, ModelError};
-use crate::hub::{Described, Named, describe};
+use crate::hub::{Described, Named, Purpose, describe};
 use crate::resolve::{Names, Resolved, resolve};
 
 /// What to load and how to run it. The default asks for nothing; at least an architecture or a
@@ -321,18 +321,20 @@ impl Weights {
         match (&options.weights, named, &options.architecture) {
             // Weights of one's own for a network that a folder or a repository describes.
             (Some(path), Some(named), _) if !path.is_dir() => {
-                let mut described = describe(&named, false, progress)?;
+                let mut described = describe(&named, Purpose::Look, progress)?;
                 described.source = path.display().to_string();
                 described.weights = Some(path.clone());
                 Self::described(described, options)
             }
-            (None, Some(named), _) => Self::described(describe(&named, true, progress)?, options),
+            (None, Some(named), _) => {
+                Self::described(describe(&named, Purpose::Run, progress)?, options)
+            }
             (Some(path), named, _) if path.is_dir() => {
                 let folder = Named::Folder(path.clone());
                 if named.is_some_and(|named| named != folder) {
                     return Err(ModelError::TwoFolders(path.clone()).into());
                 }
-                let described = describe(&folder, true, progress)?;
+                let described = describe(&folder, Purpose::Run, progress)?;
                 if let Some(name) = &options.architecture
                     && find(name).is_ok_and(|asked| asked.name != described.card.architecture)
                 {

@@ -254,14 +254,108 @@ fn a_model_is_trained_on_to_other_classes() {
     let predict = "predict set/images/0.png -w run/model.safetensors -o one";
     let said = room.line(predict).succeeded().stderr;
     assert!(said.contains("trained from the weights ./net"), "{said}");
+}
 
-    // What runs cannot be trained on is said.
-    write_as(&room, "other");
-    let refused = room.line("train my.toml --data set -o third --set model.arch=./other");
-    assert_eq!(refused.code, Some(2));
-    assert!(
-        refused.stderr.contains("smaller than the picture"),
-        "{}",
-        refused.stderr
-    );
+/// A network of transformers learns classes of one's own: masks are of the picture's size, its logits are not.
+#[cfg(feature = "train")]
+#[test]
+fn a_network_of_transformers_is_trained_on() {
+    let room = crate::train::with_data();
+    write(&room);
+    let recipe = "[model]\narch = \"./net\"\n[train]\nepochs = 1\nbatch = 4\n";
+    room.write("my.toml", recipe);
+    let line = "train my.toml --data set -o run";
+    let begun = room.line(line).succeeded();
+    for word in [
+        "SegformerForSemanticSegmentation begins with ./net",
+        "cc-by-nc-4.0 · NOT FOR COMMERCIAL USE",
+        "resized to 64x64",
+        "have another shape there (`decode_head.classifier.weight`, …): begin fresh",
+    ] {
+        assert!(begun.stderr.contains(word), "{word}: {}", begun.stderr);
+    }
+    room.line(&format!("{line} --resume --set train.epochs=2"))
+        .succeeded();
+    room.line("eval --data set -w run/model.safetensors")
+        .succeeded();
+    let predict = |model: &str, out: &str| {
+        let line = format!("predict set/images/0.png -w {model} -o {out}");
+        let said = room.line(&line).succeeded().stderr;
+        assert!(said.contains("trained from the weights ./net"), "{said}");
+        fs::read(room.path(format!("{out}/0.mask.png"))).unwrap()
+    };
+    let mask = predict("run/model.safetensors", "one");
+    // As a folder of transformers it is the same network, with the data's classes.
+    room.line("models save run/model.safetensors -o folder")
+        .succeeded();
+    let config = fs::read_to_string(room.path("folder/config.json")).unwrap();
+    assert!(config.contains("\"1\": \"foreground\""), "{config}");
+    let processor = fs::read_to_string(room.path("folder/preprocessor_config.json")).unwrap();
+    assert!(processor.contains("\"height\": 64"), "{processor}");
+    assert_eq!(predict("folder", "two"), mask);
+}
+
+/// An encoder by itself, as image classification leaves it, begins a network whose head is fresh.
+#[cfg(feature = "train")]
+#[test]
+fn an_encoder_alone_begins_a_network() {
+    let room = crate::train::with_data();
+    write(&room);
+    let dict = StateDict::open(&room.path("net/model.safetensors")).unwrap();
+    let whole = find("SegformerForSemanticSegmentation").unwrap();
+    let config = fs::read_to_string(room.path("net/config.json")).unwrap();
+    let mut config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    // More classes than label maps hold, which are the classifier's.
+    let labels = (0..1000).map(|id| (id.to_string(), json!(format!("LABEL_{id}"))));
+    config["id2label"] = labels.collect::<serde_json::Map<_, _>>().into();
+    let recipe = "[input]\nsize = [32, 32]\n[train]\nepochs = 1\nbatch = 4\n";
+    room.write("my.toml", recipe);
+    for (name, class, prefix) in [
+        ("mit", "SegformerForImageClassification", ""),
+        ("bare", "SegformerModel", "segformer."),
+    ] {
+        let names = dict.names().filter(|name| name.starts_with("segformer."));
+        let entries: Vec<(String, Vec<usize>, Vec<f32>)> = names
+            .map(|name| {
+                let shape = dict.get(name).unwrap().shape.clone();
+                let old = whole.former_name(name).unwrap_or_else(|| name.into());
+                let old = old.strip_prefix(prefix).unwrap().to_owned();
+                (old, shape, dict.read_f32(name).unwrap())
+            })
+            .collect();
+        let mut views: Vec<TensorView<'_>> = entries
+            .iter()
+            .map(|(name, shape, values)| (&**name, &shape[..], &values[..]))
+            .collect();
+        let head = [0.5; 32 * 1000];
+        views.push(("classifier.weight", &[1000, 32], &head));
+        fs::create_dir(room.path(name)).unwrap();
+        config["architectures"] = json!([class]);
+        room.write(&format!("{name}/config.json"), config.to_string());
+        save(
+            &room.path(format!("{name}/model.safetensors")),
+            &views,
+            &[].into(),
+        )
+        .unwrap();
+        let line = format!("train my.toml --data set -o run-{name} --set model.arch=./{name}");
+        let begun = room.line(&line).succeeded();
+        let taken = format!("{} entries from", entries.len());
+        for word in [
+            "an encoder alone: the head begins fresh",
+            "the classifier `classifier` among them",
+            &taken,
+        ] {
+            assert!(begun.stderr.contains(word), "{word}: {}", begun.stderr);
+        }
+        assert!(!begun.stderr.contains("not there"), "{}", begun.stderr);
+        let refused = room.line(&format!("predict set/images/0.png -m ./{name}"));
+        assert_eq!(refused.code, Some(1));
+        assert!(
+            refused.stderr.contains("an encoder alone"),
+            "{}",
+            refused.stderr
+        );
+        assert!(refused.stderr.contains("model.arch"), "{}", refused.stderr);
+    }
 }

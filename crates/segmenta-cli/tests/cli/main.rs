@@ -31,7 +31,9 @@ use std::process::{Command, Output};
 
 use segmenta_graph::{Graph, Parameter, Role};
 use segmenta_image::Picture;
-use segmenta_weights::{CARD_VERSION, Filter, ModelCard, Preprocessing, Resize, TensorView, save};
+use segmenta_weights::{
+    CARD_VERSION, Filter, ModelCard, Preprocessing, Resize, StateDict, TensorView, save,
+};
 use segmenta_zoo::{Options, find};
 
 /// A folder to run in.

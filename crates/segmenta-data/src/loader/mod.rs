@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rayon::ThreadPoolBuilder;
-use segmenta_image::{Preprocess, Resize};
+use segmenta_image::{Pixels, Preprocess, Resize};
 
 use crate::augment::{Augmentation, Draw};
 use crate::{DataError, Dataset, Sample};
@@ -38,10 +38,12 @@ pub struct LoaderOptions {
     /// Bytes of pictures that may be kept in memory, decoded and as far as nothing is drawn resized, for the next
     /// epoch. 0: each is read anew.
     pub cache_bytes: usize,
-    /// What is subtracted from values in 0 to 1 (red, green, blue).
+    /// What is subtracted from values in 0 to 1.
     pub mean: [f32; 3],
     /// What they are then divided by.
     pub std: [f32; 3],
+    /// Which plane of a batch is of which colour; mean and deviation follow the planes.
+    pub pixels: Pixels,
 }
 
 impl LoaderOptions {
@@ -89,6 +91,7 @@ impl Default for LoaderOptions {
             cache_bytes: 1 << 30,
             mean: Preprocess::IMAGENET_MEAN,
             std: Preprocess::IMAGENET_STD,
+            pixels: Pixels::default(),
         }
     }
 }
@@ -96,7 +99,7 @@ impl Default for LoaderOptions {
 /// Pictures as a network reads them, and their labels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
-    /// NCHW: for each picture three planes (red, green, blue) of normalised values, row by row.
+    /// NCHW: for each picture three planes (red, green, blue, or as [`LoaderOptions::pixels`] says) of normalised values, row by row.
     pub pictures: Vec<f32>,
     /// NHW: for each picture the ids of its pixels, 255 where none counts.
     pub labels: Vec<u8>,
@@ -161,7 +164,7 @@ impl Loader {
             return Err(DataError::at("no pictures to load", dataset.root(), remedy));
         }
         let normalise = Preprocess {
-            pixels: segmenta_image::Pixels::default(),
+            pixels: options.pixels,
             resize: Resize::None,
             center_crop: None,
             mean: options.mean,

@@ -131,3 +131,20 @@ fn layers_are_drawn_by_the_rule_that_was_set() {
     assert_eq!(graph.parameters()[0].shape, [4, 4, 4, 4]);
     assert_eq!(graph.parameters()[2].shape, [2, 4]);
 }
+
+#[test]
+fn results_become_as_large_as_the_input() {
+    let (mut g, x) = Builder::new(3);
+    let half = g.conv(x, &at("half"), Conv2d::square(3, 2).stride(2));
+    let same = g.conv(x, &at("same"), Conv2d::pointwise(4));
+    g.output("out", half);
+    g.output("aux", same);
+    let graph = g.finish().unwrap();
+    let is_half = |graph: &Graph, result: &Output| graph.node(result.node).channels == 2;
+    let graph = graph.with_results_like_input(Filter::BILINEAR, is_half);
+    let shapes = graph.shapes(Shape::new(1, 3, 7, 10)).unwrap();
+    let of = |name: &str| shapes[graph.output(name).unwrap().index()];
+    assert_eq!(of("out"), Shape::new(1, 2, 7, 10));
+    assert_eq!(graph.output("aux").unwrap(), same);
+    assert_eq!(graph.parameters().len(), 2);
+}

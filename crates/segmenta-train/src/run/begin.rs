@@ -217,7 +217,8 @@ fn classifier(dict: &StateDict, prefix: &str, wanted: &Wanted<'_>) -> Option<Str
         return None;
     }
     let mut modules = dict.names().filter_map(|name| {
-        let name = name.strip_prefix(prefix)?;
+        // Beside an encoder of a whole network, or behind the encoder's own prefix.
+        let name = name.strip_prefix(prefix).unwrap_or(name);
         name.split('.').next()
     });
     modules.find(|m| CLASSIFIERS.contains(m)).map(Into::into)
@@ -228,8 +229,13 @@ fn expected(graph: &Graph, wanted: &Wanted<'_>) -> Vec<(usize, Expected)> {
     let entries = graph.parameters().iter().enumerate();
     let entries = entries.filter_map(|(at, entry)| {
         let name = entry.name.strip_prefix(wanted.part)?.to_string();
+        // Earlier names are those of the whole network, or an encoder's own.
+        let architecture = wanted.architecture;
+        let whole = architecture.former_name(&entry.name);
+        let former = whole.and_then(|whole| Some(whole.strip_prefix(wanted.part)?.to_string()));
+        let former = former.or_else(|| architecture.former_name(&name));
         let expected = Expected {
-            former: wanted.architecture.former_name(&name),
+            former,
             name,
             shape: entry.shape.clone(),
             required: !matches!(entry.role, Role::Counter | Role::Buffer),

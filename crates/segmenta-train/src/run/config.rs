@@ -1,10 +1,12 @@
 //! What a run is to do, as a TOML file says it. `explained.toml` beside this file documents every key.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use segmenta_data::augment::Augmentation;
 use segmenta_data::{Dataset, Kind, MaskRule, Open, Shares, Split};
+use segmenta_image::Pixels;
+use segmenta_weights::ChannelOrder;
 use serde::{Deserialize, Serialize};
 
 mod ranges;
@@ -204,7 +206,27 @@ pub struct Found {
     pub source: String,
     /// The licence that the weights are under, where it is known.
     pub licence: Option<String>,
+    /// The module that its entries are of, with a dot: `segformer.` of an encoder alone; nothing of a whole network.
+    pub part: &'static str,
+    /// The names of its classes by id, of a network that has some and no card.
+    pub classes: Vec<String>,
 }
+
+impl Found {
+    /// A file that a configuration names.
+    fn named(path: &Path, part: &'static str) -> Self {
+        Self {
+            path: path.into(),
+            source: path.display().to_string(),
+            licence: None,
+            part,
+            classes: Vec::new(),
+        }
+    }
+}
+
+/// The module that an encoder is in a network that stands on one.
+pub const ENCODER: &str = "encoder.";
 
 impl ModelConfig {
     /// Sets a setting of the architecture, unless it is given.
@@ -215,23 +237,15 @@ impl ModelConfig {
 
     /// The file that the whole network begins with: one that is given, before what the hub has.
     pub(super) fn begins_with(&self) -> Option<Found> {
-        let file = |path: &PathBuf| Found {
-            path: path.clone(),
-            source: path.display().to_string(),
-            licence: None,
-        };
-        let given = self.weights.as_ref().map(file);
+        let given = self.weights.as_ref();
+        let given = given.map(|path| Found::named(path, ""));
         given.or_else(|| self.hub_file.clone())
     }
 
     /// The file that the encoder begins with; `None` if it begins fresh.
     pub(super) fn encoder_begins_with(&self) -> Option<Found> {
         let word = self.encoder_weights.as_deref()?;
-        let file = || Found {
-            path: word.into(),
-            source: word.into(),
-            licence: None,
-        };
+        let file = || Found::named(word.as_ref(), ENCODER);
         (word != FRESH).then(|| self.encoder_file.clone().unwrap_or_else(file))
     }
 }
@@ -268,6 +282,10 @@ pub struct InputConfig {
     /// What divides the rest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub std: Option<[f32; 3]>,
+    /// Which channel is of which colour: red first if not given, unless the network that is trained on reads blue
+    /// first. Mean and deviation follow the channels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel_order: Option<ChannelOrder>,
 }
 
 impl InputConfig {
@@ -278,6 +296,18 @@ impl InputConfig {
                 .unwrap_or(segmenta_image::Preprocess::IMAGENET_MEAN),
             self.std.unwrap_or(segmenta_image::Preprocess::IMAGENET_STD),
         ]
+    }
+
+    /// Which colour comes first, as pictures are prepared.
+    pub(super) fn pixels(&self) -> Pixels {
+        let order = match self.channel_order.unwrap_or_default() {
+            ChannelOrder::Rgb => segmenta_image::ChannelOrder::Rgb,
+            ChannelOrder::Bgr => segmenta_image::ChannelOrder::Bgr,
+        };
+        Pixels {
+            order,
+            ..Pixels::default()
+        }
     }
 }
 

@@ -3,14 +3,12 @@
 //! A model file names its classes. Where a run has the same classes in another order, rows taken by place would begin
 //! as other classes; so they go where their names are, and those of classes that the file does not have begin fresh.
 
-use std::path::Path;
-
 use segmenta_data::{are_names, same_name};
 use segmenta_graph::Graph;
 use segmenta_weights::{ModelCard, StateDict};
 
 use super::RunError;
-use super::config::Config;
+use super::config::{Config, Found};
 use super::session::graph;
 use crate::engine::Parameters;
 
@@ -73,20 +71,17 @@ impl Heads {
         &self,
         parameters: &mut Parameters,
         fresh: &[Vec<f32>],
-        file: &Path,
+        file: &Found,
         names: &[String],
     ) -> Result<Option<String>, RunError> {
-        let dict = StateDict::open(file)?;
-        let card = ModelCard::from_metadata(dict.metadata());
-        let Ok(Some(card)) = card else {
-            return Ok(None);
-        };
+        let dict = StateDict::open(&file.path)?;
+        let card = ModelCard::from_metadata(dict.metadata()).ok().flatten();
+        let theirs = card.map_or_else(|| file.classes.clone(), |card| card.classes);
         // One channel has one name, behind a background that has none.
         let names = &names[usize::from(self.classes == 1)..];
-        let theirs = &card.classes;
         if theirs.len() != self.classes
             || names.len() != self.classes
-            || !are_names(theirs)
+            || !are_names(&theirs)
             || !are_names(names)
         {
             return Ok(None);
@@ -188,8 +183,15 @@ mod tests {
             parameters.set(head.at, taken.values(head.at).unwrap().into_owned());
         }
         let names: Vec<String> = ours.iter().map(|&name| name.into()).collect();
+        let found = Found {
+            path: file,
+            source: String::new(),
+            licence: None,
+            part: "",
+            classes: Vec::new(),
+        };
         let said = heads
-            .by_name(&mut parameters, &fresh, &file, &names)
+            .by_name(&mut parameters, &fresh, &found, &names)
             .unwrap();
         let at = heads.entries[0].at;
         let rows = [
@@ -219,6 +221,33 @@ mod tests {
             let ([file, run, _], said) = begun(&["bg", "cat", "dog"], &names);
             assert_eq!((run, said), (file, None));
         }
+    }
+
+    #[test]
+    fn a_file_without_a_card_goes_by_the_names_that_were_found_with_it() {
+        let recipe = "[model]\narch = \"unet\"\nencoder = \"mobilenet_v2\"\n";
+        let config = Config::parse(recipe, &[], "the test").unwrap();
+        let network = graph(&config, 2).unwrap();
+        let heads = Heads::of(&config, 2, &network).unwrap();
+        let mut parameters = Parameters::initial(&network, 1);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        save(&path, &[("x", &[1][..], &[0.5_f32][..])], &[].into()).unwrap();
+        let names = |names: [&str; 2]| names.map(String::from).to_vec();
+        let found = Found {
+            path,
+            source: String::new(),
+            licence: None,
+            part: "",
+            classes: names(["road", "sky"]),
+        };
+        let taken = heads.values(&parameters).unwrap();
+        let said = heads
+            .by_name(&mut parameters, &taken, &found, &names(["sky", "road"]))
+            .unwrap();
+        assert!(said.unwrap().contains("another order"));
+        let [row, after] = [&taken[0], &heads.values(&parameters).unwrap()[0]].map(|v| v.clone());
+        assert_eq!(row[..144], after[144..]);
     }
 
     #[test]

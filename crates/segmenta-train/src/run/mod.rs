@@ -24,8 +24,8 @@ mod session;
 
 pub use begin::{Matching, Taken};
 pub use config::{
-    Config, DataConfig, Difference, Draw, EXPLAINED, FRESH, Found, InputConfig, ModelConfig,
-    OptimizerConfig, Per, Reduction, ScheduleConfig, ScoreName, TrainConfig,
+    Config, DataConfig, Difference, Draw, ENCODER, EXPLAINED, FRESH, Found, InputConfig,
+    ModelConfig, OptimizerConfig, Per, Reduction, ScheduleConfig, ScoreName, TrainConfig,
 };
 pub use error::RunError;
 pub use event::{EpochDone, Event, Note, Stage};

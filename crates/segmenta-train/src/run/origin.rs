@@ -19,8 +19,8 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    /// That of a file, of the entries under `part`. A model file says its own licence.
-    pub(super) fn of(found: &Found, part: &str) -> Result<Self, RunError> {
+    /// That of a file. A model file says its own licence.
+    pub(super) fn of(found: &Found) -> Result<Self, RunError> {
         let licence = match &found.licence {
             Some(licence) => Some(licence.clone()),
             None => {
@@ -31,7 +31,7 @@ impl Origin {
         };
         Ok(Self {
             source: found.source.clone(),
-            encoder: !part.is_empty(),
+            encoder: !found.part.is_empty(),
             licence,
         })
     }

@@ -23,11 +23,13 @@ const FREE: [&str; 6] = [
 ];
 
 /// The settings that a recipe may leave open, beside those of the data: a run's configuration says what was found.
-const FOUND: [&str; 4] = [
+const FOUND: [&str; 6] = [
     "model.hub",
     "model.encoder_weights",
+    "input.size",
     "input.mean",
     "input.std",
+    "input.channel_order",
 ];
 
 /// `begun.json`: what the configuration does not say.

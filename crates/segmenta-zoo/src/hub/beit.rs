@@ -252,12 +252,15 @@ fn build(options: &Options, parts: &Parts) -> Result<Graph, Refusal> {
     let x = upernet::head(&mut g, &maps, &head, width, &scales, &HEAD);
     let classes = Conv2d::pointwise(options.classes).with_bias();
     let logits = g.conv(x, &(&head / "classifier"), classes);
-    if config.flag("use_auxiliary_head", true)? {
+    let aux = if config.flag("use_auxiliary_head", true)? {
         let name = &root / "auxiliary_head";
-        upernet::auxiliary(&mut g, &maps, &name, config, classes, &HEAD)?;
-    }
-    g.output("out", logits);
-    g.finish().map_err(Refusal::Graph)
+        Some(upernet::auxiliary(
+            &mut g, &maps, &name, config, classes, &HEAD,
+        )?)
+    } else {
+        None
+    };
+    upernet::finish(g, logits, aux, options)
 }
 
 /// After how many layers the four maps are taken that the head reads: one less than the file's numbers.

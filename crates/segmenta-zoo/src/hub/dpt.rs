@@ -6,7 +6,7 @@ use segmenta_graph::{
     Activation, Builder, Conv2d, ConvTranspose2d, Filter, Graph, InitRule, Node, Scope,
 };
 
-use super::Class;
+use super::{Class, upernet};
 use crate::config::Config;
 use crate::options::Options;
 use crate::smp::Refusal;
@@ -141,12 +141,13 @@ fn build(options: &Options) -> Result<Graph, Refusal> {
     let name = &root / "head";
     let x = fusion.head(&mut g, fused[at], &name, dropout, options.classes);
     let logits = g.upsample(x, 2, Filter::ALIGNED, &name);
-    if config.flag("use_auxiliary_head", true)? {
+    let aux = if config.flag("use_auxiliary_head", true)? {
         let (last, name) = (fused[fused.len() - 1], &root / "auxiliary_head");
-        fusion.head(&mut g, last, &name, 0.1, options.classes);
-    }
-    g.output("out", logits);
-    g.finish().map_err(Refusal::Graph)
+        Some(fusion.head(&mut g, last, &name, 0.1, options.classes))
+    } else {
+        None
+    };
+    upernet::finish(g, logits, aux, options)
 }
 
 /// Windows beside each other.

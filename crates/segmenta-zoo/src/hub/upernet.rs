@@ -1,6 +1,6 @@
 //! UPerNet as transformers has it (`UperNetForSemanticSegmentation`; Xiao et al. 2018, arXiv:1807.10221) on any of its
 //! backbones: means of the whole picture with the last map, an FPN of all, and the result as large as the picture. The
-//! auxiliary head is in the state dict and no result needs it.
+//! auxiliary head is in the state dict, and a result where one asks for it.
 
 use segmenta_graph::{Builder, Conv2d, Filter, Graph, InitRule, Node, Scope};
 
@@ -67,12 +67,28 @@ fn build(options: &Options) -> Result<Graph, Refusal> {
     let classes = Conv2d::pointwise(options.classes).with_bias();
     let x = g.conv(x, &(&root / "decode_head" / "classifier"), classes);
     let logits = g.resize_like(x, input, Filter::BILINEAR, &root);
-    if config.flag("use_auxiliary_head", true)? {
+    let aux = if config.flag("use_auxiliary_head", true)? {
         let name = &root / "auxiliary_head";
-        auxiliary(&mut g, &maps, &name, config, classes, &NAMES)?;
-    }
+        Some(auxiliary(&mut g, &maps, &name, config, classes, &NAMES)?)
+    } else {
+        None
+    };
     g.set_init(rule);
+    finish(g, logits, aux, options)
+}
+
+/// The graph with its results: logits, and those of the auxiliary head where they are asked for.
+pub(super) fn finish(
+    mut g: Builder,
+    logits: Node,
+    aux: Option<Node>,
+    options: &Options,
+) -> Result<Graph, Refusal> {
     g.output("out", logits);
+    if options.aux {
+        let missing = "has no auxiliary head (use_auxiliary_head), whose result is asked for";
+        g.output("aux", aux.ok_or_else(|| Refusal::Option(missing.into()))?);
+    }
     g.finish().map_err(Refusal::Graph)
 }
 
@@ -120,7 +136,7 @@ pub(super) fn head(
     names.active(g, all, &(name / "fpn_bottleneck"), spread)
 }
 
-/// What learning has beside the head: in the state dict, and read by no result.
+/// The logits of what learning has beside the head.
 pub(super) fn auxiliary(
     g: &mut Builder,
     maps: &[Node],
@@ -128,7 +144,7 @@ pub(super) fn auxiliary(
     config: &Config,
     classes: Conv2d,
     names: &Names,
-) -> Result<(), Refusal> {
+) -> Result<Node, Refusal> {
     let Some(&map) = maps.get(AUXILIARY) else {
         return Err(Refusal::Option(format!(
             "has an auxiliary head on the third map of its backbone, which gives {} (out_features)",
@@ -144,8 +160,7 @@ pub(super) fn auxiliary(
         let both = g.concat(&[map, x], name);
         x = names.active(g, both, &(name / "conv_cat"), window);
     }
-    g.conv(x, &(name / "classifier"), classes);
-    Ok(())
+    Ok(g.conv(x, &(name / "classifier"), classes))
 }
 
 impl Names {

@@ -6,7 +6,7 @@ use segmenta_hub::{
     DEFAULT_WEIGHTS, EncoderWeights, RepositoryName, find_encoder_weights, is_non_commercial,
     weights_of_encoder,
 };
-use segmenta_train::run::{Config, FRESH, Found, Note, RunError};
+use segmenta_train::run::{Config, ENCODER, FRESH, Found, Note, RunError};
 use segmenta_weights::Progress;
 use segmenta_zoo::{find, find_encoder};
 
@@ -83,6 +83,8 @@ pub(super) fn settle(
         path: file.path,
         source: file.source,
         licence: file.licence,
+        part: ENCODER,
+        classes: Vec::new(),
     };
     config.model.encoder_file = Some(source.clone());
     Ok(Some(Note::Encoder {

@@ -2,13 +2,13 @@
 
 use segmenta_hub::is_non_commercial;
 use segmenta_train::run::{Config, Found, Note, RunError};
-use segmenta_weights::{ChannelOrder, Progress};
-use segmenta_zoo::find;
+use segmenta_weights::{ChannelOrder, Progress, Resize};
 
-use crate::hub::{Named, describe};
+use crate::hub::{Named, Purpose, describe};
 
 /// Finds the network that a new run is to be trained on, and puts down what was found: architecture, settings, the
-/// file of weights, mean and deviation of pictures where the recipe leaves them open. What there is to tell.
+/// file of weights, and where the recipe leaves them open size, mean, deviation and the order of colours of pictures.
+/// What there is to tell.
 ///
 /// # Errors
 /// A name that means no model, one that cannot be had, and one that no run can be trained on.
@@ -27,31 +27,38 @@ pub(super) fn settle(
     let Some(named) = named else {
         return Ok(None);
     };
-    let described = describe(&named, true, progress);
+    let described = describe(&named, Purpose::Train, progress);
     let described = described.map_err(|error| RunError::Unavailable(error.to_string()))?;
     let card = described.card;
-    if !find(&card.architecture)?.has_encoder {
-        return Err(wrong(format!(
-            "{word} is a {}, whose logits are smaller than the picture, and runs do not enlarge them yet; name a \
-             model of segmentation_models_pytorch",
-            card.architecture
-        )));
-    }
     if card.in_channels != 3 {
         return Err(wrong(format!(
             "{word} reads {} channels, and runs learn from pictures of three",
             card.in_channels
         )));
     }
-    if card.preprocessing.channel_order != ChannelOrder::default() {
-        return Err(wrong(format!(
-            "{word} reads blue before red, which runs do not prepare pictures for"
-        )));
-    }
+    let mut more = described.notes;
     let three = |values: &[f32]| <[f32; 3]>::try_from(values).ok();
     let input = &mut config.input;
-    input.mean = input.mean.or(three(&card.preprocessing.mean));
-    input.std = input.std.or(three(&card.preprocessing.std));
+    let prepared = &card.preprocessing;
+    input.mean = input.mean.or(three(&prepared.mean));
+    input.std = input.std.or(three(&prepared.std));
+    if prepared.channel_order != ChannelOrder::default() {
+        input.channel_order.get_or_insert(prepared.channel_order);
+    }
+    match prepared.resize {
+        _ if input.size.is_some() => {}
+        Resize::None => {}
+        Resize::Exact { width, height } => {
+            input.size = Some([width, height]);
+            more.push(format!(
+                "pictures are resized to {width}x{height}, as its own were (input.size)"
+            ));
+        }
+        // Sizes that depend on each picture's make no batches.
+        _ => more.push(
+            "its own pictures were resized, which keep their size here: input.size says one".into(),
+        ),
+    }
     let model = &mut config.model;
     for (name, value) in card.options {
         model.suggest(name, value);
@@ -59,7 +66,6 @@ pub(super) fn settle(
     model.encoder = model.encoder.take().or(card.encoder);
     model.arch.clone_from(&card.architecture);
     model.hub = Some(word);
-    let mut more = described.notes;
     if card.licence.as_deref().is_some_and(is_non_commercial) {
         more.insert(0, "NOT FOR COMMERCIAL USE".into());
     }
@@ -67,6 +73,8 @@ pub(super) fn settle(
         path: described.weights.unwrap_or_default(),
         source: described.source,
         licence: card.licence,
+        part: described.part,
+        classes: card.classes,
     };
     model.hub_file = Some(source.clone());
     Ok(Some(Note::Hub {
@@ -74,4 +82,46 @@ pub(super) fn settle(
         source,
         more,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_folder_says_of_pictures_holds_where_the_recipe_is_silent() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let write = |name: &str, text: &str| std::fs::write(path.join(name), text).unwrap();
+        let class = "MobileViTForSemanticSegmentation";
+        let config = format!(
+            r#"{{"architectures": ["{class}"], "id2label": {{"0": "road", "1": "sky"}}, "output_stride": 16}}"#
+        );
+        write("config.json", &config);
+        write("model.safetensors", "");
+        write(
+            "preprocessor_config.json",
+            r#"{"image_processor_type": "MobileViTImageProcessor", "size": {"height": 64, "width": 96}}"#,
+        );
+        let settled = |more: &str| {
+            let recipe = format!("[model]\narch = {:?}\n{more}", path.to_str().unwrap());
+            let mut config = Config::parse(&recipe, &[], "the test").unwrap();
+            let note = settle(&mut config, &mut |_| {}).unwrap().unwrap();
+            (config, note.to_string())
+        };
+        let (config, said) = settled("");
+        assert_eq!(config.model.arch, class);
+        assert_eq!(config.input.channel_order, Some(ChannelOrder::Bgr));
+        assert_eq!(config.input.normalisation(), [[0.0; 3], [1.0; 3]]);
+        assert_eq!(config.input.size, Some([96, 64]));
+        assert!(said.contains("resized to 96x64"), "{said}");
+        let file = config.model.hub_file.unwrap();
+        assert_eq!(file.classes, ["road", "sky"]);
+        let own = "[input]\nsize = [32, 32]\nstd = [0.5, 0.5, 0.5]\nchannel_order = \"rgb\"\n";
+        let (config, said) = settled(own);
+        assert_eq!(config.input.size, Some([32, 32]));
+        assert_eq!(config.input.normalisation(), [[0.0; 3], [0.5; 3]]);
+        assert_eq!(config.input.channel_order, Some(ChannelOrder::Rgb));
+        assert!(!said.contains("resized"), "{said}");
+    }
 }

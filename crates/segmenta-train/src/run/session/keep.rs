@@ -79,7 +79,7 @@ impl Session {
                 mean: mean.to_vec(),
                 std: std.to_vec(),
                 pad: None,
-                channel_order: card::ChannelOrder::default(),
+                channel_order: input.channel_order.unwrap_or_default(),
                 windows: false,
                 middle: card::Middle::default(),
             },

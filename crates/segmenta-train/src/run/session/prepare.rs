@@ -6,14 +6,14 @@ use segmenta_data::augment::{Augmentation, Transform};
 use segmenta_data::check::count_classes;
 use segmenta_data::{Dataset, Loader, LoaderOptions, Split};
 use segmenta_files::count;
-use segmenta_graph::Graph;
+use segmenta_graph::{Filter, Graph, Output};
 use segmenta_report::Classes;
 use segmenta_zoo::{Answer, Options, Values, find, find_encoder};
 
 use crate::engine::Parameters;
 use crate::loss::{Balance, BceWithLogits, CrossEntropy, Loss, LossSpec, Mode};
 use crate::run::begin::{Wanted, take};
-use crate::run::config::{Config, Draw};
+use crate::run::config::{Config, Draw, ENCODER, Found};
 use crate::run::finite::check_parameters;
 use crate::run::heads::Heads;
 use crate::run::origin::Origin;
@@ -106,7 +106,7 @@ pub(super) fn taken(
     parameters: &mut Parameters,
 ) -> Result<(Vec<Note>, Vec<Origin>), RunError> {
     // SMP's networks have an encoder, torchvision's a backbone.
-    let parts = ["encoder.", "backbone."];
+    let parts = [ENCODER, "backbone."];
     let has = |part: &&&str| {
         graph
             .parameters()
@@ -115,19 +115,18 @@ pub(super) fn taken(
     };
     let encoder = parts.iter().find(has).copied();
     let files = [
-        (
-            config.model.encoder_begins_with(),
-            encoder.unwrap_or(parts[0]),
-        ),
-        (config.model.begins_with(), ""),
+        config.model.encoder_begins_with().map(|found| Found {
+            part: encoder.unwrap_or(ENCODER),
+            ..found
+        }),
+        config.model.begins_with(),
     ];
     let (mut notes, mut origins) = (Vec::new(), Vec::new());
-    for (found, part) in files {
-        let Some(found) = found else { continue };
+    for found in files.into_iter().flatten() {
         let file = &found.path;
         let wanted = Wanted {
             architecture: find(&config.model.arch)?,
-            part,
+            part: found.part,
             key: config.model.weights_key.as_deref(),
             matching: config.model.names,
         };
@@ -148,15 +147,15 @@ pub(super) fn taken(
             (taken, _) => taken?,
         };
         // An encoder's file has no rows for classes.
-        if part.is_empty() {
-            taken.classes = heads.by_name(parameters, &fresh, file, names.names())?;
+        if found.part.is_empty() {
+            taken.classes = heads.by_name(parameters, &fresh, &found, names.names())?;
         }
         check_parameters(
             parameters,
             &file.display().to_string(),
             "take weights that were saved before they became so",
         )?;
-        origins.push(Origin::of(&found, part)?);
+        origins.push(Origin::of(&found)?);
         let file = file.clone();
         notes.push(Note::Taken { file, taken });
     }
@@ -245,12 +244,21 @@ pub(in crate::run) fn graph(config: &Config, classes: usize) -> Result<Graph, Ru
             "losses are of logits, and this network ends in an activation · leave `activation` out: masks and \
              probabilities come out the same",
         ),
-        Answer::PerPixel(answer) if answer.stride != [1.0; 2] => refuse(
-            "losses compare a map as large as the picture, and this network's is not · leave `upsampling` out",
-        ),
-        Answer::PerPixel(_) => Ok(graph),
+        // As transformers does it in its losses, and as masks are made of such a map.
+        Answer::PerPixel(_) => {
+            Ok(graph.with_results_like_input(Filter::BILINEAR, is_of_other_size))
+        }
         _ => refuse("losses are of maps, and this network gives none · choose another model.arch"),
     }
+}
+
+/// Whether a result is a map of another size than the input.
+fn is_of_other_size(graph: &Graph, result: &Output) -> bool {
+    let answer = Answer::of(graph, &result.name);
+    let stride = answer
+        .ok()
+        .and_then(|answer| Some(answer.per_pixel()?.stride));
+    stride.is_some_and(|stride| stride != [1.0; 2])
 }
 
 /// What the network is built with.
@@ -404,6 +412,7 @@ pub(super) fn loaders(
         cache_bytes: config.data.cache_mb << 20,
         mean,
         std,
+        pixels: config.input.pixels(),
         ..LoaderOptions::default()
     };
     // Pictures of many sizes cannot lie in one batch.

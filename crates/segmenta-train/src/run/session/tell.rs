@@ -100,7 +100,7 @@ impl Session {
         let count = self.config.train.previews.min(dataset.len());
         let [mean, std] = self.config.input.normalisation();
         let normalise = Preprocess {
-            pixels: segmenta_image::Pixels::default(),
+            pixels: self.config.input.pixels(),
             resize: Resize::None,
             center_crop: None,
             mean,
