@@ -41,7 +41,7 @@ pub(crate) static EOMT: Class = Class {
         let old = undone(name, &[(".mlp.weights_out.", ".mlp.down_proj.")]);
         (old != name).then_some(old)
     },
-    read,
+    read: |options, shape_of| read(options, shape_of, EOMT.fields),
     values: read_values,
 };
 
@@ -74,7 +74,7 @@ pub(crate) static EOMT_DINOV3: Class = Class {
     ],
     build: |options| build(options, Form::Dinov3),
     former: |_| None,
-    read,
+    read: |options, shape_of| read(options, shape_of, EOMT_DINOV3.fields),
     values: read_values,
 };
 
@@ -429,7 +429,8 @@ fn linear(g: &mut Builder, x: Node, name: &Scope, channels: usize, bias: bool) -
     }
 }
 
-fn read(options: &mut Options, shape_of: ShapeOf<'_>) {
+/// Of what entries say, what is one of the class's `fields`.
+fn read(options: &mut Options, shape_of: ShapeOf<'_>, fields: &[&str]) {
     let extent = |name: &str, axis: usize| shape_of(name)?.get(axis).copied();
     let table = shape_of("query.weight").unwrap_or_default();
     let &[queries, width] = &table[..] else {
@@ -439,18 +440,22 @@ fn read(options: &mut Options, shape_of: ShapeOf<'_>) {
         let there = |at: &usize| shape_of(&entry(*at)).is_some();
         (0..MOST).take_while(there).count()
     };
-    let config = &mut options.config;
-    config.set("num_queries", json!(queries));
-    config.set("hidden_size", json!(width));
+    let mut set = |field: &str, value| {
+        if fields.contains(&field) {
+            options.config.set(field, value);
+        }
+    };
+    set("num_queries", json!(queries));
+    set("hidden_size", json!(width));
     let layers = count(&|at| format!("layers.{at}.norm1.weight"));
-    config.set("num_hidden_layers", json!(layers));
+    set("num_hidden_layers", json!(layers));
     // Of nearly all there are; no entry says how many channels a head has.
-    config.set("num_attention_heads", json!((width / 64).max(1)));
+    set("num_attention_heads", json!((width / 64).max(1)));
     let upscales = count(&|at| format!("upscale_block.block.{at}.conv1.weight"));
-    config.set("num_upscale_blocks", json!(upscales));
+    set("num_upscale_blocks", json!(upscales));
     let there = |entry: &str| json!(shape_of(&format!("layers.0.{entry}")).is_some());
     for field in ["use_swiglu_ffn", "use_gated_mlp"] {
-        config.set(field, there("mlp.gate_proj.weight"));
+        set(field, there("mlp.gate_proj.weight"));
     }
     for (field, entry) in [
         ("key_bias", "attention.k_proj.bias"),
@@ -459,28 +464,28 @@ fn read(options: &mut Options, shape_of: ShapeOf<'_>) {
         ("proj_bias", "attention.o_proj.bias"),
         ("mlp_bias", "mlp.down_proj.bias"),
     ] {
-        config.set(field, there(entry));
+        set(field, there(entry));
     }
     if let Some(hidden) = extent("layers.0.mlp.fc1.weight", 0) {
-        config.set("mlp_ratio", json!(hidden as f64 / width.max(1) as f64));
+        set("mlp_ratio", json!(hidden as f64 / width.max(1) as f64));
     }
     if let Some(hidden) = extent("layers.0.mlp.up_proj.weight", 0) {
-        config.set("intermediate_size", json!(hidden));
+        set("intermediate_size", json!(hidden));
     }
     if let Some(registers) = extent("embeddings.register_tokens", 1) {
-        config.set("num_register_tokens", json!(registers));
+        set("num_register_tokens", json!(registers));
     }
     if let Some(blocks) = extent(MASK_PROBS, 0) {
-        config.set("num_blocks", json!(blocks));
+        set("num_blocks", json!(blocks));
     }
     let patch = extent("embeddings.patch_embeddings.projection.weight", 2);
     let Some(patch) = patch.or_else(|| extent("embeddings.patch_embeddings.weight", 2)) else {
         return;
     };
-    config.set("patch_size", json!(patch));
+    set("patch_size", json!(patch));
     if let Some(cells) = extent("embeddings.position_embeddings.weight", 0) {
         let side = (cells as f64).sqrt().round() as usize;
-        config.set("image_size", json!(side * patch));
+        set("image_size", json!(side * patch));
     }
 }
 

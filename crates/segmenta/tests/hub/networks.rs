@@ -209,7 +209,7 @@ fn scores_of_queries_are_those_of_their_librarys_post_processing() {
             let model = case.open_folder(folder.path(), isa, "out");
             let (image, shape) = case.input();
             let got = model.engine().forward(&image, shape).unwrap().remove(0);
-            let whole = merged(&case.spec["windows"], got);
+            let whole = merged(&case.spec["windows"], got, [rows, columns]);
             let size = [whole.shape.height, whole.shape.width];
             let logits = Logits::whole(&whole.data, classes, size);
             let scores = model
@@ -223,16 +223,17 @@ fn scores_of_queries_are_those_of_their_librarys_post_processing() {
     }
 }
 
-/// Maps of windows, `[picture, start, end]` along the long side, as one map of the picture.
-fn merged(windows: &Value, maps: Output) -> Output {
+/// Maps of windows, `[picture, start, end]` along the long side, as one map of a picture of `target` rows and columns, whose
+/// short side was made as long as a window. What no window shows is 0, as in the library.
+fn merged(windows: &Value, maps: Output, target: [usize; 2]) -> Output {
     let Some(windows) = windows.as_array() else {
         return maps;
     };
     let place = |window: &Value, at: usize| window[at].as_u64().unwrap() as usize;
-    let width = windows.iter().map(|window| place(window, 2)).max().unwrap();
     let Shape {
         channels, height, ..
     } = maps.shape;
+    let width = height * target[1] / target[0];
     let shape = Shape::new(1, channels, height, width);
     let (mut sums, mut counts) = (vec![0.0; shape.len()], vec![0.0_f32; width]);
     let maps = maps.data.chunks_exact(maps.shape.len() / maps.shape.batch);
@@ -249,7 +250,9 @@ fn merged(windows: &Value, maps: Output) -> Output {
             .for_each(|n| *n += 1.0);
     }
     for row in sums.chunks_exact_mut(width) {
-        row.iter_mut().zip(&counts).for_each(|(sum, n)| *sum /= n);
+        row.iter_mut()
+            .zip(&counts)
+            .for_each(|(sum, n)| *sum /= n.max(1.0));
     }
     Output { shape, data: sums }
 }
