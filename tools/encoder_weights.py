@@ -23,7 +23,10 @@ import timm
 import torch
 import torchvision
 
+from parameter_counts import TIMM
+
 TIMM_ENCODERS = ["vit_tiny_patch16_224", "vit_small_patch16_224", "vit_base_patch16_224"]
+TIMM_ENCODERS += [(begin + end).removeprefix("tu-") for begin, ends in TIMM.items() for end in ends]
 NVIDIA = "NVIDIA Source Code License for SegFormer (non-commercial)"
 TORCHVISION = "BSD-3-Clause"
 
@@ -86,7 +89,8 @@ def main() -> None:
         table.writerows(torchvision_rows(encoder))
     for model in TIMM_ENCODERS:
         row = timm.models.get_pretrained_cfg(model)
-        table.writerow([f"tu-{model}", "imagenet", row.hf_hub_id, "", row.license or ""])
+        if row.hf_hub_id:
+            table.writerow([f"tu-{model}", "imagenet", row.hf_hub_id, "", row.license or ""])
 
 
 if __name__ == "__main__":

@@ -31,6 +31,38 @@ ARCHITECTURES = {
 
 TRANSFORMERS = [f"tu-vit_{size}_patch16_224" for size in ("tiny", "small", "base")]
 
+# Encoders that SMP takes from timm, each on U-Net; the first of each family on every architecture. Those that SMP gives no
+# map at stride 2, U-Net++ and LinkNet join with maps of no channels; here they refuse, as all do that dilate.
+TIMM = {
+    "tu-convnext_": ["atto", "femto", "pico", "nano", "tiny", "small", "base", "large", "xlarge"],
+    "tu-swin_": [
+        f"{size}_patch4_window{window}"
+        for window, sizes in (("7_224", ("tiny", "small", "base", "large")), ("12_384", ("base", "large")))
+        for size in sizes
+    ],
+    "tu-resnet": ["26d", "18d", "34d", "50d", "101d", "152d", "200d", "rs50", "rs101", "rs152", "rs200"],
+    "tu-regnet": [
+        f"{kind}_{flops}"
+        for kind in "yx"
+        for flops in "002 004 006 008 016 032 040 064 080 120 160 320".split()
+    ],
+    "tu-hrnet_w": ["18", "30", "32", "40", "44", "48", "64"],
+    "tu-": ["efficientnetv2_rw_s", "tf_efficientnetv2_b0", "tf_efficientnetv2_s", "tf_efficientnetv2_m", "tf_efficientnetv2_l"],
+    "tu-mobilenetv4_conv_": ["small", "medium", "large"],
+}
+DILATE = {"pan", "deeplabv3", "deeplabv3plus"}
+JOIN_ALL = {"linknet", "unetplusplus"}
+
+
+def timm_pairs():
+    for begin, ends in TIMM.items():
+        for at, end in enumerate(ends):
+            refused = DILATE | (JOIN_ALL if begin in ("tu-convnext_", "tu-swin_") else set())
+            side = 384 if end.endswith("384") else 224 if "swin" in begin else 256
+            for name, model in ARCHITECTURES.items():
+                if name == "unet" or (at == 0 and name not in refused):
+                    yield name, model, begin + end, side
+
 
 def build(model, encoder):
     """The network; without numbers, unless its encoder reads some while it is built."""
@@ -60,6 +92,7 @@ def main():
     warnings.simplefilter("ignore")
     pairs = [(name, model, encoder, 256) for name, model in ARCHITECTURES.items() for encoder in get_encoder_names()]
     pairs += [("dpt", smp.DPT, encoder, 224) for encoder in TRANSFORMERS]
+    pairs += timm_pairs()
     with open(sys.argv[1], "w", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(["architecture", "encoder", "parameters", "state_dict"])

@@ -91,8 +91,12 @@ impl Sides {
         dilation: usize,
     ) -> Side {
         let reach = dilation as i64 * (kernel as i64 - 1) + 1;
-        let mut add = zeros as i64 - reach + stride as i64;
-        let (mut of, mut stride) = (of, stride);
+        self.strided(of, zeros as i64 - reach + stride as i64, stride)
+    }
+
+    /// `floor((of + add) / stride)`, in its normal form.
+    fn strided(&mut self, of: Side, add: i64, stride: usize) -> Side {
+        let (mut of, mut add, mut stride) = (of, add, stride);
         if let Expr::Window {
             of: inner,
             add: inner_add,
@@ -120,7 +124,7 @@ impl Sides {
     /// the map; with `padding + stride ≤ kernel` there is none.
     pub fn window_ceil(&mut self, of: Side, kernel: usize, stride: usize, padding: usize) -> Side {
         let add = 2 * padding as i64 - kernel as i64 + 2 * stride as i64 - 1;
-        self.intern(Expr::Window { of, add, stride })
+        self.strided(of, add, stride)
     }
 
     /// `of · factor + add`: what a transposed convolution or an upsampling gives.
@@ -244,6 +248,12 @@ mod tests {
         assert_eq!(
             dilated, strided,
             "a padded dilated convolution keeps the size"
+        );
+        let quarter = sides.window(strided, 3, 2, 1, 1);
+        let pooled = sides.window_ceil(strided, 2, 2, 0);
+        assert_eq!(
+            pooled, quarter,
+            "a pool whose last window hangs over halves"
         );
     }
 

@@ -97,11 +97,18 @@ fn pairs_without_a_row_are_refused() {
     let has = |architecture: &str, encoder: &str| {
         table.contains_key(&(architecture.to_string(), encoder.to_string()))
     };
+    // Most of timm's encoders have a row alone, on U-Net, for what they are themselves.
+    let rows = |encoder: &str| table.keys().filter(|(_, of)| of == encoder).count();
     let known: BTreeSet<&str> = table.keys().map(|(_, encoder)| encoder.as_str()).collect();
+    let known: BTreeSet<&str> = { known.into_iter() }
+        .filter(|encoder| rows(encoder) > 1)
+        .collect();
     for architecture in architectures().iter().filter(|a| a.has_encoder) {
         for encoder in encoders().filter(|e| known.contains(e.name)) {
             if !has(architecture.name, encoder.name) {
-                let error = build(architecture, encoder).expect_err(encoder.name);
+                let refused = build(architecture, encoder).err();
+                let error = refused
+                    .unwrap_or_else(|| panic!("{} takes {}", architecture.name, encoder.name));
                 assert!(error.contains(architecture.name), "{error}");
             }
         }

@@ -12,6 +12,7 @@ mod mobileone;
 pub(crate) mod resnet;
 mod senet;
 mod sknet;
+mod timm;
 mod timm_efficientnet;
 mod vgg;
 mod vision_transformer;
@@ -23,7 +24,7 @@ use crate::registry::{ZooError, nearest};
 use crate::smp::ShapeOf;
 
 /// All families, in the order in which they are listed to people.
-static FAMILIES: [&Family; 16] = [
+static FAMILIES: [&Family; 23] = [
     &resnet::FAMILY,
     &senet::FAMILY,
     &sknet::FAMILY,
@@ -40,6 +41,13 @@ static FAMILIES: [&Family; 16] = [
     &timm_efficientnet::FAMILY,
     &mix_transformer::FAMILY,
     &vision_transformer::FAMILY,
+    &timm::resnet::FAMILY,
+    &timm::regnet::FAMILY,
+    &timm::hrnet::FAMILY,
+    &timm::mobile::EFFICIENTNET_V2,
+    &timm::mobile::MOBILENET_V4,
+    &timm::convnext::FAMILY,
+    &timm::swin::FAMILY,
 ];
 
 /// Encoders that differ in size alone.
@@ -113,6 +121,8 @@ pub(crate) struct Site<'a> {
     pub(crate) input: Node,
     /// The coarsest map that it may give.
     pub(crate) output_stride: OutputStride,
+    /// The last level that is read: those of timm have no layers beyond it.
+    pub(crate) depth: usize,
 }
 
 /// The stride beyond which an encoder dilates instead of striding: SMP's `encoder_output_stride`. As
@@ -225,6 +235,7 @@ impl Encoder {
             name,
             input,
             output_stride: OutputStride::FULL,
+            depth: 5,
         };
         let features = self.build(&mut g, &site);
         Ok((g.finish()?, features))
@@ -271,12 +282,13 @@ pub fn encoders() -> impl Iterator<Item = &'static Encoder> {
     FAMILIES.iter().flat_map(|family| family.encoders)
 }
 
-/// The encoder of that name.
+/// The encoder of that name; those of timm go by timm's own names, too, without SMP's `tu-`.
 ///
 /// # Errors
 /// [`ZooError::UnknownEncoder`], with the nearest name.
 pub fn find_encoder(name: &str) -> Result<&'static Encoder, ZooError> {
     let found = encoders().find(|e| e.name == name);
+    let found = found.or_else(|| encoders().find(|e| e.name.strip_prefix("tu-") == Some(name)));
     found.ok_or_else(|| ZooError::UnknownEncoder {
         name: name.into(),
         nearest: nearest(name, encoders().map(|e| e.name)),

@@ -26,6 +26,10 @@ fn stages_halve_and_have_the_channels_of_the_papers() {
         [32, 32, 56, 160, 448]
     );
     assert_eq!(channels("mit_b5"), [64, 128, 320, 512]);
+    assert_eq!(channels("tu-hrnet_w48"), [64, 128, 256, 512, 1024]);
+    assert_eq!(channels("mobilenetv4_conv_small"), [32, 32, 64, 96, 960]);
+    assert_eq!(channels("tf_efficientnetv2_m"), [24, 48, 80, 176, 512]);
+    assert_eq!(channels("convnext_large"), [192, 384, 768, 1536]);
     for encoder in encoders() {
         let strides: Vec<usize> = encoder.stages().unwrap().iter().map(|s| s.stride).collect();
         let all: &[usize] = if strides.len() == 1 {

@@ -196,11 +196,7 @@ pub(crate) fn build(
         return Err(problem.into());
     }
     if output_stride < 32 && !encoder.family().dilates() {
-        return Err(format!(
-            "dilates its encoder, which `{}` cannot, as pools halve its maps",
-            encoder.name
-        )
-        .into());
+        return Err(format!("dilates its encoder, which `{}` cannot", encoder.name).into());
     }
     each_width_fits(settings, decoder, depth)?;
 
@@ -210,6 +206,7 @@ pub(crate) fn build(
         name: &(&root / "encoder"),
         input,
         output_stride: OutputStride(output_stride),
+        depth,
     };
     let plan = Plan {
         settings,
