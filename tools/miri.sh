@@ -9,7 +9,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-if ! rustup toolchain install nightly --profile minimal --component miri --component rust-src >/dev/null 2>&1; then
+if ! cargo +nightly miri --version >/dev/null 2>&1 &&
+  ! rustup toolchain install nightly --profile minimal --component miri --component rust-src >/dev/null 2>&1; then
   echo "skipped: no nightly toolchain with Miri can be had here"
   exit 0
 fi

@@ -124,15 +124,19 @@ fn what_is_asked_for_is_written_and_told() {
         room.files("out"),
         [
             "a.cutout.png",
+            "a.logits.npy",
             "a.mask.png",
             "a.overlay.png",
+            "a.probabilities.npy",
             "a.probability.png",
             "image_samples.png",
             "predictions.json",
             "segmentation_output.png",
             "sub/b.cutout.png",
+            "sub/b.logits.npy",
             "sub/b.mask.png",
             "sub/b.overlay.png",
+            "sub/b.probabilities.npy",
             "sub/b.probability.png",
         ]
     );

@@ -169,7 +169,9 @@ mod tests {
         }
         assert!(said("").starts_with("an empty file"));
         assert!(said("[]").contains("is a list"), "{}", said("[]"));
-        assert!(said("7").contains("no annotations of TOOL (it cannot be 7; give"));
+        assert!(
+            said("7").contains("no annotations of TOOL (it cannot be 7 at line 1 column 1; give")
+        );
     }
 
     #[test]

@@ -92,12 +92,22 @@ fn settings<T: DeserializeOwned + Serialize>(name: &str) -> Vec<String> {
         if required.contains(field) {
             told.push(field.clone());
         } else if let Some(value) = defaults.get(field) {
-            told.push(format!("{field} = {value}"));
+            told.push(format!("{field} = {}", written(value)));
         } else if !is_alias::<T>(name, field, &all) {
             told.push(format!("{field} (not set)"));
         }
     }
     told
+}
+
+/// A value as it would be written: single precision without the digits that it has as a double.
+fn written(value: &Value) -> String {
+    match value.as_f64() {
+        Some(number) if value.is_f64() && f64::from(number as f32) == number => {
+            format!("{:?}", number as f32)
+        }
+        _ => value.to_string(),
+    }
 }
 
 /// The values that settings have if they are not given, and the settings that must be.
@@ -135,12 +145,15 @@ fn defaults<T: DeserializeOwned + Serialize>(name: &str) -> (Map<String, Value>,
 fn is_alias<T: DeserializeOwned>(name: &str, field: &str, all: &[String]) -> bool {
     let others = all.iter().filter(|other| *other != field);
     others.into_iter().any(|other| {
-        let mut table = named(name);
-        // The first of two decides which of them is told of.
-        table.insert(other.clone(), json!(1));
-        table.insert(field.to_owned(), json!(1));
-        let message = read::<T>(&table).err().unwrap_or_default();
-        message.starts_with(&format!("duplicate field `{other}`"))
+        let twice = |value: Value| {
+            let mut table = named(name);
+            table.insert(other.clone(), value.clone());
+            table.insert(field.to_owned(), value);
+            let message = read::<T>(&table).err().unwrap_or_default();
+            // Of two names of one setting this tells of its own.
+            message.starts_with(&format!("duplicate field `{other}`"))
+        };
+        [json!(1), json!([1])].into_iter().any(twice)
     })
 }
 
@@ -178,6 +191,12 @@ mod tests {
             }
         }
         assert!(!line("poly").contains("total_iters"), "{}", line("poly"));
+        assert!(
+            !line("cross_entropy").contains("class_weights"),
+            "{}",
+            line("cross_entropy")
+        );
+        assert!(line("ohem_cross_entropy").contains("threshold = 0.7,"));
         for name in loss::NAMES {
             line(name);
         }

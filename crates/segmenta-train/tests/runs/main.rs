@@ -282,7 +282,7 @@ fn a_run_goes_on_as_what_it_is_and_for_as_long_as_it_is_told() {
         "{error}"
     );
     let error = resumed(None, &["train.epoch=3"]).unwrap_err().to_string();
-    assert!(error.contains("did you mean `epochs`"), "{error}");
+    assert!(error.contains("did you mean `train.epochs`"), "{error}");
 
     // Other data: refused, before anything is written.
     let go_on = |set: &[&str], data: &Dataset| {
@@ -344,7 +344,7 @@ fn keys_that_are_wrong_name_the_nearest() {
     };
     let error = parse("[train]\nepoch = 3", &[]).unwrap_err();
     assert!(
-        error.contains("`epoch`") && error.contains("`epochs`") && error.contains("my.toml"),
+        error.contains("`epoch`") && error.contains("`train.epochs`") && error.contains("my.toml"),
         "{error}"
     );
     let error = parse("", &["optimizer.lrr=0.1"]).unwrap_err();
