@@ -96,7 +96,7 @@ mod tests {
     fn files_are_called_as_their_addresses_end() {
         let name = file_name("https://a.example/b/pinyon-jay-bird.jpg?itok=1");
         assert!(
-            name.starts_with("pinyon-jay-bird-") && name.ends_with(".jpg"),
+            name.starts_with("pinyon-jay-bird-") && name.strip_suffix(".jpg").is_some(),
             "{name}"
         );
         assert_ne!(

@@ -327,11 +327,11 @@ fn an_encoder_alone_begins_a_network() {
             .iter()
             .map(|(name, shape, values)| (&**name, &shape[..], &values[..]))
             .collect();
-        let head = [0.5; 32 * 1000];
+        let head = vec![0.5; 32 * 1000];
         views.push(("classifier.weight", &[1000, 32], &head));
         fs::create_dir(room.path(name)).unwrap();
         config["architectures"] = json!([class]);
-        room.write(&format!("{name}/config.json"), config.to_string());
+        room.write(format!("{name}/config.json"), config.to_string());
         save(
             &room.path(format!("{name}/model.safetensors")),
             &views,

@@ -246,7 +246,7 @@ mod tests {
             .by_name(&mut parameters, &taken, &found, &names(["sky", "road"]))
             .unwrap();
         assert!(said.unwrap().contains("another order"));
-        let [row, after] = [&taken[0], &heads.values(&parameters).unwrap()[0]].map(|v| v.clone());
+        let [row, after] = [&taken[0], &heads.values(&parameters).unwrap()[0]].map(Clone::clone);
         assert_eq!(row[..144], after[144..]);
     }
 
