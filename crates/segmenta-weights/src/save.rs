@@ -148,12 +148,13 @@ fn header(tensors: &[Named<'_>], metadata: &BTreeMap<String, String>) -> Result<
             },
         ));
     }
-    let metadata = metadata
-        .iter()
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
-    let header = Metadata::new(Some(metadata), infos).map_err(|error| error.to_string())?;
-    let mut header = serde_json::to_vec(&header).map_err(|error| error.to_string())?;
+    // The crate keeps metadata in a hash map, whose order differs from one process to the next; ours are the same bytes.
+    let tensors = Metadata::new(None, infos).map_err(|error| error.to_string())?;
+    let tensors = serde_json::to_string(&tensors).map_err(|error| error.to_string())?;
+    let metadata = serde_json::to_string(metadata).map_err(|error| error.to_string())?;
+    let between = if taken.len() > 1 { "," } else { "" };
+    let header = format!("{{\"__metadata__\":{metadata}{between}{}", &tensors[1..]);
+    let mut header = header.into_bytes();
     header.resize(header.len().next_multiple_of(8), b' ');
     if header.len() as u64 > MAX_HEADER {
         return Err(format!(
@@ -168,6 +169,18 @@ fn header(tensors: &[Named<'_>], metadata: &BTreeMap<String, String>) -> Result<
 mod tests {
     use super::*;
     use crate::StateDict;
+
+    #[test]
+    fn the_same_is_the_same_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let pairs = ["d", "b", "e", "a", "c"].map(|key| (key.to_owned(), "1".to_owned()));
+        let metadata = BTreeMap::from(pairs);
+        save(&path, &[("w", &[1], &[1.0])], &metadata).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        let header = br#"{"__metadata__":{"a":"1","b":"1","c":"1","d":"1","e":"1"},"w":{"dtype""#;
+        assert!(bytes[8..].starts_with(header));
+    }
 
     #[test]
     fn what_is_saved_is_read_back_in_order() {

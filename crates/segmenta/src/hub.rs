@@ -55,6 +55,10 @@ pub(crate) struct Described {
     /// Its file of weights, where it was asked for.
     pub(crate) weights: Option<PathBuf>,
     /// The module whose entries the file has, with a dot: of an encoder alone; nothing of a whole network.
+    #[cfg_attr(
+        not(feature = "train"),
+        expect(dead_code, reason = "training alone begins with an encoder")
+    )]
     pub(crate) part: &'static str,
 }
 
