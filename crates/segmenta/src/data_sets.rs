@@ -10,6 +10,7 @@ use md5::{Digest, Md5};
 use segmenta_files::reason;
 use segmenta_weights::{Download, HubFault, Progress, Published, agent, lock_file};
 use thiserror::Error;
+use zip::result::ZipError;
 
 /// A data set that can be had without an account.
 #[derive(Clone, Copy, Debug)]
@@ -246,7 +247,13 @@ impl PublishedData {
         let mut brought = Vec::new();
         for archive in self.archives {
             let file = archive.bring(self.name, place, progress)?;
-            unpack(&file, archive.file, &beside).map_err(disk(&file))?;
+            unpack(&file, archive.file, &beside).map_err(|error| {
+                // A broken archive is not gone on with; one that found no room is.
+                if is_of_content(&error) {
+                    let _ = fs::remove_file(&file);
+                }
+                disk(&file)(error)
+            })?;
             brought.push(file);
         }
         fs::rename(&beside, &whole).map_err(disk(&whole))?;
@@ -350,7 +357,10 @@ fn md5_of(path: &Path) -> io::Result<String> {
 fn unpack(file: &Path, name: &str, into: &Path) -> io::Result<()> {
     fs::create_dir_all(into)?;
     let reader = io::BufReader::new(File::open(file)?);
-    let wrong = |error: zip::result::ZipError| io::Error::other(error.to_string());
+    let wrong = |error: ZipError| match error {
+        ZipError::Io(error) => error,
+        other => io::Error::new(io::ErrorKind::InvalidData, other.to_string()),
+    };
     let is = |end: &str| name.ends_with(end);
     if is(".zip") {
         return zip::ZipArchive::new(reader)
@@ -361,6 +371,15 @@ fn unpack(file: &Path, name: &str, into: &Path) -> io::Result<()> {
         return tar::Archive::new(GzDecoder::new(reader)).unpack(into);
     }
     tar::Archive::new(reader).unpack(into)
+}
+
+/// Whether unpacking failed for what the archive holds, not for the disk that it is unpacked to.
+fn is_of_content(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidInput, Other, UnexpectedEof};
+    matches!(
+        error.kind(),
+        InvalidData | InvalidInput | Other | UnexpectedEof
+    )
 }
 
 #[cfg(test)]
@@ -493,6 +512,29 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.contains("SEGMENTA_OFFLINE"), "{error}");
+    }
+
+    /// An archive whose digest nobody published shows that it is broken when it is unpacked: the next try brings it anew.
+    #[test]
+    fn a_broken_archive_is_brought_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let shop = folder.path().join("shop");
+        fs::create_dir_all(&shop).unwrap();
+        let tar = tar_of(&[("set/of/a.txt", b"one")]);
+        let mut broken = tar.clone();
+        broken[148] ^= 1;
+        fs::write(shop.join("tiny.tar"), broken).unwrap();
+        let (base, _) = serve(&shop);
+        let place = Place {
+            folder: folder.path().join("cache"),
+            mirror: Some(base),
+            offline: false,
+        };
+        let error = TINY.pull_to(&place, &mut |_| {}).unwrap_err();
+        assert!(matches!(error, DataSetError::Unpack { .. }), "{error}");
+        fs::write(shop.join("tiny.tar"), tar).unwrap();
+        let there = TINY.pull_to(&place, &mut |_| {}).unwrap();
+        assert_eq!(fs::read(there.join("a.txt")).unwrap(), b"one");
     }
 
     #[test]

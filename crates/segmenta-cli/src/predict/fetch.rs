@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
-use segmenta_weights::{Download, Hub, Published, agent};
+use segmenta_weights::{Download, Hub, Published, agent, lock_file};
 
 use crate::progress;
 
@@ -48,8 +48,17 @@ fn fetched(url: &str, quiet: bool) -> anyhow::Result<PathBuf> {
             "set SEGMENTA_HOME to another folder",
         )
     })?;
-    let part = cache.join(format!("{}.part", file_name(url)));
     let mut shown = progress::Download::new(quiet);
+    let lock = cache.join(format!("{}.lock", file_name(url)));
+    let _lock = lock_file(&lock, &mut |step| shown.step(step))
+        .map_err(|fault| told(fault.to_string(), "set SEGMENTA_HOME to another folder"))?;
+    // Whoever held the lock before may have brought it.
+    if path.is_file() {
+        return Ok(path);
+    }
+    // Begun anew: no digest would tell that the picture at this address was another one when a part of it came.
+    let part = cache.join(format!("{}.part", file_name(url)));
+    let _ = std::fs::remove_file(&part);
     let download = Download {
         agent: agent(),
         url,
@@ -85,7 +94,7 @@ fn file_name(url: &str) -> String {
     let name: String = last.chars().filter(|&c| kept(c)).collect();
     let (stem, end) = name.rsplit_once('.').unwrap_or((&name, "jpg"));
     // The address tells two pictures of one name apart.
-    format!("{stem}-{:08x}.{end}", hash as u32)
+    format!("{stem}-{hash:016x}.{end}")
 }
 
 #[cfg(test)]
