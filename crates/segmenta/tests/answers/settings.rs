@@ -22,6 +22,13 @@ const NARROW: [(&str, &str); 9] = [
     ("decoder_atrous_rates", "[1, 2, 3]"),
 ];
 
+/// Transformers of the hub, likewise.
+const NARROW_FIELDS: [(&str, &str); 3] = [
+    ("hidden_size", "64"),
+    ("num_attention_heads", "4"),
+    ("intermediate_size", "128"),
+];
+
 /// Every setting, with all its words, and numbers of each kind.
 const SETTINGS: [(&str, &[&str]); 22] = [
     ("encoder_depth", &["1", "3", "4", "5"]),
@@ -80,11 +87,19 @@ fn small(architecture: &Architecture, classes: usize) -> Options {
     if architecture.has_width {
         options.width = 0.1;
     }
+    // Where there is no `hidden_size` the others are lists, a number a stage.
+    let is_plain = architecture.fields().contains(&NARROW_FIELDS[0].0);
+    for (name, value) in NARROW_FIELDS {
+        if is_plain && architecture.fields().contains(&name) {
+            options.set(name, value).unwrap();
+        }
+    }
     if architecture.has_encoder {
-        let name = if architecture.name == "dpt" {
-            "tu-vit_tiny_patch16_224"
-        } else {
-            "mobilenet_v2"
+        // MAnet's and PAN's decoders begin with convolutions of as many channels as the deepest map has.
+        let name = match architecture.name {
+            "dpt" => "tu-vit_tiny_patch16_224",
+            "manet" | "pan" => "timm-tf_efficientnet_lite0",
+            _ => "mobilenet_v2",
         };
         options.encoder = Some(find_encoder(name).unwrap());
         let by_block = ["unet", "unetplusplus", "manet"].contains(&architecture.name);
