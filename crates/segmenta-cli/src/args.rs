@@ -128,6 +128,9 @@ Examples:
   segmenta eval --weights model.int8.safetensors --data pets
   segmenta bench forward --weights model.int8.safetensors --input 1x3x512x512")]
     Quantize(Box<super::quantize::Quantize>),
+    /// Networks behind HTTP: an API, KServe V2, Hugging Face's task, a page for people
+    #[cfg(feature = "serve")]
+    Serve(Box<super::serve::Serve>),
     /// The whole job on pictures made here: no data, no download
     Demo(Demo),
     /// Write a completion script for a shell

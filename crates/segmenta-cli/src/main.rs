@@ -17,6 +17,8 @@ mod pull;
 mod quantize;
 mod random;
 mod segment;
+#[cfg(feature = "serve")]
+mod serve;
 mod table;
 #[cfg(feature = "train")]
 mod train;
@@ -101,6 +103,8 @@ fn dispatch(args: Args) -> anyhow::Result<()> {
         Command::Train(args) => train::run(&args, quiet),
         Command::Eval(args) => eval::run(&args, quiet),
         Command::Quantize(args) => quantize::run(&args, quiet),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve::run(&args, quiet),
         Command::Demo(args) => demo::run(&args, quiet),
         Command::Completions { shell } => completions(shell),
     }

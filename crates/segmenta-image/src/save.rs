@@ -113,6 +113,19 @@ pub fn save_probability(
     probabilities: &[f32],
 ) -> Result<(), PictureError> {
     let path = path.as_ref();
+    let png = probability_png(width, height, probabilities).map_err(|error| error.at(path))?;
+    write_atomic(path, &png)
+}
+
+/// The bytes of the file that [`save_probability`] writes.
+///
+/// # Errors
+/// A count of values that is not `width · height`.
+pub fn probability_png(
+    width: usize,
+    height: usize,
+    probabilities: &[f32],
+) -> Result<Vec<u8>, PictureError> {
     if width == 0 || height == 0 || Some(probabilities.len()) != width.checked_mul(height) {
         let what = format!(
             "{} for {width}×{height} pixels",
@@ -122,7 +135,7 @@ pub fn save_probability(
         return Err(PictureError::new(
             ErrorKind::Mismatch,
             what,
-            path.display(),
+            "probabilities",
             remedy,
         ));
     }
@@ -132,7 +145,7 @@ pub fn save_probability(
         .map(|p| (p * 255.0 + 0.5) as u8)
         .collect();
     let png = png((width, height), ColorType::Grayscale, None, &grey);
-    write_atomic(path, &mark_result(&png, "probability"))
+    Ok(mark_result(&png, "probability"))
 }
 
 /// The one PNG encoder.
