@@ -31,7 +31,10 @@ offered -p segmenta
 offered -p segmenta --features ndarray
 offered -p segmenta --features train
 offered -p segmenta --features train,ndarray
+offered -p segmenta-serve
 offered -p segmenta-cli --no-default-features
+offered -p segmenta-cli --no-default-features --features train
+offered -p segmenta-cli --no-default-features --features serve
 offered -p segmenta-cli
 
 # Burn's code generator for CUDA downloads an LLVM while it is built. A check needs none of it, and says so to its

@@ -17,6 +17,7 @@ fn every_help() {
         "models save",
         "weights",
         "forward",
+        "serve",
         "bench",
         "bench forward",
         "bench step",

@@ -18,6 +18,7 @@ mod hub;
 mod models;
 mod pictures;
 mod predict;
+mod serve;
 mod tensors;
 #[cfg(feature = "train")]
 mod train;
