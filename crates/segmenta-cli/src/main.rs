@@ -3,6 +3,7 @@
 
 mod args;
 mod bench;
+mod compare;
 mod data;
 mod demo;
 mod encoders;
@@ -102,6 +103,7 @@ fn dispatch(args: Args) -> anyhow::Result<()> {
         #[cfg(feature = "train")]
         Command::Train(args) => train::run(&args, quiet),
         Command::Eval(args) => eval::run(&args, quiet),
+        Command::Compare(args) => compare::run(&args, quiet),
         Command::Quantize(args) => quantize::run(&args, quiet),
         #[cfg(feature = "serve")]
         Command::Serve(args) => serve::run(&args, quiet),
