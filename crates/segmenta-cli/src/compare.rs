@@ -96,7 +96,11 @@ pub(crate) fn run(args: &Compare, quiet: bool) -> anyhow::Result<()> {
     if let Some(file) = files[1].as_deref().filter(|_| files[0] != files[1]) {
         let wanted = args.on.split.unwrap_or_default();
         let other = segmenta::Part::of(&whole, wanted, &Learned::of(file)?);
-        let measured: Vec<&str> = dataset.items().iter().map(|item| item.name()).collect();
+        let measured: Vec<&str> = dataset
+            .items()
+            .iter()
+            .map(segmenta_data::Item::name)
+            .collect();
         let learned = other.map(|other| other.learned_from).unwrap_or_default();
         let learned: Vec<String> = learned
             .into_iter()

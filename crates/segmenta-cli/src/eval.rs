@@ -14,6 +14,7 @@ use super::args::{ClassArgs, ModelArgs};
 use super::message::{FAINT, STRONG, Usage, count, explain, note, result, shown, warn_of, warning};
 use super::model;
 use super::progress::Progress;
+use super::report::Report;
 use super::segment::{Recipe, SegmentArgs};
 use super::table::{Table, grouped};
 use super::values::{number, probability};
@@ -41,6 +42,10 @@ pub(crate) struct Eval {
     /// The folder for them
     #[arg(short, long, value_name = "DIR", default_value = "worst", requires = "worst", value_hint = ValueHint::DirPath)]
     pub(crate) out: PathBuf,
+    /// A folder for a page of everything: classes, confusion, best and worst pictures with where their errors lie, scores by
+    /// objects' sizes, calibration; and the same in files for programs
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) report: Option<PathBuf>,
     /// One object of JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -91,18 +96,33 @@ pub(crate) fn run(args: &Eval, quiet: bool) -> anyhow::Result<()> {
     } else {
         MatchBy::Name
     };
+    let segment = segment.probability(args.report.is_some());
     let options = EvaluateOptions::new().match_by(by).segment(segment);
     let options = options.on(&*part.name);
     let mut progress = Progress::new(dataset.len(), "pictures", quiet);
     let mut worst = Worst::new(args.worst.unwrap_or(0));
+    let mut report = args
+        .report
+        .as_deref()
+        .map(|out| Report::new(out, &model))
+        .transpose()?;
+    let mut unseen = Ok(());
     let measured = model.evaluate(dataset, &options, &mut |event| {
+        if let Some(report) = &mut report {
+            unseen = report.see(event);
+        }
         match event {
             EvaluateEvent::Picture { .. } => progress.advance(),
             event => worst.see(event),
         }
-        ControlFlow::Continue(())
+        if unseen.is_ok() {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
     });
     progress.clear();
+    unseen?;
     let measured = measured.map_err(|error| told(error, dataset))?;
     warn_of_learned(&part.learned_from, dataset.len());
     warn(&measured, dataset, args, quiet);
@@ -114,6 +134,12 @@ pub(crate) fn run(args: &Eval, quiet: bool) -> anyhow::Result<()> {
                 count(written, "picture"),
                 shown(&args.out)
             ));
+        }
+    }
+    if let Some(report) = &report {
+        let page = report.save(&measured, &model, dataset)?;
+        if !quiet {
+            note(&format!("report → {}", shown(&page)));
         }
     }
     if args.json {

@@ -17,6 +17,7 @@ mod progress;
 mod pull;
 mod quantize;
 mod random;
+mod report;
 mod segment;
 #[cfg(feature = "serve")]
 mod serve;

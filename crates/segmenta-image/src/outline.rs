@@ -80,6 +80,12 @@ impl LabelMap {
         regions.into_iter().flatten().collect()
     }
 
+    /// For each pixel the number of the connected region that it belongs to, regions counted in the order of their first
+    /// pixels. Void has regions, too.
+    pub fn region_numbers(&self) -> Vec<u32> {
+        components(self)
+    }
+
     /// For each id up to `ids`, COCO's run lengths of its mask: column by column, pixels that are not of it, then
     /// pixels that are, in turn.
     pub fn run_lengths(&self, ids: usize) -> Vec<Vec<u32>> {

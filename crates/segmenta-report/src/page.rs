@@ -189,14 +189,14 @@ struct Report<'a> {
     epochs: Vec<Row>,
 }
 
-struct Headline {
-    name: String,
-    value: String,
-    protocol: String,
+pub(crate) struct Headline {
+    pub(crate) name: String,
+    pub(crate) value: String,
+    pub(crate) protocol: String,
 }
 
 impl Headline {
-    fn new((name, score): &(String, Score)) -> Self {
+    pub(crate) fn new((name, score): &(String, Score)) -> Self {
         Self {
             name: name.clone(),
             value: score
@@ -217,18 +217,18 @@ struct Row {
     cells: Vec<String>,
 }
 
-struct ClassRow {
-    name: String,
-    colour: String,
-    bar: String,
-    iou: String,
-    dice: String,
-    precision: String,
-    recall: String,
-    share: String,
+pub(crate) struct ClassRow {
+    pub(crate) name: String,
+    pub(crate) colour: String,
+    pub(crate) bar: String,
+    pub(crate) iou: String,
+    pub(crate) dice: String,
+    pub(crate) precision: String,
+    pub(crate) recall: String,
+    pub(crate) share: String,
 }
 
-fn rows(confusion: &Confusion, classes: &Classes) -> Vec<ClassRow> {
+pub(crate) fn rows(confusion: &Confusion, classes: &Classes) -> Vec<ClassRow> {
     let classes = classes.padded(confusion.classes());
     let score =
         |value: Option<f64>| value.map_or_else(|| "n/a".into(), |value| format!("{value:.3}"));

@@ -57,8 +57,8 @@ pub use describe::Description;
 pub use encoder_weights::EncoderFile;
 pub use error::{Error, Failure, InputError, ModelError, OutputError};
 pub use evaluate::{
-    ClassScores, EvaluateError, EvaluateEvent, EvaluateOptions, Evaluation, EvaluationSettings,
-    Learned, NamedScore, Part, WantedPart,
+    Analysis, Bin, ClassScores, EvaluateError, EvaluateEvent, EvaluateOptions, Evaluation,
+    EvaluationSettings, Learned, NamedScore, OfSize, Part, Shown, Tally, WantedPart,
 };
 pub use hub::{HubModel, SavedFolder, save_pretrained};
 pub use inputs::{Input, Inputs};

@@ -225,3 +225,56 @@ fn the_worst_pictures_are_written() {
         "three side by side"
     );
 }
+
+/// A page in one file, and the same numbers for programs.
+#[test]
+fn a_report_says_where_errors_lie() {
+    let room = with_masks(|i| {
+        if i % 24 < 12 {
+            0
+        } else {
+            1 + (i / 24 % 2) as u8
+        }
+    });
+    room.write("set/classes.txt", "sky\ntree\nroad\n");
+    let plain = json(&room, &format!("{EVAL} --json"));
+    let told = json(&room, &format!("{EVAL} --json --report out"));
+    assert_eq!(told["scores"], plain["scores"]);
+    let page = std::fs::read_to_string(room.path("out/index.html")).unwrap();
+    for part in [
+        "Where errors lie",
+        "By size",
+        "Reliability",
+        "The worst pictures",
+        "default-src 'none'",
+        "sky",
+        "set",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+    assert!(!page.contains("http://") && !page.contains("https://"));
+    let scores = std::fs::read_to_string(room.path("out/scores.json")).unwrap();
+    let scores: Value = serde_json::from_str(&scores).unwrap();
+    assert_eq!(scores["scores"], plain["scores"]);
+    let right = |of: &Value| of["right"].as_u64().unwrap();
+    let all = right(&scores["boundary"]["near"]) + right(&scores["boundary"]["elsewhere"]);
+    let bins = scores["calibration"]["bins"].as_array().unwrap();
+    assert_eq!(bins.iter().map(right).sum::<u64>(), all);
+    let pixels = |of: &Value| of["pixels"].as_u64().unwrap();
+    assert_eq!(bins.iter().map(pixels).sum::<u64>(), 2 * 24 * 16);
+    assert_eq!(
+        scores["sizes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(pixels)
+            .sum::<u64>(),
+        2 * 24 * 16
+    );
+    let pictures = std::fs::read_to_string(room.path("out/pictures.csv")).unwrap();
+    assert_eq!(pictures.lines().count(), 3);
+    // What cannot be written is told before the work.
+    room.write("file", "");
+    let answer = room.line(&format!("{EVAL} --report file"));
+    assert_eq!(answer.code, Some(1), "{}", answer.transcript());
+}

@@ -6,6 +6,7 @@
 mod bars;
 mod confusion;
 mod lines;
+mod reliability;
 mod scale;
 mod svg;
 mod theme;
@@ -16,6 +17,7 @@ use segmenta_image::Picture;
 pub(crate) use bars::class_bars;
 pub(crate) use confusion::confusion_matrix;
 pub(crate) use lines::{LineChart, Series, Span};
+pub(crate) use reliability::reliability;
 pub(crate) use theme::page_css;
 
 use crate::ReportError;

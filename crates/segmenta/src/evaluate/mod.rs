@@ -4,6 +4,7 @@
 //! made, a table of the classes, the confusion matrix. Nothing is printed; a callback hears of each picture and may end
 //! the work.
 
+mod analysis;
 mod outcome;
 mod part;
 
@@ -21,6 +22,7 @@ use thiserror::Error;
 use crate::error::Error as ModelError;
 use crate::{Model, SegmentOptions, Segmentation};
 
+pub use analysis::{Analysis, Bin, OfSize, Shown, Tally};
 pub use outcome::{ClassScores, Evaluation, EvaluationSettings, NamedScore};
 pub use part::{Learned, Part, WantedPart};
 
