@@ -40,7 +40,7 @@ fn look(room: &Room, folder: &str, path: &str, part: &str) {
 fn data_and_predictions_are_looked_at() {
     let room = Room::with_model();
     for name in ["a ö.png", "b.png"] {
-        room.picture(&format!("photos/{name}"), 24, 16);
+        room.picture(format!("photos/{name}"), 24, 16);
     }
     // Pictures alone are a data set, too.
     look(&room, "photos", "/v1/data", "\"problem\":\"no-masks\"");
