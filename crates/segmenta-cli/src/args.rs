@@ -114,6 +114,8 @@ Examples:
 Every score says its protocol: what was counted together, what was averaged, what was ignored, and
 how pictures were segmented where that is not in one piece.")]
     Eval(super::eval::Eval),
+    /// Two models, or two precisions of one, on the same pictures: what differs, and whether that is more than chance
+    Compare(Box<super::compare::Compare>),
     /// A model in 8 bits: calibrated on pictures, measured, kept within a bound
     ///
     /// Each value of the network gets a range of 256 numbers, found by watching it on pictures; weights get a scale for

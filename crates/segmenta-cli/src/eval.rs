@@ -30,6 +30,25 @@ pub(crate) struct Eval {
     pub(crate) threshold: Option<f32>,
     #[command(flatten)]
     pub(crate) segment: SegmentArgs,
+    #[command(flatten)]
+    pub(crate) on: MeasuredOn,
+    /// Also rows of classes that are neither in the truth nor in what was found
+    #[arg(long)]
+    pub(crate) all_classes: bool,
+    /// Write the so many pictures with the lowest mIoU: photograph, truth and what was found side by side
+    #[arg(long, value_name = "N", value_parser = number(1..=1000))]
+    pub(crate) worst: Option<usize>,
+    /// The folder for them
+    #[arg(short, long, value_name = "DIR", default_value = "worst", requires = "worst", value_hint = ValueHint::DirPath)]
+    pub(crate) out: PathBuf,
+    /// One object of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Pictures whose truth is known.
+#[derive(Debug, Args)]
+pub(crate) struct MeasuredOn {
     /// The folder of the data set
     #[arg(long, value_name = "DIR", required_unless_present = "images", conflicts_with = "images", value_hint = ValueHint::DirPath)]
     pub(crate) data: Option<PathBuf>,
@@ -53,24 +72,12 @@ pub(crate) struct Eval {
     /// Match the data's classes with the model's by their places, whatever they are called [default: by name]
     #[arg(long)]
     pub(crate) by_place: bool,
-    /// Also rows of classes that are neither in the truth nor in what was found
-    #[arg(long)]
-    pub(crate) all_classes: bool,
-    /// Write the so many pictures with the lowest mIoU: photograph, truth and what was found side by side
-    #[arg(long, value_name = "N", value_parser = number(1..=1000))]
-    pub(crate) worst: Option<usize>,
-    /// The folder for them
-    #[arg(short, long, value_name = "DIR", default_value = "worst", requires = "worst", value_hint = ValueHint::DirPath)]
-    pub(crate) out: PathBuf,
-    /// One object of JSON
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 pub(crate) fn run(args: &Eval, quiet: bool) -> anyhow::Result<()> {
     let segment = args.segment.options()?;
-    let whole = dataset(args)?;
-    let part = part(args, &whole)?;
+    let whole = dataset(&args.on)?;
+    let part = part(&args.on, args.model.weights.as_deref(), &whole)?;
     let dataset = &part.dataset;
     let mut options = model::options(&args.model)?;
     options.threshold = args.threshold;
@@ -79,7 +86,7 @@ pub(crate) fn run(args: &Eval, quiet: bool) -> anyhow::Result<()> {
     let recipe = Recipe::default().in_tiles_of(&args.segment);
     let recipe = recipe.of(&model.description().preprocess);
     let model = model.with_preprocess(recipe)?;
-    let by = if args.by_place {
+    let by = if args.on.by_place {
         MatchBy::Place
     } else {
         MatchBy::Name
@@ -161,7 +168,7 @@ fn warn(measured: &Evaluation, dataset: &Dataset, args: &Eval, quiet: bool) {
             shown(dataset.root())
         ));
     }
-    if measured.matched_by == MatchBy::Place && !args.by_place && !quiet {
+    if measured.matched_by == MatchBy::Place && !args.on.by_place && !quiet {
         let sides = if dataset.classes().are_named() {
             "the model's classes have no names"
         } else {
@@ -229,7 +236,7 @@ fn text(measured: &Evaluation, all: bool) -> String {
     text
 }
 
-fn dataset(args: &Eval) -> anyhow::Result<Dataset> {
+pub(crate) fn dataset(args: &MeasuredOn) -> anyhow::Result<Dataset> {
     let mut open = Open {
         kind: args.kind,
         ignore: args.ignore.clone(),
@@ -262,8 +269,11 @@ fn dataset(args: &Eval) -> anyhow::Result<Dataset> {
 }
 
 /// What is measured on: by default what the run of the model file kept for that.
-fn part(args: &Eval, whole: &Dataset) -> anyhow::Result<Part> {
-    let weights = args.model.weights.as_deref();
+pub(crate) fn part(
+    args: &MeasuredOn,
+    weights: Option<&Path>,
+    whole: &Dataset,
+) -> anyhow::Result<Part> {
     let learned = weights.filter(|path| path.is_file()).map(Learned::of);
     let learned = learned.transpose()?.unwrap_or(Learned::Unknown);
     let wanted = args.split.unwrap_or_default();
@@ -296,7 +306,7 @@ fn wanted_part(text: &str) -> Result<WantedPart, String> {
     }
 }
 
-fn warn_of_learned(names: &[String], of: usize) {
+pub(crate) fn warn_of_learned(names: &[String], of: usize) {
     let Some(first) = names.first() else { return };
     let more = if names.len() > 1 { ", …" } else { "" };
     warning(&format!(

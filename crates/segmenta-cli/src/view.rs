@@ -40,12 +40,13 @@ pub(crate) struct View {
 }
 
 pub(crate) fn run(args: &View, quiet: bool) -> anyhow::Result<()> {
-    tracing_subscriber::fmt()
+    // A program that has a log already (the command is a library, too) keeps its own.
+    let _ = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::WARN)
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .with_target(false)
-        .init();
+        .try_init();
     let place = &args.source.folder;
     let predictions = place.join(PREDICTIONS);
     let dataset = if args.source.kind.is_none() && predictions.is_file() {

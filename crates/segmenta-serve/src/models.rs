@@ -33,19 +33,10 @@ impl Wanted {
             }
             _ => (None, text),
         };
-        let path = Path::new(what);
-        let mut options = base.clone();
-        let in_run = path.join("model.safetensors");
-        if path.is_file() {
-            options.weights = Some(path.into());
-        } else if path.is_dir() && !path.join("config.json").is_file() && in_run.is_file() {
-            options.weights = Some(in_run);
-        } else {
-            options.architecture = Some(what.into());
-        }
+        let options = base.clone().named(what);
         let name = match name {
             Some(name) => name.to_owned(),
-            None => named_after(what, path.is_file()),
+            None => named_after(what, Path::new(what).is_file()),
         };
         let is_right = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         if name.is_empty() || name.starts_with('.') || !name.chars().all(is_right) {

@@ -20,6 +20,7 @@
 
 mod builder;
 mod cancel;
+mod compare;
 mod custom;
 mod data_sets;
 mod describe;
@@ -50,6 +51,7 @@ mod windows;
 
 pub use builder::ModelBuilder;
 pub use cancel::Cancel;
+pub use compare::{ClassDifference, Compared, Comparison, Difference, PictureDifference};
 pub use data_sets::{Archive, DataSetError, PublishedData};
 pub use describe::Description;
 pub use encoder_weights::EncoderFile;

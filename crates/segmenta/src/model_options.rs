@@ -1,6 +1,6 @@
 //! What to load and how to run it, said step by step.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use segmenta_runtime::{Isa, LowEngine, Precision, WeightMemory};
 
@@ -19,6 +19,22 @@ impl ModelOptions {
     /// ```
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A model by one text, as people name one: a file of weights, a run's folder (its best epoch), a folder as
+    /// `save_pretrained` writes it, a repository of the hub, or a network with published weights.
+    #[must_use]
+    pub fn named(mut self, text: &str) -> Self {
+        let path = Path::new(text);
+        let in_run = path.join("model.safetensors");
+        if path.is_file() {
+            self.weights = Some(path.into());
+        } else if path.is_dir() && !path.join("config.json").is_file() && in_run.is_file() {
+            self.weights = Some(in_run);
+        } else {
+            self.architecture = Some(text.into());
+        }
+        self
     }
 
     /// The architecture, by name.

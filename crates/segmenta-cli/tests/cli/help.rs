@@ -19,6 +19,7 @@ fn every_help() {
         "forward",
         "serve",
         "view",
+        "compare",
         "bench",
         "bench forward",
         "bench step",

@@ -6,6 +6,7 @@
 mod answers;
 #[cfg(feature = "train")]
 mod book;
+mod compare;
 mod convert;
 mod data;
 mod demo;

@@ -102,7 +102,7 @@ fn what_cannot_be_served_is_refused() {
     let port = taken.local_addr().unwrap().port();
     room.write("token", "  \n");
     for (arguments, code, part) in [
-        ("".to_owned(), 2, "required"),
+        (String::new(), 2, "required"),
         (
             "tiny.safetensors tiny=tiny.safetensors".into(),
             2,

@@ -51,6 +51,8 @@ pub(super) const FEWER: MapShape = MapShape {
     channels: 7,
     ..SHAPE
 };
+/// Where the last channels begin that [`FEWER`] has.
+pub(super) const LAST: usize = SHAPE.channels - FEWER.channels;
 pub(super) const TOKENS: MapShape = MapShape {
     height: 1,
     width: 25,
@@ -245,13 +247,13 @@ pub(super) const ENTRIES: &[Entry] = &[
         );
     }),
     ("copy", 2, |i| {
-        copy(map(i[0], FEWER), &mut map_mut(i[1], SHAPE), 13);
+        copy(map(i[0], FEWER), &mut map_mut(i[1], SHAPE), LAST);
     }),
     ("place", 2, |i| {
-        place(map(i[0], FEWER), &mut map_mut(i[1], SHAPE), 13);
+        place(map(i[0], FEWER), &mut map_mut(i[1], SHAPE), LAST);
     }),
     ("extract", 2, |i| {
-        extract(map(i[0], SHAPE), 13, &mut map_mut(i[1], FEWER));
+        extract(map(i[0], SHAPE), LAST, &mut map_mut(i[1], FEWER));
     }),
     ("accumulate", 2, |i| {
         accumulate(map(i[0], SHAPE), &mut map_mut(i[1], SHAPE));

@@ -11,7 +11,7 @@ use segmenta_kernels::low::{
 };
 use segmenta_kernels::{Activation, Buffer, ConvSpec, Isa, MapShape, PoolWindow, as_bytes_mut};
 
-use super::entries::{SHAPE, SPEC, map, map_mut};
+use super::entries::{FEWER, LAST, SHAPE, SPEC, map, map_mut};
 use super::{assert_refused, functions_in};
 
 const U8: Element = Element::U8(Quantisation {
@@ -32,13 +32,6 @@ const HALF: MapShape = MapShape {
     width: 3,
     ..SHAPE
 };
-const FEWER: MapShape = MapShape {
-    channels: 7,
-    ..SHAPE
-};
-/// Where the last channels begin that [`FEWER`] has. (Under Miri there are fewer in all.)
-const LAST: usize = SHAPE.channels - FEWER.channels;
-
 fn layout(shape: MapShape, element: Element) -> LowLayout {
     LowLayout::new(shape, element, [1, 1])
 }
@@ -270,12 +263,12 @@ fn what_does_not_fit_is_refused() {
     assert_refused("a part with other pixels", "channels of a pixel", || {
         let whole = layout(
             MapShape {
-                channels: 84,
+                channels: 64 + SHAPE.channels,
                 ..SHAPE
             },
             U8,
         );
-        let (at, part) = whole.part(64, 20).expect("a part");
+        let (at, part) = whole.part(64, SHAPE.channels).expect("a part");
         let input = LowMap::new(engine, part, &memory(&whole)[at..]);
         conv.run(input, &mut low_mut(engine, SHAPE), None);
     });
