@@ -133,6 +133,8 @@ Examples:
     /// Networks behind HTTP: an API, KServe V2, Hugging Face's task, a page for people
     #[cfg(feature = "serve")]
     Serve(Box<super::serve::Serve>),
+    #[cfg(feature = "serve")]
+    View(super::view::View),
     /// The whole job on pictures made here: no data, no download
     Demo(Demo),
     /// Write a completion script for a shell

@@ -25,6 +25,8 @@ mod table;
 #[cfg(feature = "train")]
 mod train;
 mod values;
+#[cfg(feature = "serve")]
+mod view;
 mod weights;
 mod worst;
 
@@ -105,6 +107,8 @@ fn dispatch(args: Args) -> anyhow::Result<()> {
         Command::Quantize(args) => quantize::run(&args, quiet),
         #[cfg(feature = "serve")]
         Command::Serve(args) => serve::run(&args, quiet),
+        #[cfg(feature = "serve")]
+        Command::View(args) => view::run(&args, quiet),
         Command::Demo(args) => demo::run(&args, quiet),
         Command::Completions { shell } => completions(shell),
     }

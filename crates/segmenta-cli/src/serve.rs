@@ -99,12 +99,13 @@ pub(crate) fn run(args: &Serve, quiet: bool) -> anyhow::Result<()> {
     } else {
         LevelFilter::INFO
     };
-    tracing_subscriber::fmt()
+    // A program that has a log already (the command is a library, too) keeps its own.
+    let _ = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .with_target(false)
-        .init();
+        .try_init();
     let base = base(args)?;
     let wanted = args
         .models

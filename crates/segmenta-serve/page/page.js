@@ -143,7 +143,6 @@ function legend() {
     const ink = swatch.getContext('2d');
     ink.fillStyle = `rgb(${found.color.join()})`;
     ink.fillRect(0, 0, 16, 16);
-    swatch.style.position = 'static';
     swatch.setAttribute('aria-hidden', 'true');
     name.className = 'name';
     name.textContent = found.name;

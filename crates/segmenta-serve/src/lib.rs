@@ -19,6 +19,8 @@
 //! # }
 //! ```
 //!
+//! [`Server::bind_view`] is the same over a data set instead: its pictures with their masks, and what a check finds.
+//!
 //! What answers requests is one thread that waits for sockets (axum on tokio); networks run on threads of their own
 //! ([`Pool`]), before which requests wait in a queue that is bounded, as bodies, pixels and times are. Nothing in a request
 //! reaches the file system or the network: pictures come with it, and networks are those that were named at start.
@@ -36,8 +38,10 @@ mod problem;
 mod routes;
 mod server;
 pub mod v2;
+mod viewer;
 
 pub use models::{Batches, Batching, Entry, Loaded, Models, Wanted};
 pub use pool::{Place, Pool, Segmented};
 pub use problem::Problem;
 pub use server::{Limits, ServeOptions, Server, State, Stop};
+pub use viewer::Viewed;

@@ -296,6 +296,11 @@ impl Models {
         Ok(Self(wanted.into_iter().map(entry).collect()))
     }
 
+    /// None: what is served is something else.
+    pub(crate) fn none() -> Self {
+        Self(Vec::new())
+    }
+
     /// Each of them.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Arc<Entry>> {
         self.0.iter()

@@ -1,4 +1,4 @@
-//! The page for people: one document, one style, one script, all of them in the binary.
+//! The pages for people, of networks and of a data set: a document and a script each, one style, all of them in the binary.
 
 use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse, Response};
@@ -35,5 +35,21 @@ pub(crate) async fn js() -> Response {
     answer(
         "text/javascript; charset=utf-8",
         include_str!("../page/page.js"),
+    )
+}
+
+/// `GET /` over a data set.
+pub(crate) async fn view_html() -> Response {
+    answer(
+        "text/html; charset=utf-8",
+        include_str!("../page/view.html"),
+    )
+}
+
+/// `GET /view.js`.
+pub(crate) async fn view_js() -> Response {
+    answer(
+        "text/javascript; charset=utf-8",
+        include_str!("../page/view.js"),
     )
 }

@@ -37,7 +37,7 @@ pub(crate) enum Takes {
     Json,
 }
 
-fn ask<H, T>(path: &'static str, about: &'static str, handler: H) -> Route
+pub(crate) fn ask<H, T>(path: &'static str, about: &'static str, handler: H) -> Route
 where
     H: Handler<T, Arc<State>>,
     T: 'static,
@@ -200,8 +200,13 @@ pub(crate) fn routes() -> Vec<Route> {
 
 /// What answers requests.
 pub(crate) fn router(state: Arc<State>) -> Router {
+    router_of(routes(), state)
+}
+
+/// What answers at these addresses, behind the guard.
+pub(crate) fn router_of(routes: Vec<Route>, state: Arc<State>) -> Router {
     let mut router = Router::new();
-    for route in routes() {
+    for route in routes {
         router = router.route(route.path, route.answer);
     }
     router

@@ -18,6 +18,7 @@ use crate::metrics::Metrics;
 use crate::models::{Batching, Models};
 use crate::pool::Pool;
 use crate::routes::router;
+use crate::viewer::{self, Viewed};
 
 /// What requests may be.
 #[derive(Clone, Copy, Debug)]
@@ -101,6 +102,8 @@ pub struct State {
     pub(crate) metrics: Metrics,
     pub(crate) connections: AtomicUsize,
     pub(crate) started: Instant,
+    /// The data set that is looked at, if that is what the server is for.
+    pub(crate) viewed: Option<Arc<Viewed>>,
     draining: AtomicBool,
 }
 
@@ -146,6 +149,22 @@ impl Server {
     /// # Errors
     /// An address that cannot be had, threads that the system does not give.
     pub fn bind(options: &ServeOptions, models: Models) -> io::Result<Self> {
+        Self::with(options, models, None)
+    }
+
+    /// Listens for a browser that looks at a data set.
+    ///
+    /// # Errors
+    /// As [`Server::bind`].
+    pub fn bind_view(options: &ServeOptions, viewed: Arc<Viewed>) -> io::Result<Self> {
+        Self::with(options, Models::none(), Some(viewed))
+    }
+
+    fn with(
+        options: &ServeOptions,
+        models: Models,
+        viewed: Option<Arc<Viewed>>,
+    ) -> io::Result<Self> {
         let listener = std::net::TcpListener::bind(options.address)?;
         listener.set_nonblocking(true)?;
         let workers = match options.workers {
@@ -166,6 +185,7 @@ impl Server {
             metrics: Metrics::default(),
             connections: AtomicUsize::new(0),
             started: Instant::now(),
+            viewed,
             draining: AtomicBool::new(false),
         };
         Ok(Self {
@@ -225,7 +245,10 @@ async fn accept(
     state: &Arc<State>,
     mut stopped: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let router = router(Arc::clone(state));
+    let router = match state.viewed {
+        Some(_) => viewer::router(Arc::clone(state)),
+        None => router(Arc::clone(state)),
+    };
     let mut connections = JoinSet::new();
     let of_connections = stopped.clone();
     loop {

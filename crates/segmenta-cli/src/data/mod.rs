@@ -14,8 +14,9 @@ use segmenta_data::{DataError, Dataset, Split};
 
 use super::message::Usage;
 use super::progress::Progress;
+use args::Data;
 pub(super) use args::DataArgs;
-use args::{Data, Source};
+pub(super) use args::Source;
 pub(super) use pull::folder;
 
 pub(super) fn run(args: &DataArgs, quiet: bool) -> anyhow::Result<()> {
@@ -30,7 +31,7 @@ pub(super) fn run(args: &DataArgs, quiet: bool) -> anyhow::Result<()> {
 }
 
 /// The data set, or one split of it.
-fn open(source: &Source, split: Option<Split>) -> anyhow::Result<Dataset> {
+pub(super) fn open(source: &Source, split: Option<Split>) -> anyhow::Result<Dataset> {
     let dataset = source.open()?.open(&folder(&source.folder)?)?;
     let Some(split) = split else {
         return Ok(dataset);

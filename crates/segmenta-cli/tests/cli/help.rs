@@ -18,6 +18,7 @@ fn every_help() {
         "weights",
         "forward",
         "serve",
+        "view",
         "compare",
         "bench",
         "bench forward",

@@ -23,6 +23,8 @@ mod serve;
 mod tensors;
 #[cfg(feature = "train")]
 mod train;
+#[cfg(feature = "serve")]
+mod view;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

@@ -110,7 +110,7 @@ fn unread_pictures<'a>(
     let mut finding = Finding::new(Problem::UnreadablePicture);
     for (item, scan) in items {
         if let Err(what) = &scan.picture {
-            finding.add(format!("{}: {what}", picture_name(dataset, item)));
+            finding.add_at(scan, format!("{}: {what}", picture_name(dataset, item)));
         }
     }
     finding
@@ -130,11 +130,10 @@ fn noticed<'a>(
                 Notice::TwelveBits { .. } => &mut dark,
                 _ => &mut several,
             };
-            finding.add(format!(
-                "{}: {}",
-                picture_name(dataset, item),
-                notice.what()
-            ));
+            finding.add_at(
+                scan,
+                format!("{}: {}", picture_name(dataset, item), notice.what()),
+            );
         }
     }
     [dark, several]
@@ -148,9 +147,9 @@ fn unread_masks<'a>(
     let mut others = Finding::new(Problem::UnreadableMask);
     for (item, scan) in items {
         match &scan.mask {
-            Some(Err(Unread::Colours)) => colours.add(mask_name(dataset, item)),
+            Some(Err(Unread::Colours)) => colours.add_at(scan, mask_name(dataset, item)),
             Some(Err(Unread::Other(what))) => {
-                others.add(format!("{}: {what}", mask_name(dataset, item)));
+                others.add_at(scan, format!("{}: {what}", mask_name(dataset, item)));
             }
             _ => {}
         }
@@ -165,7 +164,8 @@ fn sizes<'a>(dataset: &Dataset, items: impl Iterator<Item = (&'a Item, &'a Scan)
             && marks.size != (w, h)
         {
             let ((mw, mh), name) = (marks.size, mask_name(dataset, item));
-            finding.add(format!("{name}: {mw}×{mh} for a picture of {w}×{h}"));
+            let told = format!("{name}: {mw}×{mh} for a picture of {w}×{h}");
+            finding.add_at(scan, told);
         }
     }
     finding
@@ -175,11 +175,11 @@ fn sizes<'a>(dataset: &Dataset, items: impl Iterator<Item = (&'a Item, &'a Scan)
 fn of_one_name(dataset: &Dataset) -> Finding {
     let mut finding = Finding::new(Problem::TwoOfOneName);
     let mut told: Vec<&Rivals> = Vec::new();
-    for rivals in dataset
-        .items()
-        .iter()
-        .filter_map(|item| item.rivals.as_deref())
-    {
+    for (index, item) in dataset.items().iter().enumerate() {
+        let Some(rivals) = item.rivals.as_deref() else {
+            continue;
+        };
+        finding.items.push(index);
         if told.contains(&rivals) {
             continue;
         }
@@ -198,7 +198,7 @@ fn out_of_range<'a>(
 ) -> Finding {
     let mut finding = Finding::new(Problem::IdsOutOfRange);
     let (mut all, mut wrong_ones) = (BTreeSet::new(), BTreeSet::new());
-    for (item, _, marks) in masks(items) {
+    for (item, scan, marks) in masks(items) {
         let there = (0..=255).filter(|&value: &u8| marks.values[usize::from(value)] > 0);
         all.extend(there.clone());
         let wrong: Vec<u8> = there
@@ -218,7 +218,7 @@ fn out_of_range<'a>(
             // Writing to a string cannot fail.
             let _ = write!(text, ", {} in all", count(all.sum::<u64>(), "pixel"));
         }
-        finding.add(format!("{}: {text}", mask_name(dataset, item)));
+        finding.add_at(scan, format!("{}: {text}", mask_name(dataset, item)));
     }
     let meaning = dataset.meaning();
     let wrong: Vec<u8> = wrong_ones.into_iter().collect();
@@ -274,14 +274,14 @@ fn white_among_ids<'a>(
     if !is_guess || meaning.rule != MaskRule::Ids || meaning.ignored.contains(&255) {
         return finding;
     }
-    for (item, _, marks) in masks(items) {
+    for (item, scan, marks) in masks(items) {
         let classes = marks.values[1..255].iter().any(|&pixels| pixels > 0);
         let (black, white) = (marks.values[0] > 0, marks.values[255] > 0);
         if classes && white {
             return Finding::new(Problem::WhiteAmongIds);
         }
         if black && white {
-            finding.add(mask_name(dataset, item));
+            finding.add_at(scan, mask_name(dataset, item));
         }
     }
     finding
@@ -304,12 +304,12 @@ fn class_notes(dataset: &Dataset) -> Finding {
 /// Masks in which nothing counts.
 fn blank<'a>(dataset: &Dataset, items: impl Iterator<Item = (&'a Item, &'a Scan)>) -> Finding {
     let mut finding = Finding::new(Problem::BlankMask);
-    for (item, _, marks) in masks(items) {
+    for (item, scan, marks) in masks(items) {
         let counts = |(value, &pixels): (usize, &u64)| {
             pixels > 0 && dataset.values().id(value as u8) != Some(segmenta_image::VOID)
         };
         if !marks.values.iter().enumerate().any(counts) {
-            finding.add(mask_name(dataset, item));
+            finding.add_at(scan, mask_name(dataset, item));
         }
     }
     finding
@@ -320,22 +320,23 @@ fn copies<'a>(
     dataset: &Dataset,
     items: impl Iterator<Item = (&'a Item, &'a Scan)>,
 ) -> [Finding; 2] {
-    let mut by_hash: BTreeMap<[u8; 16], Vec<&Item>> = BTreeMap::new();
+    let mut by_hash: BTreeMap<[u8; 16], Vec<(usize, &Item)>> = BTreeMap::new();
     for (item, scan) in items {
         if let Ok(seen) = &scan.picture {
-            by_hash.entry(seen.hash).or_default().push(item);
+            let same = by_hash.entry(seen.hash).or_default();
+            same.push((scan.index, item));
         }
     }
     let mut across = Finding::new(Problem::InTwoSplits);
     let mut within = Finding::new(Problem::Copies);
-    let mut groups: Vec<Vec<&Item>> = by_hash
+    let mut groups: Vec<Vec<(usize, &Item)>> = by_hash
         .into_values()
         .filter(|same| same.len() > 1)
         .collect();
-    groups.sort_by_key(|same| same[0].name().to_owned());
+    groups.sort_by_key(|same| same[0].1.name().to_owned());
     for same in groups {
-        let splits: BTreeSet<Split> = same.iter().filter_map(|item| item.split()).collect();
-        let name = |item: &&Item| match item.split() {
+        let splits: BTreeSet<Split> = same.iter().filter_map(|(_, item)| item.split()).collect();
+        let name = |(_, item): &(usize, &Item)| match item.split() {
             Some(split) => format!("{} ({split})", picture_name(dataset, item)),
             None => picture_name(dataset, item),
         };
@@ -346,6 +347,7 @@ fn copies<'a>(
             &mut within
         };
         finding.add(names.join(" = "));
+        finding.items.extend(same.iter().map(|(index, _)| index));
     }
     [across, within]
 }
@@ -370,9 +372,9 @@ fn white_on_black<'a>(
 ) -> Finding {
     let mut finding = Finding::new(Problem::WhiteOnBlack);
     if dataset.meaning().rule == MaskRule::white_on_black() {
-        for (item, _, marks) in masks(items) {
+        for (item, scan, marks) in masks(items) {
             if marks.values[255] > 0 {
-                finding.add(mask_name(dataset, item));
+                finding.add_at(scan, mask_name(dataset, item));
             }
         }
     }
@@ -381,9 +383,9 @@ fn white_on_black<'a>(
 
 fn turned<'a>(dataset: &Dataset, items: impl Iterator<Item = (&'a Item, &'a Scan)>) -> Finding {
     let mut finding = Finding::new(Problem::Turned);
-    for (item, _, marks) in masks(items) {
+    for (item, scan, marks) in masks(items) {
         if marks.turned {
-            finding.add(mask_name(dataset, item));
+            finding.add_at(scan, mask_name(dataset, item));
         }
     }
     finding
@@ -392,6 +394,7 @@ fn turned<'a>(dataset: &Dataset, items: impl Iterator<Item = (&'a Item, &'a Scan
 fn no_masks(dataset: &Dataset) -> Finding {
     let mut finding = Finding::new(Problem::NoMasks);
     if dataset.kind() == Kind::ImageFolder || !dataset.items().iter().any(Item::has_mask) {
+        // That there are none is said once, of the set; no picture of it is at fault.
         let without = dataset.items().iter().filter(|item| !item.has_mask());
         without.for_each(|item| finding.add(picture_name(dataset, item)));
     }

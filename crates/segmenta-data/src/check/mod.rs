@@ -9,12 +9,18 @@ use std::path::Path;
 use crate::Dataset;
 
 pub use report::{ClassCount, Finding, Problem, Report, Severity};
-pub use scan::{Counts, count_classes};
+pub use scan::{Contents, Counts, count_classes};
 
 impl Dataset {
     /// Reads all pictures and masks, on all threads, and says what is wrong with them. `advance` is called after each.
     pub fn check(&self, advance: &(dyn Fn() + Sync)) -> Report {
         find::report(self, &scan::scan(self, advance))
+    }
+
+    /// As [`Dataset::check`], with what each item holds, in the order of [`Dataset::items`].
+    pub fn inspect(&self, advance: &(dyn Fn() + Sync)) -> (Report, Vec<Contents>) {
+        let scans = scan::scan(self, advance);
+        (find::report(self, &scans), scan::contents(self, &scans))
     }
 
     /// A file's path as it is seen from the data set's folder.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::scan::Scan;
 use crate::{Kind, MaskMeaning, Split};
 
 /// So many files of a problem are named to people; programs get all.
@@ -138,6 +139,11 @@ impl Problem {
             | Self::Annotations => Severity::Warning,
             Self::WhiteOnBlack | Self::NoClass | Self::Turned | Self::NoMasks => Severity::Note,
         }
+    }
+
+    /// The finding in words, of one picture: `mask of another size than its picture`.
+    pub fn word(self) -> &'static str {
+        self.words()[0]
     }
 
     /// The finding in words, for one and for several, and what to do.
@@ -273,6 +279,10 @@ pub struct Finding {
     pub remedy: String,
     /// The files, as seen from the data set's folder, with what is wrong with each.
     pub files: Vec<String>,
+    /// Which items of the data set have it, by index; none for what lies beside them (a mask without a picture) or
+    /// concerns the whole set.
+    #[serde(skip)]
+    pub items: Vec<usize>,
 }
 
 impl Finding {
@@ -284,12 +294,18 @@ impl Finding {
             detail: String::new(),
             remedy: problem.words()[2].into(),
             files: Vec::new(),
+            items: Vec::new(),
         }
     }
 
     pub(super) fn add(&mut self, file: String) {
         self.count += 1;
         self.files.push(file);
+    }
+
+    pub(super) fn add_at(&mut self, scan: &Scan, file: String) {
+        self.items.push(scan.index);
+        self.add(file);
     }
 }
 

@@ -10,6 +10,8 @@ use crate::{DataError, Dataset, Item};
 
 /// What was found at one item.
 pub(super) struct Scan {
+    /// The item's, in the data set.
+    pub(super) index: usize,
     pub(super) picture: Result<Seen, String>,
     /// `None` where there is no mask.
     pub(super) mask: Option<Result<Marks, Unread>>,
@@ -41,15 +43,16 @@ pub(super) enum Unread {
 }
 
 pub(super) fn scan(dataset: &Dataset, advance: &(dyn Fn() + Sync)) -> Vec<Scan> {
-    let scanned = |item: &Item| {
-        let scan = item_scan(dataset, item);
+    let scanned = |(index, item): (usize, &Item)| {
+        let scan = item_scan(dataset, index, item);
         advance();
         scan
     };
-    dataset.items().par_iter().map(scanned).collect()
+    let items = dataset.items().par_iter().enumerate();
+    items.map(scanned).collect()
 }
 
-fn item_scan(dataset: &Dataset, item: &Item) -> Scan {
+fn item_scan(dataset: &Dataset, index: usize, item: &Item) -> Scan {
     let (path, mask) = match &item.source {
         Source::Files { picture, mask } => (picture, mask),
         Source::Memory(sample) => {
@@ -61,6 +64,7 @@ fn item_scan(dataset: &Dataset, item: &Item) -> Scan {
                 values,
             };
             return Scan {
+                index,
                 picture: Ok(Seen {
                     size,
                     hash,
@@ -97,6 +101,7 @@ fn item_scan(dataset: &Dataset, item: &Item) -> Scan {
         notices,
     };
     Scan {
+        index,
         picture: picture.map(seen),
         mask,
     }
@@ -133,6 +138,41 @@ fn what(error: &PictureError) -> String {
 fn hash(bytes: &[u8]) -> [u8; 16] {
     let digest = Sha256::digest(bytes);
     std::array::from_fn(|i| digest[i])
+}
+
+/// Each item's size and classes, as far as they could be read.
+pub(super) fn contents(dataset: &Dataset, scans: &[Scan]) -> Vec<Contents> {
+    let of = |scan: &Scan| {
+        let mut contents = Contents {
+            size: scan.picture.as_ref().ok().map(|seen| seen.size),
+            ..Contents::default()
+        };
+        let Some(Ok(marks)) = &scan.mask else {
+            return contents;
+        };
+        let mut ids = [0u64; 256];
+        for (value, &pixels) in marks.values.iter().enumerate() {
+            if let Some(id) = dataset.values().id(value as u8) {
+                ids[usize::from(id)] += pixels;
+            }
+        }
+        contents.ignored = ids[usize::from(VOID)];
+        let found = (0..VOID).map(|id| (id, ids[usize::from(id)]));
+        contents.classes = found.filter(|&(_, pixels)| pixels > 0).collect();
+        contents
+    };
+    scans.iter().map(of).collect()
+}
+
+/// What one picture and its mask hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// `(width, height)` of the picture, upright; `None` where it cannot be read.
+    pub size: Option<(usize, usize)>,
+    /// The classes that occur in its mask, by id, with their pixels.
+    pub classes: Vec<(u8, u64)>,
+    /// Pixels that no class counts.
+    pub ignored: u64,
 }
 
 /// Pixels and pictures of each class in all masks, and which masks could not be counted. `advance` is called after

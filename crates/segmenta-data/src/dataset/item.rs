@@ -119,7 +119,8 @@ impl Item {
         self.mask_path().into_iter().chain(others)
     }
 
-    pub(crate) fn has_mask(&self) -> bool {
+    /// Whether it has a mask, a file or drawn.
+    pub fn has_mask(&self) -> bool {
         !matches!(self.source, Source::Files { mask: None, .. })
     }
 

@@ -156,6 +156,26 @@ impl Dataset {
         }
     }
 
+    /// Pictures with their masks, files that a program named; masks are ids of `classes`, 255 where none counts. A picture is
+    /// called by its path as given, without what `root` has.
+    pub fn from_files(
+        root: impl AsRef<Path>,
+        pairs: impl IntoIterator<Item = (PathBuf, Option<PathBuf>)>,
+        classes: Classes,
+    ) -> Self {
+        let root = root.as_ref();
+        let item = |(picture, mask): (PathBuf, Option<PathBuf>)| {
+            let name = picture.strip_prefix(root).unwrap_or(&picture);
+            let name = name.to_string_lossy().into_owned();
+            Item::files(name, picture, mask.map(Mask::File), None)
+        };
+        Self {
+            root: root.to_path_buf(),
+            items: pairs.into_iter().map(item).collect(),
+            ..Self::from_samples([], classes, None)
+        }
+    }
+
     /// Its layout.
     pub fn kind(&self) -> Kind {
         self.kind

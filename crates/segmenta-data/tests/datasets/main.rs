@@ -350,3 +350,63 @@ fn splits_are_dealt_the_same_every_time() {
         assert!(Shares::new(train, val, None).is_err(), "{train} {val:?}");
     }
 }
+
+#[test]
+fn an_inspection_says_what_each_picture_has() {
+    let room = Room::new();
+    room.text("classes.txt", "ground\ncell\nwall\n");
+    room.picture("images/a.png", 4, 2);
+    room.mask("masks/a.png", 4, 2, &[0, 1, 1, 255]);
+    room.picture("images/b.png", 4, 2);
+    room.mask("masks/b.png", 2, 2, &[2]);
+    room.picture("images/c.png", 2, 2);
+    room.mask("masks/c.png", 2, 2, &[0, 9]);
+    std::fs::copy(room.path("images/a.png"), room.path("images/d.png")).unwrap();
+    room.mask("masks/d.png", 4, 2, &[0]);
+    let dataset = room.open();
+    let (report, contents) = dataset.inspect(&|| {});
+    assert_eq!(report, dataset.check(&|| {}));
+    assert_eq!(contents[0].size, Some((4, 2)));
+    assert_eq!(contents[0].classes, [(0, 2), (1, 4)]);
+    assert_eq!(contents[0].ignored, 2);
+    assert_eq!(contents[1].classes, [(2, 4)]);
+    let of = |problem| {
+        let mut found = report.findings.iter();
+        let found = found.find(|finding| finding.problem == problem);
+        found.map(|finding| finding.items.clone())
+    };
+    assert_eq!(of(Problem::SizesDiffer), Some(vec![1]));
+    assert_eq!(of(Problem::IdsOutOfRange), Some(vec![2]));
+    assert_eq!(of(Problem::Copies), Some(vec![0, 3]));
+    // Programs that read the report see what they saw.
+    assert!(
+        !serde_json::to_string(&report)
+            .unwrap()
+            .contains("\"items\"")
+    );
+}
+
+#[test]
+fn files_that_a_program_names_are_a_data_set() {
+    let room = Room::new();
+    room.picture("photos/a b.png", 3, 2);
+    room.mask("out/a b.mask.png", 3, 2, &[1]);
+    room.picture("photos/é.png", 3, 2);
+    let classes = segmenta_data::Classes::new(["ground", "cell"]);
+    let pairs = [
+        (
+            room.path("photos/a b.png"),
+            Some(room.path("out/a b.mask.png")),
+        ),
+        (room.path("photos/é.png"), None),
+    ];
+    let dataset = Dataset::from_files(room.root(), pairs, classes);
+    assert_eq!(
+        names(&dataset),
+        [("photos/a b.png", None), ("photos/é.png", None)]
+    );
+    assert_eq!(dataset.sample(0).unwrap().labels().counts()[1], 6);
+    assert!(dataset.sample(1).is_err());
+    let (_, contents) = dataset.inspect(&|| {});
+    assert_eq!(contents[1].size, Some((3, 2)));
+}

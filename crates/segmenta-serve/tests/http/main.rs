@@ -5,6 +5,7 @@ mod behaviour;
 mod client;
 mod protocols;
 mod segment;
+mod viewer;
 
 use std::net::SocketAddr;
 use std::path::Path;
