@@ -37,6 +37,7 @@ fn every_help() {
         "train",
         "eval",
         "quantize",
+        "export",
         "demo",
         "completions",
     ] {
