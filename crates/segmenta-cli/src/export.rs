@@ -23,7 +23,6 @@ pub(crate) enum Extent {
 }
 
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct Export {
     /// The model: a model file or a state dict, in place of --weights
     #[arg(value_name = "MODEL", conflicts_with = "weights", value_hint = ValueHint::FilePath)]
@@ -102,7 +101,7 @@ pub(crate) fn run(args: &Export, quiet: bool) -> anyhow::Result<()> {
     };
     let mut download = Download::new(quiet);
     let written = export_onnx(&options, &onnx, &args.output, &mut |step| {
-        download.step(step)
+        download.step(step);
     })?;
     if !quiet {
         written.notes.iter().for_each(|said| note(said));
