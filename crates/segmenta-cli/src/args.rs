@@ -130,6 +130,16 @@ Examples:
   segmenta eval --weights model.int8.safetensors --data pets
   segmenta bench forward --weights model.int8.safetensors --input 1x3x512x512")]
     Quantize(Box<super::quantize::Quantize>),
+    /// A model as an ONNX file, for other runtimes
+    ///
+    /// The network in single precision, with ONNX's own operations, its values named as its modules; classes, colours and
+    /// preprocessing stand in the file's metadata. Unless --size says otherwise one file serves pictures of all sizes.
+    #[command(after_help = "\
+Examples:
+  segmenta export runs/pets/model.safetensors -o pets.onnx
+  segmenta export --model fcn_resnet50 -o fcn.onnx --size 520x520
+  segmenta export street.safetensors -o street.onnx --with-preprocessing --labels")]
+    Export(Box<super::export::Export>),
     /// Networks behind HTTP: an API, KServe V2, Hugging Face's task, a page for people
     #[cfg(feature = "serve")]
     Serve(Box<super::serve::Serve>),

@@ -8,6 +8,7 @@ mod data;
 mod demo;
 mod encoders;
 mod eval;
+mod export;
 mod forward;
 mod message;
 mod model;
@@ -105,6 +106,7 @@ fn dispatch(args: Args) -> anyhow::Result<()> {
         Command::Eval(args) => eval::run(&args, quiet),
         Command::Compare(args) => compare::run(&args, quiet),
         Command::Quantize(args) => quantize::run(&args, quiet),
+        Command::Export(args) => export::run(&args, quiet),
         #[cfg(feature = "serve")]
         Command::Serve(args) => serve::run(&args, quiet),
         #[cfg(feature = "serve")]

@@ -198,7 +198,7 @@ fn is_stopped(error: &QuantizeError) -> bool {
     matches!(error, QuantizeError::Stopped)
 }
 
-fn is_same(a: &Path, b: &Path) -> bool {
+pub(crate) fn is_same(a: &Path, b: &Path) -> bool {
     match (a.canonicalize(), b.canonicalize()) {
         (Ok(a), Ok(b)) => a == b,
         _ => false,

@@ -50,6 +50,18 @@ pub enum Error {
     /// A folder that holds no model which can be loaded.
     #[error(transparent)]
     Folder(#[from] FolderError),
+    /// A network that cannot be written as ONNX.
+    #[error(transparent)]
+    Onnx(#[from] segmenta_onnx::ExportError),
+    /// An ONNX file that cannot be written.
+    #[error(transparent)]
+    OnnxFile(#[from] segmenta_onnx::SaveError),
+    /// Labels of what is no map.
+    #[error("the result `{result}` says nothing of pixels · labels · write the result itself")]
+    NoLabels {
+        /// The result's name.
+        result: String,
+    },
     /// A picture that cannot be read or written.
     #[error(transparent)]
     Picture(#[from] PictureError),

@@ -35,6 +35,7 @@ mod model_options;
 #[cfg(feature = "ndarray")]
 mod nd;
 pub mod npy;
+mod onnx;
 mod options;
 mod part;
 mod pipeline;
@@ -67,6 +68,7 @@ pub use job::{
     SettingsRecord, ShareRecord, SheetsWritten, What, check_folder, prepare_folder,
 };
 pub use model::{Model, ModelOptions, published_file};
+pub use onnx::{OnnxFile, OnnxOptions, export_onnx};
 pub use options::{Progress, SegmentOptions};
 pub use pipeline::{Ended, Pipeline, Segmented};
 pub use quantize::{
@@ -85,6 +87,7 @@ pub use segmenta_graph as graph;
 pub use segmenta_hub as hub_files;
 pub use segmenta_image as image;
 pub use segmenta_metrics as metrics;
+pub use segmenta_onnx::Dynamic;
 #[cfg(feature = "train")]
 pub use segmenta_report as report;
 pub use segmenta_runtime as runtime;

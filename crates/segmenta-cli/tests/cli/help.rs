@@ -38,6 +38,7 @@ fn every_help() {
         "train",
         "eval",
         "quantize",
+        "export",
         "demo",
         "completions",
     ] {

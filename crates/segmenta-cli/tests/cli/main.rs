@@ -13,6 +13,7 @@ mod demo;
 mod encoders;
 mod errors;
 mod eval;
+mod export;
 mod files;
 mod help;
 mod hub;
