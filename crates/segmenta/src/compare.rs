@@ -484,8 +484,14 @@ mod tests {
         let truth: Vec<u8> = (0..64).map(|i| u8::from(i % 3 == 0)).collect();
         let wrong = |every: usize, from: usize| -> Vec<u8> {
             let ids = truth.iter().enumerate();
-            ids.map(|(i, &id)| if (i + from) % every == 0 { 1 - id } else { id })
-                .collect()
+            ids.map(|(i, &id)| {
+                if (i + from).is_multiple_of(every) {
+                    1 - id
+                } else {
+                    id
+                }
+            })
+            .collect()
         };
         let pictures = |a: usize, b: usize| -> Vec<Counted> {
             (0..20)

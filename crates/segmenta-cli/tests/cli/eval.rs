@@ -252,7 +252,11 @@ fn a_report_says_where_errors_lie() {
     ] {
         assert!(page.contains(part), "{part}");
     }
-    assert!(!page.contains("http://") && !page.contains("https://"));
+    // Nothing is loaded from elsewhere.
+    assert!(
+        !page.contains("src=\"http") && !page.contains("href="),
+        "{page}"
+    );
     let scores = std::fs::read_to_string(room.path("out/scores.json")).unwrap();
     let scores: Value = serde_json::from_str(&scores).unwrap();
     assert_eq!(scores["scores"], plain["scores"]);

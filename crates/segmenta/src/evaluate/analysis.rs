@@ -328,7 +328,7 @@ mod tests {
         let (width, height) = (100, 60);
         let truth = |i: usize| {
             let (x, y) = (i % width, i / width);
-            u8::from((x < 40 && y < 40) || (x >= 90 && x < 93 && y == 50))
+            u8::from((x < 40 && y < 40) || ((90..93).contains(&x) && y == 50))
         };
         let found =
             |i: usize| truth(i) * u8::from(i % width < 20 && i / width < 20 || i % width >= 90);
