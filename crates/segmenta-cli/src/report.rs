@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use segmenta::{Analysis, Dataset, Error, EvaluateEvent, Evaluation, MatchBy, Model, Shown};
-use segmenta_image::write_atomic;
+use segmenta_image::{Filter, Picture, write_atomic};
 use segmenta_report::{Classes, EvaluationPage, Facts, Gallery, TableOf};
 use serde_json::json;
 
@@ -13,6 +13,8 @@ use super::table::grouped;
 
 /// Pictures of each kind.
 const PICTURES: usize = 6;
+/// Pixels across of a drawing in the page: photograph, truth, found and errors.
+const WIDEST: usize = 1600;
 /// What the sizes of [`Analysis::sizes`] are called.
 const SIZES: [&str; 3] = ["small, below 32²", "medium, below 96²", "large"];
 
@@ -90,15 +92,21 @@ impl Report {
                 elsewhere
             )
         };
+        // Where it lies is among the facts.
+        let source = Path::new(&description.source);
+        let name = source
+            .file_name()
+            .unwrap_or(source.as_os_str())
+            .to_string_lossy();
         let gallery = |heading: &str, shown: &[Shown]| Gallery {
             heading: heading.into(),
             shown: shown
                 .iter()
-                .map(|shown| (shown.drawing.clone(), caption(shown)))
+                .map(|shown| (fitted(&shown.drawing), caption(shown)))
                 .collect(),
         };
         let page = EvaluationPage {
-            name: &description.source,
+            name: &name,
             about: &about,
             scores: measured.scores.iter().map(|named| (named.name.to_owned(), named.score.clone())).collect(),
             confusion: &measured.confusion,
@@ -208,6 +216,15 @@ impl Report {
         }
         text
     }
+}
+
+/// No wider than a page can show.
+fn fitted(drawing: &Picture) -> Picture {
+    let (width, height) = drawing.size();
+    if width <= WIDEST {
+        return drawing.clone();
+    }
+    drawing.resize(WIDEST, (height * WIDEST / width).max(1), Filter::Bilinear)
 }
 
 fn facts_of_data(measured: &Evaluation, dataset: &Dataset) -> Facts {
