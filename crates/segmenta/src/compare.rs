@@ -19,6 +19,8 @@ use crate::{Model, Segmentation};
 const DRAWS: usize = 10_000;
 /// Fewer where counts are so many that they would take longer than seconds.
 const MOST_SUMS: usize = 1_500_000_000;
+/// What fewer pictures have cannot be told from chance: draws of one picture are all alike.
+const LEAST_PICTURES: usize = 5;
 /// The seed of the draws: the same data give the same answer.
 const SEED: u64 = 0x5e6d_e27a;
 
@@ -32,7 +34,7 @@ pub struct Difference {
     pub b: Option<f64>,
     /// The second's less the first's.
     pub difference: Option<f64>,
-    /// Where 95 of 100 draws of the pictures have the difference.
+    /// Where 95 of 100 draws of the pictures have the difference; `None` for what fewer than five pictures have.
     pub interval: Option<[f64; 2]>,
     /// How likely a difference as far from 0 would be by the draw of pictures alone (two-sided).
     pub p: Option<f64>,
@@ -342,11 +344,25 @@ fn comparison(
         }
     }
     let [a, b] = [scores(&all[0]), scores(&all[1])];
+    // How many pictures each score has something of.
+    let seen = |class: usize| {
+        let has = |counts: &Vec<Counts>| iou(counts[class]).is_some();
+        counted.iter().filter(|one| one.of.iter().any(has)).count()
+    };
+    let seen = [pictures; 2].into_iter().chain((0..names.len()).map(seen));
     let mut differences: Vec<Difference> = a
         .into_iter()
         .zip(b)
         .zip(drawn)
-        .map(|((a, b), drawn)| difference(a, b, drawn))
+        .zip(seen)
+        .map(|(((a, b), drawn), seen)| {
+            let drawn = if seen < LEAST_PICTURES {
+                Vec::new()
+            } else {
+                drawn
+            };
+            difference(a, b, drawn)
+        })
         .collect();
     let classes = differences.split_off(2);
     let truth = |counts: Counts| counts.true_positives + counts.false_negatives;
@@ -431,7 +447,7 @@ mod tests {
         vec!["ground".into(), "thing".into()]
     }
 
-    /// Three pictures, all 27 draws of three by hand: the bootstrap's interval and share are theirs.
+    /// Five pictures, all 3125 draws of five by hand: the bootstrap's interval and share are theirs.
     #[test]
     fn draws_are_those_of_all_draws() {
         let truth = [0, 0, 1, 1];
@@ -439,6 +455,8 @@ mod tests {
             [[0, 0, 1, 1], [0, 0, 0, 1]],
             [[0, 1, 1, 1], [0, 0, 1, 1]],
             [[0, 0, 1, 0], [1, 0, 1, 1]],
+            [[0, 0, 1, 1], [0, 0, 1, 1]],
+            [[1, 0, 1, 1], [0, 0, 1, 1]],
         ];
         let counted = || -> Vec<Counted> {
             let pictures = found.iter().enumerate();
@@ -450,18 +468,18 @@ mod tests {
         };
         let pictures = counted();
         let mut all = Vec::new();
-        for draw in 0..27 {
+        for draw in 0..3125 {
             let mut sums: Sums = [(); 2].map(|()| vec![Counts::default(); 2]);
-            for picture in [draw % 3, draw / 3 % 3, draw / 9] {
+            for picture in [1, 5, 25, 125, 625].map(|power| draw / power % 5) {
                 add(&mut sums, &pictures[picture]);
             }
             let [a, b] = [&sums[0], &sums[1]].map(|sums| scores(sums)[0].unwrap());
             all.push(b - a);
         }
-        let below_zero = all.iter().filter(|&&value| value <= 0.0).count() as f64 / 27.0;
-        let above_zero = all.iter().filter(|&&value| value >= 0.0).count() as f64 / 27.0;
+        let below_zero = all.iter().filter(|&&value| value <= 0.0).count() as f64 / 3125.0;
+        let above_zero = all.iter().filter(|&&value| value >= 0.0).count() as f64 / 3125.0;
         let expected = (2.0 * below_zero.min(above_zero)).min(1.0);
-        let told = comparison(counted(), names(), [3.0, 6.0], None);
+        let told = comparison(counted(), names(), [5.0, 10.0], None);
         assert_eq!(told.draws, DRAWS);
         assert!(
             (told.miou.p.unwrap() - expected).abs() < 0.03,
@@ -469,14 +487,22 @@ mod tests {
         );
         all.sort_by(f64::total_cmp);
         let [low, high] = told.miou.interval.unwrap();
-        assert!(all.iter().any(|value| (value - low).abs() < 1e-12) && low <= all[2]);
-        assert!(all.iter().any(|value| (value - high).abs() < 1e-12) && high >= all[24]);
+        assert!(all.iter().any(|value| (value - low).abs() < 1e-12) && low <= all[110]);
+        assert!(all.iter().any(|value| (value - high).abs() < 1e-12) && high >= all[3014]);
         assert_eq!(told.milliseconds, [1.0, 2.0]);
-        assert_eq!(told.pixel_accuracy.a, Some(10.0 / 12.0));
-        assert_eq!(told.classes[1].pixels, 6);
+        assert_eq!(told.pixel_accuracy.a, Some(17.0 / 20.0));
+        assert_eq!(told.classes[1].pixels, 10);
+        // Fewer pictures say nothing of chance.
+        let few = comparison(
+            counted().into_iter().take(4).collect(),
+            names(),
+            [0.0; 2],
+            None,
+        );
+        assert_eq!((few.miou.interval, few.classes[1].iou.p), (None, None));
         assert!(told.differ[0].alike <= told.differ[1].alike);
         // The same again.
-        assert_eq!(comparison(counted(), names(), [3.0, 6.0], None), told);
+        assert_eq!(comparison(counted(), names(), [5.0, 10.0], None), told);
     }
 
     #[test]
