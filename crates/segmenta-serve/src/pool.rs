@@ -349,6 +349,10 @@ impl Shared {
             }
             let left = until.saturating_duration_since(Instant::now());
             if jobs.len() == batches.most || left.is_zero() || !queue.jobs.is_empty() {
+                // What woke this thread may have been meant for one that sleeps.
+                if !queue.jobs.is_empty() {
+                    self.arrived.notify_one();
+                }
                 return Some(jobs);
             }
             let waited = self.arrived.wait_timeout(queue, left);
@@ -409,13 +413,14 @@ impl Shared {
         let statistics = &statistics.statistics;
         let count = pictures.len() as u64;
         let together = (count > 1).then(|| together(&mut pictures)).flatten();
+        let runs = if together.is_some() { 1 } else { count };
         let done: Vec<Result<Segmentation, Error>> = match together {
             Some(done) => done.into_iter().map(Ok).collect(),
             // One by one, also where one of several spoils it for the others.
             None => pictures.iter_mut().map(alone).collect(),
         };
         add(&statistics.network, start.elapsed());
-        statistics.runs.fetch_add(1, Ordering::Relaxed);
+        statistics.runs.fetch_add(runs, Ordering::Relaxed);
         statistics.pictures.fetch_add(count, Ordering::Relaxed);
         for (read, segmentation) in pictures.into_iter().zip(done) {
             (read.finish)(match segmentation {
