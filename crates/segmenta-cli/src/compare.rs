@@ -5,8 +5,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueHint};
-use segmenta::{Compared, Comparison, Difference, EvaluateOptions, Learned, MatchBy, Model};
-use segmenta_image::{Picture, make_grid, mark_result, write_atomic};
+use segmenta::{Comparison, Difference, EvaluateOptions, Learned, MatchBy, Model};
 
 use super::args::{MemoryUse, ModelArgs, PrecisionUse};
 use super::eval::{MeasuredOn, dataset, part, told, warn_of_learned};
@@ -16,6 +15,7 @@ use super::progress::Progress;
 use super::segment::{Recipe, SegmentArgs};
 use super::table::Table;
 use super::values::number;
+use super::worst::Worst;
 
 /// Compares two models on pictures whose truth is known.
 ///
@@ -84,9 +84,9 @@ pub(crate) fn run(args: &Compare, quiet: bool) -> anyhow::Result<()> {
         .segment(segment)
         .on(&*part.name);
     let mut progress = Progress::new(dataset.len(), "pictures", quiet);
-    let mut drawn = Drawn::new(args.out.as_ref().map_or(0, |_| args.pictures));
+    let mut drawn = Worst::new(args.out.as_ref().map_or(0, |_| args.pictures));
     let compared = first.compare(&second, dataset, &options, &mut |compared| {
-        drawn.see(compared);
+        drawn.see_both(compared);
         progress.advance();
         ControlFlow::Continue(())
     });
@@ -153,51 +153,6 @@ fn open(
     let recipe = Recipe::default().in_tiles_of(&args.segment);
     let recipe = recipe.of(&model.description().preprocess);
     Ok(model.with_preprocess(recipe)?)
-}
-
-/// The drawings of the pictures on which both differ most.
-struct Drawn {
-    most: usize,
-    kept: Vec<(f64, String, Picture)>,
-}
-
-impl Drawn {
-    fn new(most: usize) -> Self {
-        let kept = Vec::new();
-        Self { most, kept }
-    }
-
-    fn see(&mut self, compared: Compared<'_>) {
-        let place = self
-            .kept
-            .partition_point(|(alike, ..)| *alike <= compared.alike);
-        if place >= self.most {
-            return;
-        }
-        let palette = compared.segmentation.palette();
-        let [first, second] = compared.found;
-        let drawn =
-            [compared.truth, first, second].map(|map| map.overlay(compared.picture, palette, 0.6));
-        let [Ok(truth), Ok(first), Ok(second)] = drawn else {
-            // Labels of another size than the photograph's cannot be laid over it.
-            return;
-        };
-        let Ok(row) = make_grid(&[compared.picture.clone(), truth, first, second], 4, 4) else {
-            return;
-        };
-        self.kept
-            .insert(place, (compared.alike, compared.name.to_owned(), row));
-        self.kept.truncate(self.most);
-    }
-
-    fn save(&self, out: &Path) -> anyhow::Result<usize> {
-        for (place, (_, name, row)) in self.kept.iter().enumerate() {
-            let name = name.replace(['/', '\\'], "-");
-            let file = out.join(format!("{:02}-{name}.png", place + 1));
-            write_atomic(file, &mark_result(&row.to_png(), "comparison"))?;
-        }
-        Ok(self.kept.len())
-    }
 }
 
 fn text(compared: &Comparison, args: &Compare) -> String {

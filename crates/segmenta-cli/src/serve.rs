@@ -30,8 +30,8 @@ Examples:
   curl --data-binary @photo.jpg 'localhost:8080/v1/segment?output=json&model=cells'
   curl -F file=@a.jpg -F file=@b.jpg -F output=mask localhost:8080/v1/segment/batch -o masks.zip
 
-Clients made for Triton or OpenVINO Model Server (KServe V2), huggingface_hub's InferenceClient and Label Studio work
-unchanged: docs/book/serve.md.")]
+Clients made for Triton or OpenVINO Model Server (KServe V2), huggingface_hub's InferenceClient work unchanged;
+Label Studio's tasks hold their pictures as data URIs, since no address is fetched: docs/book/serve.md.")]
 pub(crate) struct Serve {
     /// Networks: a name of `segmenta models`, a repository of the Hugging Face hub, a model file, a run's folder; NAME= before it
     /// says under which name

@@ -1,16 +1,16 @@
-//! The pictures that a model does worst on, kept while it is measured.
+//! The pictures most worth looking at, kept and drawn while models are measured: a bounded number, whatever the data.
 
 use std::path::Path;
 
-use segmenta::EvaluateEvent;
-use segmenta_image::{Picture, make_grid, mark_result, write_atomic};
+use segmenta::{Compared, EvaluateEvent};
+use segmenta_image::{LabelMap, Palette, Picture, make_grid, mark_result, write_atomic};
 
 /// Strength of the colours over the photograph.
 const ALPHA: f64 = 0.6;
-/// Pixels between the three.
+/// Pixels between drawings.
 const GAP: usize = 4;
 
-/// The worst so far, lowest mIoU first.
+/// Those with the lowest score so far, the lowest first.
 pub(crate) struct Worst {
     most: usize,
     kept: Vec<(f64, String, Picture)>,
@@ -24,9 +24,9 @@ impl Worst {
         }
     }
 
-    /// Looks at a picture that was compared, and keeps it if it is among the worst.
+    /// Looks at a picture that one model was measured on, by its mIoU.
     pub(crate) fn see(&mut self, event: EvaluateEvent<'_>) {
-        let EvaluateEvent::Compared {
+        if let EvaluateEvent::Compared {
             name,
             picture,
             truth,
@@ -34,22 +34,52 @@ impl Worst {
             miou: Some(miou),
             ..
         } = event
-        else {
-            return;
-        };
-        let place = self.kept.partition_point(|(other, ..)| *other <= miou);
+        {
+            self.keep(
+                miou,
+                name,
+                picture,
+                found.palette(),
+                &[truth, found.labels()],
+            );
+        }
+    }
+
+    /// Looks at a picture that two models were measured on, by how far they agree.
+    pub(crate) fn see_both(&mut self, compared: Compared<'_>) {
+        let [first, second] = compared.found;
+        let palette = compared.segmentation.palette();
+        let maps = [compared.truth, first, second];
+        self.keep(
+            compared.alike,
+            compared.name,
+            compared.picture,
+            palette,
+            &maps,
+        );
+    }
+
+    /// Draws the picture and the maps over it side by side, if the score is among the lowest.
+    fn keep(
+        &mut self,
+        score: f64,
+        name: &str,
+        picture: &Picture,
+        palette: &Palette,
+        maps: &[&LabelMap],
+    ) {
+        let place = self.kept.partition_point(|(other, ..)| *other <= score);
         if place >= self.most {
             return;
         }
-        let drawn = [truth, found.labels()].map(|map| map.overlay(picture, found.palette(), ALPHA));
-        let [Ok(truth), Ok(found)] = drawn else {
+        let over = maps.iter().map(|map| map.overlay(picture, palette, ALPHA));
+        let drawn: Result<Vec<Picture>, _> =
+            std::iter::once(Ok(picture.clone())).chain(over).collect();
+        let Ok(row) = drawn.and_then(|drawn| make_grid(&drawn, drawn.len(), GAP)) else {
             // Labels of another size than the photograph's cannot be laid over it.
             return;
         };
-        let Ok(row) = make_grid(&[picture.clone(), truth, found], 3, GAP) else {
-            return;
-        };
-        self.kept.insert(place, (miou, name.to_owned(), row));
+        self.kept.insert(place, (score, name.to_owned(), row));
         self.kept.truncate(self.most);
     }
 

@@ -1,52 +1,22 @@
 //! Two models on the same pictures: which is better, class by class, and whether that is more than chance.
 //!
-//! Chance is what another draw of pictures would have brought: pictures are drawn again with replacement, both models' counts of
-//! the same pictures together (a paired bootstrap; Efron and Tibshirani, An Introduction to the Bootstrap, 1993), and the scores of
-//! each such draw are compared.
+//! Chance is what another draw of pictures would have brought: see `bootstrap`.
+
+mod bootstrap;
 
 use std::ops::ControlFlow;
 
 use segmenta_data::Dataset;
 use segmenta_image::{LabelMap, Picture, VOID};
-use segmenta_metrics::{Confusion, Counts, Metric};
+use segmenta_metrics::{Confusion, Counts};
 use serde::Serialize;
 
 use crate::error::Error;
 use crate::evaluate::{EvaluateError, EvaluateEvent, EvaluateOptions};
 use crate::{Model, Segmentation};
+use bootstrap::{Bootstrap, Sums, bootstrap};
 
-/// Draws of pictures.
-const DRAWS: usize = 10_000;
-/// Fewer where counts are so many that they would take longer than seconds.
-const MOST_SUMS: usize = 1_500_000_000;
-/// What fewer pictures have cannot be told from chance: draws of one picture are all alike.
-const LEAST_PICTURES: usize = 5;
-/// The seed of the draws: the same data give the same answer.
-const SEED: u64 = 0x5e6d_e27a;
-
-/// A score of both, and how far apart they are.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[non_exhaustive]
-pub struct Difference {
-    /// The first model's.
-    pub a: Option<f64>,
-    /// The second's.
-    pub b: Option<f64>,
-    /// The second's less the first's.
-    pub difference: Option<f64>,
-    /// Where 95 of 100 draws of the pictures have the difference; `None` for what fewer than five pictures have.
-    pub interval: Option<[f64; 2]>,
-    /// How likely a difference as far from 0 would be by the draw of pictures alone (two-sided).
-    pub p: Option<f64>,
-}
-
-impl Difference {
-    /// Whether the interval leaves 0 out.
-    pub fn is_more_than_chance(&self) -> bool {
-        self.interval
-            .is_some_and(|[low, high]| low > 0.0 || high < 0.0)
-    }
-}
+pub use bootstrap::Difference;
 
 /// A class's IoU by both.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -120,7 +90,7 @@ pub struct Compared<'a> {
 /// What was counted of a picture.
 struct Counted {
     name: String,
-    of: [Vec<Counts>; 2],
+    of: Sums,
     miou: [Option<f64>; 2],
     alike: [u64; 2],
 }
@@ -276,94 +246,19 @@ fn count(
     })
 }
 
-/// Sums of a draw: for each class of each model.
-type Sums = [Vec<Counts>; 2];
-
-fn iou(counts: Counts) -> Option<f64> {
-    Metric::Iou.of(counts)
-}
-
-fn mean(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
-    let (sum, count) = values
-        .flatten()
-        .fold((0.0, 0_usize), |(sum, count), value| {
-            (sum + value, count + 1)
-        });
-    (count > 0).then(|| sum / count as f64)
-}
-
-/// Right pixels of all.
-fn accuracy(counts: &[Counts]) -> Option<f64> {
-    let right: u64 = counts.iter().map(|counts| counts.true_positives).sum();
-    let all = counts.first().map_or(0, Counts::pixels);
-    (all > 0).then(|| right as f64 / all as f64)
-}
-
-/// mIoU, accuracy, and IoU of every class, of one model.
-fn scores(counts: &[Counts]) -> Vec<Option<f64>> {
-    let classes = counts.iter().map(|&counts| iou(counts));
-    let mut scores = vec![mean(classes.clone()), accuracy(counts)];
-    scores.extend(classes);
-    scores
-}
-
-fn add(sums: &mut Sums, counted: &Counted) {
-    for (sums, counts) in sums.iter_mut().zip(&counted.of) {
-        for (sum, counts) in sums.iter_mut().zip(counts) {
-            *sum += *counts;
-        }
-    }
-}
-
 fn comparison(
     counted: Vec<Counted>,
     names: Vec<String>,
     milliseconds: [f64; 2],
     measured_on: Option<String>,
 ) -> Comparison {
-    let none = || -> Sums { [(); 2].map(|()| vec![Counts::default(); names.len()]) };
-    let mut all = none();
-    counted.iter().for_each(|counted| add(&mut all, counted));
+    let of_pictures: Vec<&Sums> = counted.iter().map(|counted| &counted.of).collect();
+    let Bootstrap {
+        draws,
+        all,
+        mut differences,
+    } = bootstrap(&of_pictures, names.len());
     let pictures = counted.len();
-    let sums = 8 * pictures.max(1) * names.len();
-    let draws = DRAWS.min(MOST_SUMS / sums).max(100);
-    // Differences of each draw, a list a score.
-    let mut drawn: Vec<Vec<f64>> = vec![Vec::with_capacity(draws); names.len() + 2];
-    let mut random = SEED;
-    let mut sums = none();
-    for _ in 0..draws {
-        sums.iter_mut()
-            .flatten()
-            .for_each(|sum| *sum = Counts::default());
-        for _ in 0..pictures {
-            add(&mut sums, &counted[below(&mut random, pictures)]);
-        }
-        let [a, b] = [scores(&sums[0]), scores(&sums[1])];
-        for ((list, a), b) in drawn.iter_mut().zip(a).zip(b) {
-            list.extend(a.zip(b).map(|(a, b)| b - a));
-        }
-    }
-    let [a, b] = [scores(&all[0]), scores(&all[1])];
-    // How many pictures each score has something of.
-    let seen = |class: usize| {
-        let has = |counts: &Vec<Counts>| iou(counts[class]).is_some();
-        counted.iter().filter(|one| one.of.iter().any(has)).count()
-    };
-    let seen = [pictures; 2].into_iter().chain((0..names.len()).map(seen));
-    let mut differences: Vec<Difference> = a
-        .into_iter()
-        .zip(b)
-        .zip(drawn)
-        .zip(seen)
-        .map(|(((a, b), drawn), seen)| {
-            let drawn = if seen < LEAST_PICTURES {
-                Vec::new()
-            } else {
-                drawn
-            };
-            difference(a, b, drawn)
-        })
-        .collect();
     let classes = differences.split_off(2);
     let truth = |counts: Counts| counts.true_positives + counts.false_negatives;
     let classes = names
@@ -403,40 +298,9 @@ fn comparison(
     }
 }
 
-fn difference(a: Option<f64>, b: Option<f64>, mut drawn: Vec<f64>) -> Difference {
-    drawn.sort_by(f64::total_cmp);
-    let at = |share: f64| {
-        drawn.get(((drawn.len() as f64 * share) as usize).min(drawn.len().saturating_sub(1)))
-    };
-    let interval = at(0.025).zip(at(0.975)).map(|(&low, &high)| [low, high]);
-    // The smaller of the two sides, doubled; never less than one draw can tell.
-    let p = (!drawn.is_empty()).then(|| {
-        let below = drawn.iter().filter(|&&value| value <= 0.0).count();
-        let above = drawn.iter().filter(|&&value| value >= 0.0).count();
-        let tail = (below.min(above).max(1)) as f64 / drawn.len() as f64;
-        (2.0 * tail).min(1.0)
-    });
-    Difference {
-        a,
-        b,
-        difference: a.zip(b).map(|(a, b)| b - a),
-        interval,
-        p,
-    }
-}
-
-/// A whole number below `end`, by SplitMix64 (Steele, Lea and Flood 2014).
-fn below(state: &mut u64, end: usize) -> usize {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^= z >> 31;
-    ((u128::from(z) * end as u128) >> 64) as usize
-}
-
 #[cfg(test)]
 mod tests {
+    use super::bootstrap::{DRAWS, add, scores};
     use super::*;
 
     fn map(ids: &[u8]) -> LabelMap {
@@ -471,7 +335,7 @@ mod tests {
         for draw in 0..3125 {
             let mut sums: Sums = [(); 2].map(|()| vec![Counts::default(); 2]);
             for picture in [1, 5, 25, 125, 625].map(|power| draw / power % 5) {
-                add(&mut sums, &pictures[picture]);
+                add(&mut sums, &pictures[picture].of);
             }
             let [a, b] = [&sums[0], &sums[1]].map(|sums| scores(sums)[0].unwrap());
             all.push(b - a);
